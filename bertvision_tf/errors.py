@@ -1,0 +1,25 @@
+"""The errors a caller may want to catch. Each message is one line: what was expected, what came, what to do."""
+
+
+class BertvisionError(ValueError):
+    """Any error of this library that its user can mend; the command line prints it as one line."""
+
+
+class TaskError(BertvisionError):
+    """A task, or the rows of one, cannot be used as asked."""
+
+
+class EncoderError(BertvisionError):
+    """An encoder cannot be found, read or run as asked."""
+
+
+class StoreError(BertvisionError):
+    """A store is damaged, incomplete, or made by something other than what asks for it."""
+
+
+class HeadError(BertvisionError):
+    """A head's configuration contradicts itself or the image it is to read."""
+
+
+class RunError(BertvisionError):
+    """A run folder cannot be written, read, or used for what was asked."""

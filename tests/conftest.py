@@ -1,0 +1,36 @@
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+TINY = CHECKPOINTS / "bert-gelu-eps1e-12-segments2"
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder():
+    """A random BERT of 2 blocks, width 8, and 30 words."""
+    from bertvision_tf.encoders import load_encoder
+
+    return load_encoder(str(TINY))
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The packaged MiniLM in float32."""
+    from bertvision_tf.encoders import load_encoder
+    from bertvision_tf.encoders.checkpoint import MINILM_PACKAGE
+
+    pytest.importorskip(MINILM_PACKAGE, reason="the quickstart extra (MiniLM) is not installed")
+    return load_encoder("minilm")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real GLUE and SQuAD samples."""
+    folder = Path(os.environ.get("BERTVISION_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "glue" / "CoLA" / "train.tsv").is_file():
+        pytest.skip(f"no real data at {folder} (set BERTVISION_DATA)")
+    return folder

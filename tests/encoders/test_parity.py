@@ -1,0 +1,88 @@
+"""Every hidden state against PyTorch's, for each variant of checkpoint."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertvision_tf.encoders import load_encoder
+from bertvision_tf.encoders.bert import build_states_model
+
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+VARIANTS = sorted(path.parent for path in CHECKPOINTS.glob("*/golden.npz"))
+
+
+def read_golden(path):
+    golden = dict(np.load(path))
+    tokens = {name: golden[name] for name in ("token_ids", "segment_ids", "padding_mask")}
+    return tokens, golden["hidden_states"], golden["pooler_output"]
+
+
+def largest_difference(states, expected, mask):
+    """Over real cells; relative to a standard deviation, which layer normalisation makes about 1."""
+    return np.abs((states - expected) * mask[:, None, :, None]).max()
+
+
+def test_every_variant_is_there():
+    assert len(VARIANTS) == 8
+
+
+@pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
+def test_states_equal_pytorch(folder):
+    encoder = load_encoder(str(folder))
+    tokens, expected, pooled = read_golden(folder / "golden.npz")
+    states = encoder.hidden_states(tokens)
+    assert states.shape == expected.shape == (3, 3, tokens["token_ids"].shape[1], 8)
+    assert largest_difference(states, expected, tokens["padding_mask"]) < 1e-4
+    rows = encoder.hidden_state_rows(tokens, mode="cls", pooler=True)
+    np.testing.assert_allclose(rows[:, 0], pooled, atol=1e-4)
+    np.testing.assert_allclose(rows[:, 1:], expected[:, :, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
+def test_backbone_equals_pytorch(folder):
+    encoder = load_encoder(str(folder))
+    tokens, expected, _ = read_golden(folder / "golden.npz")
+    if encoder.architecture.num_segments == 1:
+        assert not tokens["segment_ids"].any()
+    states = np.stack([np.asarray(s) for s in build_states_model(encoder.backbone)(tokens)], axis=1)
+    assert largest_difference(states, expected, tokens["padding_mask"]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "least"), [("hidden_act", "gelu_new", 1e-4), ("layer_norm_eps", 1e-3, 1e-4)]
+)
+def test_the_golden_states_tell_variants_apart(tmp_path, key, value, least):
+    """Had the config's activation or epsilon no effect, the parity tests above would prove nothing."""
+    source = CHECKPOINTS / "bert-gelu-eps1e-12-segments2"
+    folder = shutil.copytree(source, tmp_path / "checkpoint")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {key: value}))
+    tokens, expected, _ = read_golden(source / "golden.npz")
+    states = load_encoder(str(folder)).hidden_states(tokens)
+    assert largest_difference(states, expected, tokens["padding_mask"]) > least
+
+
+def test_minilm_equals_pytorch(minilm):
+    tokens, expected, pooled = read_golden(CHECKPOINTS / "minilm.npz")
+    sentences = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
+    ours = minilm.tokenize(sentences, ["a dog eats", "he is a bird .", "the"], max_length=64)
+    for name, value in tokens.items():
+        np.testing.assert_array_equal(ours[name], value)
+    states = minilm.hidden_states(ours)
+    assert states.shape[1:] == (7, tokens["token_ids"].shape[1], 384)
+    assert largest_difference(states[..., :8], expected, tokens["padding_mask"]) < 1e-4
+    pooler = minilm.hidden_state_rows(ours, mode="cls", pooler=True)[:, 0, :8]
+    np.testing.assert_allclose(pooler, pooled, atol=1e-4)
+
+
+def test_bfloat16_is_near(minilm):
+    tokens = minilm.tokenize(["the cat has eaten ."])
+    lean = type(minilm)("minilm", minilm.architecture, minilm.tokenizer, minilm.backbone, "bfloat16")
+    exact, near = minilm.hidden_states(tokens), lean.hidden_states(tokens)
+    assert near.dtype == np.float32
+    assert 0 < np.abs(near - exact).max() < 0.1
+    assert np.linalg.norm(near - exact) / np.linalg.norm(exact) < 0.02
+    assert lean.fingerprint != minilm.fingerprint
