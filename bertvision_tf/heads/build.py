@@ -1,0 +1,169 @@
+"""From a head's config to its Keras model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from bertvision_tf.errors import HeadError
+from bertvision_tf.heads.config import Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, choose
+from bertvision_tf.heads.model import Head
+from bertvision_tf.heads.presets import get_preset
+from bertvision_tf.layers import (
+    AdapterPooler,
+    Conv1x1Adapter,
+    LayerAveragePooling,
+    LayerDropout,
+    LayerWeightPooling,
+    SelectLayer,
+    SpanLogits,
+    StandardizeStates,
+    TokenPooling,
+)
+from bertvision_tf.layers.shapes import check_size
+
+Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
+
+
+def build_head(
+    head: str | HeadConfig,
+    *,
+    num_hidden_states: int,
+    hidden_dim: int,
+    num_tokens: int | None = None,
+    num_outputs: int | None = None,
+    kind: str = "classification",
+    name: str | None = None,
+) -> keras.Model:
+    """Builds the model of a head: an image in, logits out.
+
+    hidden_states -> [standardize] -> [convolution] -> [layer dropout] -> [pool layers] -> [adapter]
+    -> pool tokens (a span head keeps them) -> flatten (layers, channels) -> [skip] -> [dropout] -> dense
+
+    Skip puts the final block beside them: index -1 of the standardized image, pooled over tokens in the same
+    way. What stands in a padded cell never changes an output; a span's padded positions have logits of -1e9.
+    Logits are float32 under any dtype policy.
+
+    Args:
+        head: a preset's name, or a HeadConfig.
+        num_hidden_states: int, layers of the image (num_layers + 1, one more with the pooler kept).
+        hidden_dim: int, width of a hidden state.
+        num_tokens: int, or None for any number. Token pooling "flat" needs a number.
+        num_outputs: int, classes; by default 2, or 1 for scores. A span has 2: its start and its end.
+        kind: "classification", "regression" or "span".
+        name: the model's name; by default the preset's.
+    Returns:
+        keras.Model. Inputs: a dict of `hidden_states`, (batch, num_hidden_states, tokens, hidden_dim), and
+        `padding_mask`, (batch, tokens); other keys are left alone. Output: (batch, num_outputs), or for a
+        span {"start_logits", "end_logits"}, each (batch, tokens).
+    Raises:
+        HeadError: no such preset, or a config and sizes that contradict each other.
+    Example:
+        >>> head = build_head("adapter_386_shared_skip", num_hidden_states=25, hidden_dim=1024, kind="span")
+        >>> head.count_params()
+        417000
+    """
+    config = head if isinstance(head, HeadConfig) else get_preset(head)
+    kind = choose(HeadKind, "kind", kind)
+    outputs_wanted = _check_outputs(kind, num_outputs)
+    check_size("num_hidden_states", num_hidden_states)
+    check_size("hidden_dim", hidden_dim)
+    if num_tokens is not None:
+        check_size("num_tokens", num_tokens)
+    elif kind is not HeadKind.SPAN and config.token_pooling is TokenPoolingMode.FLAT:
+        raise HeadError("A head that flattens its tokens needs their number: set `num_tokens`.")
+
+    image_shape = (num_hidden_states, num_tokens, hidden_dim)
+    hidden_states = keras.Input(image_shape, name="hidden_states", dtype="float32")
+    padding_mask = keras.Input((num_tokens,), name="padding_mask", dtype="int32")  # (batch, tokens)
+    picture = _standardize(hidden_states, config)  # (batch, layers, tokens, hidden)
+    image = picture
+    for step in _STEPS:
+        image = step(image, config)  # (batch, layers, tokens, channels)
+
+    flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples
+    features = flatten(image, padding_mask, config, "")  # (batch[, tokens], features)
+    if config.skip:
+        final_block = SelectLayer(-1, name="final_block")(picture)  # (batch, tokens, hidden)
+        beside = _as_image(final_block, "final_block")  # (batch, 1, tokens, hidden)
+        beside = flatten(beside, padding_mask, config, "final_block_")  # (batch[, tokens], hidden)
+        join = keras.layers.Concatenate(name="skip")
+        features = join([features, beside])  # (batch[, tokens], features + hidden)
+    if config.dropout:
+        features = keras.layers.Dropout(config.dropout, name="dropout")(features)
+    dense = keras.layers.Dense(outputs_wanted, dtype="float32", name="logits")
+    outputs = dense(features)  # (batch[, tokens], num_outputs)
+    if kind is HeadKind.SPAN:
+        outputs = SpanLogits(name="span_logits")(outputs, padding_mask)  # twice (batch, tokens)
+    inputs = {"hidden_states": hidden_states, "padding_mask": padding_mask}
+    return Head(inputs, outputs, name=name or (head if isinstance(head, str) else "head"))
+
+
+def _check_outputs(kind: HeadKind, num_outputs: int | None) -> int:
+    """The number of outputs that a kind has; HeadError for another."""
+    fixed = {HeadKind.REGRESSION: 1, HeadKind.SPAN: 2}.get(kind)
+    if num_outputs is None:
+        return fixed or 2
+    check_size("num_outputs", num_outputs)
+    if fixed is not None and num_outputs != fixed:
+        raise HeadError(f"A {kind} head has `num_outputs={fixed}`, got {num_outputs}. Leave it out.")
+    return num_outputs
+
+
+def _standardize(image: Tensor, config: HeadConfig) -> Tensor:
+    if not config.standardize:
+        return image
+    # In float32 under any policy: a few channels lie far from 0, and half precision would lose their detail.
+    return StandardizeStates(name="standardize", dtype="float32")(image)
+
+
+def _convolve(image: Tensor, config: HeadConfig) -> Tensor:
+    if config.convolution is Convolution.NONE or config.convolution_dim is None:
+        return image
+    return Conv1x1Adapter(config.convolution_dim, name="convolution")(image)
+
+
+def _drop_layers(image: Tensor, config: HeadConfig) -> Tensor:
+    if config.layer_dropout == 0:
+        return image
+    return LayerDropout(config.layer_dropout, name="layer_dropout")(image)
+
+
+def _pool_layers(image: Tensor, config: HeadConfig) -> Tensor:
+    if config.pooling is Pooling.NONE:
+        return image
+    return _as_image(_POOLINGS[config.pooling](name="layer_pooling")(image), "layer_pooling")
+
+
+def _adapt(image: Tensor, config: HeadConfig) -> Tensor:
+    if config.adapter_dim is None:
+        return image
+    return AdapterPooler(config.adapter_dim, config.shared, name="adapter")(image)
+
+
+_POOLINGS: dict[Pooling, type[keras.layers.Layer]] = {
+    Pooling.LAST: SelectLayer,
+    Pooling.AVERAGE: LayerAveragePooling,
+    Pooling.LEARNED: LayerWeightPooling,
+}
+# What an image passes through in this order, each step (batch, layers, tokens, channels) to the same axes.
+_STEPS: tuple[Callable[[Tensor, HeadConfig], Tensor], ...] = (_convolve, _drop_layers, _pool_layers, _adapt)
+
+
+def _as_image(states: Tensor, name: str) -> Tensor:
+    """One layer, (batch, tokens, hidden), as an image of one: (batch, 1, tokens, hidden)."""
+    return keras.layers.Reshape((1, -1, states.shape[-1]), name=f"{name}_image")(states)
+
+
+def _flatten_examples(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:
+    """An image as one vector an example, (batch, layers * channels)."""
+    pool = TokenPooling(str(config.token_pooling), name=f"{prefix}token_pooling")
+    return keras.layers.Flatten(name=f"{prefix}flatten")(pool(image, padding_mask))
+
+
+def _flatten_tokens(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:
+    """An image as one vector a token, (batch, tokens, layers * channels)."""
+    _, layers, _, channels = image.shape
+    turn = keras.layers.Permute((2, 1, 3), name=f"{prefix}columns")
+    columns = turn(image)  # (batch, tokens, layers, channels)
+    return keras.layers.Reshape((-1, layers * channels), name=f"{prefix}flatten")(columns)

@@ -1,0 +1,183 @@
+"""A head as data: what it is made of, checked, to and from JSON. No Keras in here."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from bertvision_tf.errors import HeadError
+
+
+class Convolution(StrEnum):
+    """What edits the image before anything is pooled."""
+
+    NONE = "none"
+    CONV1X1_ADAPTER = "conv1x1_adapter"
+
+
+class Pooling(StrEnum):
+    """How the layers become one, if they do."""
+
+    NONE = "none"
+    LAST = "last"
+    AVERAGE = "average"
+    LEARNED = "learned"
+
+
+class TokenPoolingMode(StrEnum):
+    """How the tokens become one vector; a span head, which keeps its tokens, does not read it."""
+
+    MEAN = "mean"
+    MAX = "max"
+    CLS = "cls"
+    FLAT = "flat"
+    MEAN_MAX_CLS = "mean_max_cls"
+
+
+class HeadKind(StrEnum):
+    """What a head is asked for: labels, scores, or a span of the tokens."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    SPAN = "span"
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+Check = Callable[[str, Any], object]
+
+
+def choose(choices: type[Choice], name: str, value: object) -> Choice:
+    """Returns the member of `choices` that `value` names, or raises HeadError with those there are."""
+    try:
+        return choices(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise HeadError(f"`{name}` needs one of {', '.join(choices)}, got {value!r}.") from None
+
+
+def _one_of(choices: type[StrEnum]) -> dict[str, Check]:
+    return {"check": lambda name, value: choose(choices, name, value)}
+
+
+def _check_flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise HeadError(f"`{name}` needs true or false, got {value!r}.")
+    return value
+
+
+def _check_size(name: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise HeadError(f"`{name}` needs a whole number above 0, or none, got {value!r}.")
+    return value
+
+
+def _check_rate(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise HeadError(f"`{name}` needs a share from 0 up to (and without) 1, got {value!r}.")
+    return float(value)
+
+
+# How a field is checked: a function of its name and value that returns the value, or raises HeadError.
+_FLAG: dict[str, Check] = {"check": _check_flag}
+_SIZE: dict[str, Check] = {"check": _check_size}
+_RATE: dict[str, Check] = {"check": _check_rate}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """One head, in the order an image passes through it. Choices may be given as strings.
+
+    Args:
+        standardize: bring every (layer, channel) to mean 0 and deviation 1, by statistics set from data.
+        convolution: "none", or "conv1x1_adapter": a bottleneck of `convolution_dim` with a residual.
+        convolution_dim: int > 0, the width of that bottleneck; None without one.
+        layer_dropout: share of whole layers dropped in training, 0 <= layer_dropout < 1.
+        pooling: "none", "last", "average" or "learned": how the layers become one, if they do.
+        adapter_dim: int > 0, the width every cell is projected to; None leaves the cells as they are.
+        shared: one adapter for all layers, or (False) one for each.
+        skip: concatenate the final block's hidden state before the last dense layer.
+        token_pooling: "mean", "max", "cls", "flat" or "mean_max_cls"; a span head does not read it.
+        dropout: share of features dropped in training before the last dense layer, 0 <= dropout < 1.
+    Raises:
+        HeadError: a value out of bounds, or two that contradict each other; the message names them.
+    Example:
+        >>> HeadConfig(adapter_dim=386, skip=True) == get_preset("adapter_386_shared_skip")
+        True
+    """
+
+    standardize: bool = field(default=False, metadata=_FLAG)
+    convolution: Convolution = field(default=Convolution.NONE, metadata=_one_of(Convolution))
+    convolution_dim: int | None = field(default=None, metadata=_SIZE)
+    layer_dropout: float = field(default=0.0, metadata=_RATE)
+    pooling: Pooling = field(default=Pooling.NONE, metadata=_one_of(Pooling))
+    adapter_dim: int | None = field(default=None, metadata=_SIZE)
+    shared: bool = field(default=True, metadata=_FLAG)
+    skip: bool = field(default=False, metadata=_FLAG)
+    token_pooling: TokenPoolingMode = field(default=TokenPoolingMode.MEAN, metadata=_one_of(TokenPoolingMode))
+    dropout: float = field(default=0.0, metadata=_RATE)
+
+    def __post_init__(self) -> None:
+        for own in dataclasses.fields(self):
+            object.__setattr__(self, own.name, own.metadata["check"](own.name, getattr(self, own.name)))
+        for contradiction in _find_contradictions(self):
+            raise HeadError(contradiction)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field as plain Python, choices as strings."""
+        values = dataclasses.asdict(self)
+        return {name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()}
+
+    def to_json(self) -> str:
+        """One line of JSON with every field, in the order of the fields."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "HeadConfig":
+        """The config of `values`; a key that is no field is refused by name."""
+        fields = [own.name for own in dataclasses.fields(cls)]
+        unknown = [repr(key) for key in values if key not in fields]
+        if unknown:
+            raise HeadError(f"A head has no field {', '.join(unknown)}. Its fields: {', '.join(fields)}.")
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> "HeadConfig":
+        """The config written by `to_json`; fields left out take their defaults."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise HeadError(f"A head needs a JSON object, and this is no JSON: {error}.") from None
+        if not isinstance(values, dict):
+            raise HeadError(f"A head needs a JSON object, got {text.strip()[:60]!r}.")
+        return cls.from_dict(values)
+
+
+def _find_contradictions(config: HeadConfig) -> Iterator[str]:
+    """One line for each pair of fields that cannot both be meant."""
+    convolved = config.convolution is not Convolution.NONE
+    last = config.pooling is Pooling.LAST
+    if convolved and config.convolution_dim is None:
+        yield f"`convolution='{config.convolution}'` needs its width: set `convolution_dim`."
+    if config.convolution_dim is not None and not convolved:
+        yield (
+            f"`convolution_dim={config.convolution_dim}` has no convolution to widen: "
+            "set `convolution='conv1x1_adapter'`, or leave it out."
+        )
+    if not config.shared and config.adapter_dim is None:
+        yield "`shared=False` has no adapter to share or not: set `adapter_dim`, or leave it out."
+    if not config.shared and config.pooling is not Pooling.NONE:
+        yield (
+            f"`shared=False` needs many layers, and `pooling='{config.pooling}'` leaves one: "
+            "set `pooling='none'` or `shared=True`."
+        )
+    if config.skip and last and config.adapter_dim is None and not convolved:
+        yield (
+            "`skip=True` puts the final block's state beside itself where `pooling='last'` and no adapter or "
+            "convolution stands between: set `adapter_dim`, or leave `skip` out."
+        )
+    if config.layer_dropout > 0 and last:
+        yield (
+            f"`layer_dropout={config.layer_dropout}` drops layers that `pooling='last'` never reads: "
+            "choose another pooling, or leave it out."
+        )

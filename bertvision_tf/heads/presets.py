@@ -1,0 +1,130 @@
+"""Names for heads: a grammar that reads any width, and the rows of the published tables. No Keras in here."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from bertvision_tf.errors import HeadError
+from bertvision_tf.heads.config import Convolution, HeadConfig, Pooling, TokenPoolingMode
+
+_POOLINGS = {
+    "last_layer": Pooling.LAST,
+    "average_pooling": Pooling.AVERAGE,
+    "learned_pooling": Pooling.LEARNED,
+}
+_DIM = r"[1-9][0-9]*"
+_ENDINGS = {"_cls": TokenPoolingMode.CLS, "_flat": TokenPoolingMode.FLAT}
+
+
+class _Family(NamedTuple):
+    """A kind of name: how it is read, how it is shown to a user, and the fields that it sets."""
+
+    pattern: str
+    shown: str
+    fields: Callable[[Mapping[str, str | None]], dict]
+
+
+def _pooled(parts: Mapping[str, str | None]) -> dict:
+    dim = parts["dim"]
+    return {
+        "pooling": _POOLINGS[str(parts["pooling"])],
+        "adapter_dim": int(dim) if dim else None,
+        "skip": bool(parts["skip"]),
+    }
+
+
+def _adapted(parts: Mapping[str, str | None]) -> dict:
+    return {
+        "adapter_dim": int(str(parts["dim"])),
+        "shared": parts["sharing"] == "shared",
+        "skip": bool(parts["skip"]),
+    }
+
+
+def _convolved(parts: Mapping[str, str | None]) -> dict:
+    return {
+        "convolution": Convolution.CONV1X1_ADAPTER,
+        "convolution_dim": int(str(parts["dim"])),
+        "pooling": Pooling.LEARNED,
+    }
+
+
+_FAMILIES = (
+    _Family(
+        rf"(?P<pooling>{'|'.join(_POOLINGS)})(_adapter_(?P<dim>{_DIM}))?(?P<skip>_skip)?",
+        f"{'|'.join(_POOLINGS)}[_adapter_D][_skip]",
+        _pooled,
+    ),
+    _Family(
+        rf"adapter_(?P<dim>{_DIM})_(?P<sharing>shared|unshared)(?P<skip>_skip)?",
+        "adapter_D_shared|unshared[_skip]",
+        _adapted,
+    ),
+    _Family(rf"conv1x1_adapter_(?P<dim>{_DIM})_residual", "conv1x1_adapter_D_residual", _convolved),
+)
+GRAMMAR = "; ".join(family.shown for family in _FAMILIES) + "; each may end in _cls or _flat; D is any width"
+
+
+def get_preset(name: str) -> HeadConfig:
+    """Returns the head that a name stands for.
+
+    `adapter_386_shared_skip` is a shared adapter of 386 with the final block's state beside it, and so on for
+    any width. One name serves classification, scores and spans. Tokens are pooled by their masked mean unless
+    the name ends in `_cls` or `_flat`; a span head keeps its tokens.
+
+    Raises:
+        HeadError: no such name; the message has near ones and the grammar.
+    Example:
+        >>> get_preset("learned_pooling_cls") == HeadConfig(pooling="learned", token_pooling="cls")
+        True
+    """
+    if not isinstance(name, str):
+        raise HeadError(f"A head is a preset's name or a HeadConfig, got {type(name).__name__}.")
+    stem, token_pooling = name, TokenPoolingMode.MEAN
+    for ending, mode in _ENDINGS.items():
+        if name.endswith(ending):
+            stem, token_pooling = name.removesuffix(ending), mode
+    for family in _FAMILIES:
+        found = re.fullmatch(family.pattern, stem)
+        if found:
+            return HeadConfig(**family.fields(found.groupdict()), token_pooling=token_pooling)
+    raise HeadError(f"No head is named {name!r}.{_near(name)} Names are read as {GRAMMAR}.")
+
+
+def list_presets() -> list[str]:
+    """The names of PRESETS, in the order of the published tables; the grammar reads any other width too."""
+    return list(PRESETS)
+
+
+def _near(name: str) -> str:
+    """The listed names nearest to this one, at the width that it asks for."""
+    width = re.search(_DIM + r"(?=_|$)", name)
+    listed = [re.sub(r"(?<=adapter_)" + _DIM, width[0], preset) if width else preset for preset in PRESETS]
+    near = difflib.get_close_matches(name, list(dict.fromkeys(listed)), n=3, cutoff=0.5)
+    return f" Near it: {', '.join(near)}." if near else ""
+
+
+PRESETS: Mapping[str, HeadConfig] = MappingProxyType(
+    {
+        name: get_preset(name)
+        for name in (
+            "last_layer",
+            "average_pooling",
+            "learned_pooling",
+            "adapter_64_shared",
+            "adapter_64_shared_skip",
+            "adapter_64_unshared",
+            "adapter_64_unshared_skip",
+            "adapter_386_shared",
+            "adapter_386_shared_skip",
+            "adapter_386_unshared",
+            "adapter_386_unshared_skip",
+            "learned_pooling_adapter_386_skip",
+            "average_pooling_adapter_386_skip",
+            "conv1x1_adapter_16_residual",
+            "conv1x1_adapter_64_residual",
+        )
+    }
+)
