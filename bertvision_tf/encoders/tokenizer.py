@@ -90,9 +90,10 @@ class Tokenizer:
             )
         if not texts:
             return Tokens(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
-        encodings = self._fast(
-            texts, pairs, truncation=True, max_length=max_length, return_attention_mask=False
-        ).encodings
+        backend = self._fast.backend_tokenizer
+        backend.no_padding()
+        backend.enable_truncation(max_length, strategy="longest_first")
+        encodings = backend.encode_batch(texts if pairs is None else list(zip(texts, pairs, strict=True)))
         lengths = np.fromiter((len(e.ids) for e in encodings), np.int64, len(encodings))
         return Tokens(
             token_ids=np.concatenate([np.asarray(e.ids, np.int32) for e in encodings]),

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
 HERE = pathlib.Path(__file__).parent
-WORDS = "the a cat cats dog dogs bird has have eat ##en ##s is can not run ##ning she he her him who what . ,".split()
+WORDS = ["the", "a", "cat", "cats", "dog", "dogs", "bird", "has", "have", "eat", "##en", "##s", "is", "can", "not", "run", "##ning", "she", "he", "her", "him", "who", "what", ".", ","]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 SENTENCES = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
 PAIRS = ["a dog eats", "he is a bird .", "the"]

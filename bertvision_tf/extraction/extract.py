@@ -1,0 +1,226 @@
+"""Runs an encoder once over a split and keeps every hidden state."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from ..encoders import Encoder, Tokens
+from ..errors import StoreError
+from ..store import Store, StoreSpec, StoreWriter, get_codec, open_store
+from ..store.codecs import Calibration
+from ..store.plan import plan_batches, plan_shards
+from ..store.writer import ShardRows
+from ..tasks import Examples
+
+BATCH_TOKENS = 2048
+SHARD_BYTES = 128 * 2**20
+SAMPLE_TOKENS = 4096  # of the calibration
+VERSIONED = ("bertvision-tf", "tensorflow", "keras-hub", "transformers", "h5py", "numpy")
+
+Progress = Callable[[int, int], None]  # tokens done, tokens in all
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def plan_spec(
+    encoder: Encoder,
+    examples: Examples,
+    *,
+    max_length: int = 128,
+    tokens: str = "all",
+    pooler: bool = False,
+    layers: Sequence[int] | None = None,
+    codec: str = "int8",
+    batch_tokens: int = BATCH_TOKENS,
+    shard_rows: int | None = None,
+) -> StoreSpec:
+    """What `extract` would make of these arguments, before anything is run."""
+    states = range(encoder.num_hidden_states)
+    try:
+        chosen = tuple(states) if layers is None else tuple(sorted({states[layer] for layer in layers}))
+    except IndexError:
+        raise StoreError(
+            f"`layers` needs indices below {len(states)} (the hidden states of {encoder.name}), got {list(layers or ())}."
+        ) from None
+    row_bytes = get_codec(codec).row_bytes(len(chosen) + pooler, encoder.hidden_dim)
+    return StoreSpec(
+        encoder=encoder.name,
+        encoder_fingerprint=encoder.fingerprint,
+        task=examples.task,
+        split=examples.split,
+        examples=len(examples),
+        examples_fingerprint=examples.fingerprint,
+        max_length=max_length,
+        tokens=tokens,
+        pooler=pooler,
+        layers=chosen,
+        hidden_dim=encoder.hidden_dim,
+        codec=codec,
+        batch_tokens=batch_tokens,
+        shard_rows=shard_rows or max(SHARD_BYTES // row_bytes, 1),
+    )
+
+
+def extract(
+    encoder: Encoder,
+    examples: Examples,
+    path: str | Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    **choices,
+) -> Store:
+    """Runs the encoder over the examples and writes their hidden states to a store.
+
+    A store that is already there is opened; one that was left unfinished is gone on with, and ends byte for byte as
+    if it had not been interrupted.
+
+    Args:
+        encoder: what is run.
+        examples: the rows.
+        path: the store's folder.
+        workers: batches in work at a time; no choice of it changes a byte. Default: the processor's cores, at most 4.
+        progress: called with the tokens done and the tokens in all.
+        **choices: `plan_spec`'s: max_length (tokens), tokens ("all" or "cls"), pooler (its output first; "cls"
+            only), layers (which hidden states; all), codec ("float32", "float16", "bfloat16", "int8", "int4",
+            "int2"), batch_tokens (padded cells of a batch), shard_rows.
+
+    Raises:
+        StoreError: the folder holds something else, cannot be written, or the disk is full.
+
+    Example:
+        >>> task = get_task("starter")
+        >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
+    """
+    path = Path(path)
+    spec = plan_spec(encoder, examples, **choices)
+    if (path / "manifest.json").is_file():  # finished? then nothing is tokenized either
+        try:
+            return open_store(path, spec)
+        except StoreError as error:
+            if "is unfinished" not in str(error):
+                raise
+    tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, spec.max_length)
+    return _Extraction(
+        encoder, examples, tokens, path, spec, workers or min(os.cpu_count() or 1, 4), progress
+    ).run()
+
+
+class _Extraction:
+    """One call of `extract`: the plan, and the batches on their way from the encoder to the shards."""
+
+    def __init__(
+        self, encoder, examples, tokens: Tokens, path: Path, spec: StoreSpec, workers: int, progress
+    ):
+        self.encoder, self.examples, self.tokens, self.workers = encoder, examples, tokens, workers
+        self.progress = progress or (lambda done, total: None)
+        self.spec = spec
+        self.rows = tokens.lengths if spec.tokens == "all" else np.ones(len(tokens), np.int64)
+        batches = plan_batches(tokens.lengths, spec.batch_tokens)
+        self.shards = plan_shards(batches, self.rows, spec.shard_rows)
+        self.sample = _choose_sample(batches, tokens.lengths)
+        self.sampled: dict[int, np.ndarray] = {}  # states of sample batches, by first example: run once only
+        self.writer = StoreWriter(
+            path,
+            spec,
+            made_with=_describe_versions(encoder),
+            truncated=tokens.truncated,
+            num_shards=len(self.shards),
+            total_rows=int(self.rows.sum()),
+            calibrate=self._calibrate,
+        )
+
+    def run(self) -> Store:
+        total = int(self.tokens.lengths.sum())
+        done = 0
+        try:
+            for batches in self.shards[: self.writer.next_shard]:
+                done += int(self.tokens.lengths[np.concatenate(batches)].sum())
+            self.progress(done, total)
+            for batches in self.shards[self.writer.next_shard :]:
+                rows = self._describe_shard(np.concatenate(batches))
+                if not self.writer.adopt(rows):
+                    self.writer.write_shard(rows, self._encode(batches, done, total))
+                done += int(self.tokens.lengths[np.concatenate(batches)].sum())
+                self.progress(done, total)
+        finally:
+            self.writer.close()
+        return open_store(self.writer.path, self.spec)
+
+    def _run_encoder(self, batch: np.ndarray) -> np.ndarray:
+        spec = self.spec
+        return self.encoder.hidden_state_rows(
+            self.tokens.pad(batch), mode=spec.tokens, pooler=spec.pooler, layers=spec.layers
+        )
+
+    def _calibrate(self) -> Calibration:
+        if not self.sample:
+            zeros = np.zeros((1, self.spec.num_hidden_states, self.spec.hidden_dim), np.float32)
+            return Calibration.of(zeros)
+        states = list(_map_in_order(self._run_encoder, self.sample, self.workers))
+        self.sampled = {int(batch[0]): state for batch, state in zip(self.sample, states, strict=True)}
+        return Calibration.of(np.concatenate(states))
+
+    def _encode(self, batches: list[np.ndarray], done: int, total: int) -> Iterator[np.ndarray]:
+        codec, calibration = self.writer.codec, self.writer.calibration
+
+        def encode(batch: np.ndarray) -> np.ndarray:
+            states = self.sampled.pop(int(batch[0]), None)
+            return codec.encode(self._run_encoder(batch) if states is None else states, calibration)
+
+        for batch, encoded in zip(batches, _map_in_order(encode, batches, self.workers), strict=True):
+            done += int(self.tokens.lengths[batch].sum())
+            self.progress(done, total)
+            yield encoded
+
+    def _describe_shard(self, indices: np.ndarray) -> ShardRows:
+        starts, rows = self.tokens.offsets[indices], self.rows[indices]
+        places = np.repeat(starts - np.cumsum(rows) + rows, rows) + np.arange(rows.sum())
+        return ShardRows(
+            token_ids=self.tokens.token_ids[places],
+            segment_ids=self.tokens.segment_ids[places],
+            lengths=rows.astype(np.int32),
+            example_index=indices.astype(np.int64),
+            labels=self.examples.labels[indices],
+            ids=np.array([self.examples.ids[i].encode("utf-8") for i in indices], "S"),
+        )
+
+
+def _choose_sample(batches: list[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
+    """Batches spread evenly over all lengths, of about SAMPLE_TOKENS tokens together."""
+    if not batches:
+        return []
+    per_batch = lengths.sum() / len(batches)
+    count = int(np.clip(round(SAMPLE_TOKENS / per_batch), 1, len(batches)))
+    middle = (np.arange(count) + 0.5) * len(batches) / count
+    return [batches[int(place)] for place in middle]
+
+
+def _map_in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """Like `map`, with `workers` calls at a time and no more results waiting than that."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _describe_versions(encoder: Encoder) -> dict[str, str]:
+    device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return {name: version(name) for name in VERSIONED} | {"device": device, "dtype": encoder.dtype}

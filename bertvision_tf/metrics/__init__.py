@@ -1,0 +1,5 @@
+"""Scores: pure functions on arrays."""
+
+from .glue import glue_metrics
+
+__all__ = ["glue_metrics"]

@@ -1,0 +1,35 @@
+"""Hidden states on disk: a folder of immutable HDF5 shards and a manifest. numpy and h5py alone.
+
+The format, version 1
+---------------------
+`manifest.json`: one JSON object.
+    format           1
+    spec             what the states are of (`StoreSpec`): encoder and its fingerprint, examples and theirs,
+                     max_length, tokens ("all" or "cls"), pooler, layers, hidden_dim, codec, batch_tokens, shard_rows
+    made_with        versions, device type and dtype; bytes are equal only for equal ones
+    truncated        how many texts were longer than max_length
+    calibration      mean, deviation and largest deviation of each (state, channel) over a sample, little-endian
+                     float32 in base64, each of shape (states, hidden_dim)
+    num_shards       how many there will be
+    shards           one entry for each finished one, in order: name, examples, rows, bytes, sha256
+
+`shard-00000.h5`, …: no padding; an example's tokens are consecutive rows.
+    hidden_states    (rows, states, width), the codec's storage type, contiguous (a reader maps it into memory)
+    token_ids        (rows,) int32
+    segment_ids      (rows,) uint8
+    lengths          (examples,) int32, rows of each example
+    example_index    (examples,) int64, its place in the task's order
+    labels           (examples,) int32 or float32
+    ids              (examples,) UTF-8 bytes
+
+A shard is written as `.shard-00000.h5.partial`, flushed to disk and renamed when whole, and then entered in the
+manifest, which is replaced whole. So what has a final name is whole, and a store is complete when all its shards are
+in the manifest.
+"""
+
+from .codecs import CODECS, get_codec
+from .reader import Store, open_store
+from .schema import StoreSpec
+from .writer import StoreWriter
+
+__all__ = ["CODECS", "Store", "StoreSpec", "StoreWriter", "get_codec", "open_store"]

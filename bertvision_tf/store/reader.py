@@ -1,0 +1,205 @@
+"""Reads a finished store: rows are mapped into memory, so an epoch costs no copy that a batch does not need."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from ..errors import StoreError
+from .codecs import get_codec
+from .schema import Manifest, ShardEntry, StoreSpec, read_manifest
+from .writer import compute_sha256
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MAPPED = ("hidden_states", "token_ids", "segment_ids")
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedBatch:
+    """Some examples as they are stored, padded on the right with zero bytes.
+
+    Attributes:
+        states: storage type, (batch, states, tokens, width).
+        token_ids, segment_ids, padding_mask: int32, (batch, tokens).
+    """
+
+    states: np.ndarray
+    token_ids: np.ndarray
+    segment_ids: np.ndarray
+    padding_mask: np.ndarray
+
+
+def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
+    """Opens a finished store.
+
+    Args:
+        path: its folder.
+        wanted: what it has to be; anything where None.
+
+    Raises:
+        StoreError: it is missing, unfinished, damaged, of another format version, or not what is wanted.
+
+    Example:
+        >>> store = open_store("states/cola")
+        >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
+        (7, 11, 384)
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    if wanted is not None:
+        manifest.spec.check_same(wanted, path)
+    if not manifest.complete:
+        raise StoreError(
+            f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): run the same "
+            "extraction again, it goes on from there."
+        )
+    return Store(path, manifest)
+
+
+class Store:
+    """The hidden states of one split of a task. Indices are places in the task's order.
+
+    Attributes:
+        spec: what the states are of.
+        labels: int32 or float32, (examples,).
+        ids: one string for each example.
+        lengths: int32, (examples,), stored rows of each.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest):
+        self.path = path
+        self.manifest = manifest
+        self.spec = manifest.spec
+        self.codec = get_codec(self.spec.codec)
+        shards = [self._read_shard(entry) for entry in manifest.shards]
+        self._maps = [{name: shard[name] for name in MAPPED} for shard in shards]
+        place = np.argsort(_concatenate(shards, "example_index", np.int64), kind="stable")
+        self.lengths = _concatenate(shards, "lengths", np.int32)[place]
+        self.labels = _concatenate(shards, "labels", np.int32)[place]
+        self.ids = [id_.decode("utf-8") for id_ in _concatenate(shards, "ids", "S1")[place]]
+        self._shard = np.repeat(np.arange(len(shards)), [len(shard["lengths"]) for shard in shards])[place]
+        starts = [np.cumsum(shard["lengths"]) - shard["lengths"] for shard in shards]
+        self._start = np.concatenate([np.zeros(0, np.int64), *starts])[place]
+        if len(self) != self.spec.examples:
+            raise StoreError(f"{path} holds {len(self)} examples, its manifest says {self.spec.examples}.")
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """hidden_states float32 (num_hidden_states, tokens, hidden_dim), token_ids, segment_ids, label, id."""
+        index = range(len(self))[index]  # IndexError past the end, negative from the end
+        batch = self.gather([index])
+        return {
+            "hidden_states": self.decode(batch.states)[0],
+            "token_ids": batch.token_ids[0],
+            "segment_ids": batch.segment_ids[0],
+            "label": self.labels[index],
+            "id": self.ids[index],
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Of all shards."""
+        return sum(entry.bytes for entry in self.manifest.shards)
+
+    @property
+    def rows(self) -> int:
+        """Stored tokens."""
+        return sum(entry.rows for entry in self.manifest.shards)
+
+    @property
+    def num_hidden_states(self) -> int:
+        return self.spec.num_hidden_states
+
+    def gather(
+        self, indices: Sequence[int] | np.ndarray, states: Sequence[int] | None = None
+    ) -> EncodedBatch:
+        """Copies examples out of the maps, as they are stored.
+
+        Args:
+            indices: places in the task's order.
+            states: which of the stored states, by their place; all by default.
+        """
+        indices = np.asarray(indices)
+        chosen = np.arange(self.num_hidden_states) if states is None else np.asarray(states)
+        lengths = self.lengths[indices]
+        shape = (len(indices), int(lengths.max(initial=1)))
+        width = self.codec.width(self.spec.hidden_dim)
+        encoded = np.zeros((shape[0], len(chosen), shape[1], width), self.codec.storage)
+        token_ids, segment_ids = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        for place, (index, length) in enumerate(zip(indices, lengths, strict=True)):
+            maps = self._maps[self._shard[index]]
+            rows = slice(self._start[index], self._start[index] + length)
+            stored = maps["hidden_states"][rows]
+            if states is not None:
+                stored = stored[:, chosen]
+            encoded[place, :, :length] = stored.transpose(1, 0, 2)
+            token_ids[place, :length] = maps["token_ids"][rows]
+            segment_ids[place, :length] = maps["segment_ids"][rows]
+        mask = (np.arange(shape[1]) < lengths[:, None]).astype(np.int32)
+        return EncodedBatch(encoded, token_ids, segment_ids, mask)
+
+    def decode(self, encoded: np.ndarray, states: Sequence[int] | None = None) -> np.ndarray:
+        """(batch, states, tokens, width) as stored → float32 (batch, states, tokens, hidden_dim)."""
+        calibration = self.manifest.calibration
+        if states is not None:
+            calibration = calibration.select(np.asarray(states))
+        rows = self.codec.decode(np.moveaxis(encoded, 1, 2), calibration)  # (batch, tokens, states, hidden)
+        return np.moveaxis(rows, 2, 1)
+
+    def as_dataset(
+        self, batch_size: int = 32, shuffle: bool = False, seed: int | None = None, **options
+    ) -> tf.data.Dataset:
+        """The store as a tf.data.Dataset of images; see `bertvision_tf.images.images_from_store`."""
+        from ..images import images_from_store
+
+        return images_from_store(self, batch_size=batch_size, shuffle=shuffle, seed=seed, **options)
+
+    def verify(self) -> None:
+        """Reads every byte and compares checksums.
+
+        Raises:
+            StoreError: naming the first shard that is damaged.
+        """
+        for entry in self.manifest.shards:
+            if compute_sha256(self.path / entry.name) != entry.sha256:
+                raise StoreError(
+                    f"{self.path / entry.name} is damaged: its SHA-256 is not the manifest's. Delete {self.path} and "
+                    "extract again."
+                )
+
+    def _read_shard(self, entry: ShardEntry) -> dict[str, np.ndarray]:
+        file = self.path / entry.name
+        found = file.stat().st_size if file.is_file() else None
+        if found != entry.bytes:
+            state = "is missing" if found is None else f"has {found} bytes, the manifest says {entry.bytes}"
+            raise StoreError(f"{file} {state}: delete {self.path} and extract again.")
+        width = self.codec.width(self.spec.hidden_dim)
+        shapes = {
+            "hidden_states": (entry.rows, self.num_hidden_states, width),
+            "token_ids": (entry.rows,),
+            "segment_ids": (entry.rows,),
+        }
+        try:
+            with h5py.File(file, "r") as shard:
+                arrays = {name: shard[name][()] for name in ("lengths", "example_index", "labels", "ids")}
+                for name, shape in shapes.items():
+                    dataset = shard[name]
+                    if dataset.shape != shape:
+                        raise ValueError(f"{name} has shape {dataset.shape}, expected {shape}")
+                    arrays[name] = np.memmap(file, dataset.dtype, "r", dataset.id.get_offset(), shape)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{file} is damaged ({error}): delete {self.path} and extract again.") from None
+        return arrays
+
+
+def _concatenate(shards: list[dict[str, np.ndarray]], name: str, empty_type: Any) -> np.ndarray:
+    return np.concatenate([shard[name] for shard in shards]) if shards else np.zeros(0, empty_type)

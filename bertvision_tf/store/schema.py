@@ -1,0 +1,178 @@
+"""What a manifest says, as dataclasses, and how it is read and replaced."""
+
+import base64
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import StoreError
+from .codecs import Calibration, get_codec
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+# What may differ between a store and the one that was asked for: a name shown, and how the work was cut.
+NOT_COMPARED = ("encoder", "batch_tokens", "shard_rows")
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreSpec:
+    """What the states of a store are of.
+
+    Attributes:
+        encoder: its name, only shown.
+        encoder_fingerprint: of weights, tokenizer, dtype.
+        task, split: whose rows.
+        examples: how many.
+        examples_fingerprint: of ids, texts, labels.
+        max_length: tokens, special ones included; longer texts were cut.
+        tokens: "all", or "cls" for the first of each text.
+        pooler: whether the pooler's output is state 0.
+        layers: which hidden states are kept, by their index in the encoder.
+        hidden_dim: channels.
+        codec: see codecs.py.
+        batch_tokens: padded cells of a batch of the encoder.
+        shard_rows: rows of a shard.
+    """
+
+    encoder: str
+    encoder_fingerprint: str
+    task: str
+    split: str
+    examples: int
+    examples_fingerprint: str
+    max_length: int
+    tokens: str
+    pooler: bool
+    layers: tuple[int, ...]
+    hidden_dim: int
+    codec: str
+    batch_tokens: int
+    shard_rows: int
+
+    def __post_init__(self):
+        get_codec(self.codec)
+        if self.tokens not in ("all", "cls"):
+            raise StoreError(f"`tokens` needs 'all' or 'cls', got {self.tokens!r}.")
+        if self.pooler and self.tokens != "cls":
+            raise StoreError("`pooler=True` needs `tokens='cls'`: the pooler reads the first token only.")
+        if not self.layers:
+            raise StoreError("`layers` needs at least one hidden state.")
+
+    @property
+    def num_hidden_states(self) -> int:
+        """States of one token: the chosen layers, and the pooler's output if kept."""
+        return len(self.layers) + self.pooler
+
+    def check_same(self, wanted: "StoreSpec", path: Path) -> None:
+        """Raises StoreError naming both sides where the store at `path` is not what is wanted."""
+        for field in dataclasses.fields(self):
+            found, asked = getattr(self, field.name), getattr(wanted, field.name)
+            if field.name not in NOT_COMPARED and found != asked:
+                raise StoreError(
+                    f"{path} holds states with {field.name} {_show(found)} (encoder {self.encoder}), asked for "
+                    f"{_show(asked)} (encoder {wanted.encoder}): name another folder, or delete this one."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardEntry:
+    """One finished shard: its file, examples, rows, bytes and SHA-256."""
+
+    name: str
+    examples: int
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """All of manifest.json; see the package's docstring."""
+
+    spec: StoreSpec
+    made_with: dict[str, str]
+    truncated: int
+    calibration: Calibration
+    num_shards: int
+    shards: tuple[ShardEntry, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return len(self.shards) == self.num_shards
+
+    def to_json(self) -> str:
+        content = {"format": FORMAT, **dataclasses.asdict(self)}
+        content["calibration"] = {
+            name: base64.b64encode(np.ascontiguousarray(value, "<f4")).decode()
+            for name, value in vars(self.calibration).items()
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        content = json.loads(text)
+        if content.pop("format") != FORMAT:
+            raise StoreError("another format version")
+        spec = StoreSpec(**(content.pop("spec") | {"layers": tuple(json.loads(text)["spec"]["layers"])}))
+        shape = (spec.num_hidden_states, spec.hidden_dim)
+        calibration = Calibration(
+            **{
+                name: np.frombuffer(base64.b64decode(value), "<f4").reshape(shape)
+                for name, value in content.pop("calibration").items()
+            }
+        )
+        shards = tuple(ShardEntry(**entry) for entry in content.pop("shards"))
+        return cls(spec=spec, calibration=calibration, shards=shards, **content)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads the manifest of the store at `path`.
+
+    Raises:
+        StoreError: there is none, or it is damaged or of another format version.
+    """
+    file = path / MANIFEST
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        raise StoreError(f"no store at {path}: {file} cannot be read.") from None
+    except UnicodeDecodeError:
+        raise StoreError(f"{file} is damaged: not text.") from None
+    try:
+        found: Any = json.loads(text).get("format")
+    except (ValueError, AttributeError):
+        raise StoreError(f"{file} is damaged: no JSON object.") from None
+    if found != FORMAT:
+        raise StoreError(f"{file} has format version {found}, this library reads {FORMAT}: extract again.")
+    try:
+        return Manifest.from_json(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{file} is damaged: {error}.") from None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Replaces the manifest of the store at `path` in one step."""
+    write_whole(path / MANIFEST, manifest.to_json().encode())
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Writes a file under a temporary name, flushes it to disk, and gives it its name."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        with open(partial, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, file)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _show(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "…"

@@ -1,0 +1,210 @@
+"""Writes a store shard by shard, and goes on with one that was left unfinished."""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import StoreError
+from .codecs import Calibration, get_codec
+from .schema import MANIFEST, Manifest, ShardEntry, StoreSpec, read_manifest, write_manifest
+
+SPARE_BYTES = 64 * 2**20  # left free on the disk beside a store
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardRows:
+    """All of a shard but its states: what is known before the encoder runs. Shapes as in the package's docstring."""
+
+    token_ids: np.ndarray
+    segment_ids: np.ndarray
+    lengths: np.ndarray
+    example_index: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+
+class StoreWriter:
+    """A store that is being written; one process at a time.
+
+    Args:
+        path: the store's folder; made if it is not there. One that holds part of the same store is gone on with.
+        spec: what the states are of.
+        made_with: versions, device type, dtype.
+        truncated: texts that were cut.
+        num_shards: shards of the whole store.
+        total_rows: rows of the whole store, for the room it needs on the disk.
+        calibrate: called where the store is new, gives the statistics of a sample.
+
+    Raises:
+        StoreError: the folder holds another store, or was begun with other versions, or cannot be written, or the
+            disk is too full.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        spec: StoreSpec,
+        *,
+        made_with: dict[str, str],
+        truncated: int,
+        num_shards: int,
+        total_rows: int,
+        calibrate: Callable[[], Calibration],
+    ):
+        self.path = path
+        self.codec = get_codec(spec.codec)
+        with _disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock_folder(path)
+            if (path / MANIFEST).is_file():
+                self.manifest = read_manifest(path)
+                self.manifest.spec.check_same(spec, path)
+                if not self.manifest.complete:
+                    _check_versions(self.manifest.made_with, made_with, path)
+            else:
+                _check_no_strangers(path)
+                _check_room(path, total_rows * self.codec.row_bytes(spec.num_hidden_states, spec.hidden_dim))
+                self.manifest = Manifest(spec, made_with, truncated, calibrate(), num_shards)
+                write_manifest(path, self.manifest)
+            for partial in path.glob(".*.partial"):
+                partial.unlink()
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.manifest.calibration
+
+    @property
+    def next_shard(self) -> int:
+        """The number of the first shard that is not there yet."""
+        return len(self.manifest.shards)
+
+    def adopt(self, rows: ShardRows) -> bool:
+        """Enters the next shard in the manifest if its file already has its final name."""
+        file = self.path / _shard_name(self.next_shard)
+        if not file.is_file():
+            return False
+        with _disk_errors(self.path):
+            self._enter(file, rows)
+        return True
+
+    def write_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> None:
+        """Writes the next shard: `batches` are its encoded states in order, each (rows, states, width)."""
+        spec = self.manifest.spec
+        file = self.path / _shard_name(self.next_shard)
+        partial = file.with_name(f".{file.name}.partial")
+        width = self.codec.width(spec.hidden_dim)
+        try:
+            with _disk_errors(self.path):
+                with h5py.File(partial, "w", libver=("v110", "v110")) as shard:
+                    for name, value in vars(rows).items():
+                        shard.create_dataset(name, data=value)
+                    states = shard.create_dataset(
+                        "hidden_states",
+                        shape=(len(rows.token_ids), spec.num_hidden_states, width),
+                        dtype=self.codec.storage,
+                    )
+                    start = 0
+                    for batch in batches:
+                        states[start : start + len(batch)] = batch
+                        start += len(batch)
+                    assert start == len(rows.token_ids)
+                _flush_to_disk(partial)
+                os.replace(partial, file)
+                self._enter(file, rows)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _enter(self, file: Path, rows: ShardRows) -> None:
+        entry = ShardEntry(
+            name=file.name,
+            examples=len(rows.lengths),
+            rows=len(rows.token_ids),
+            bytes=file.stat().st_size,
+            sha256=compute_sha256(file),
+        )
+        self.manifest = dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry))
+        write_manifest(self.path, self.manifest)
+
+
+def compute_sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _shard_name(number: int) -> str:
+    return f"shard-{number:05d}.h5"
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path):
+    """Turns what the file system says into one line."""
+    try:
+        yield
+    except OSError as error:
+        # h5py gives HDF5's text and no errno
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "errno = 28" in str(error)
+        if full:
+            raise StoreError(
+                f"the disk of {path} is full; what is finished is kept: make room and run the same command again."
+            ) from None
+        reason = error.strerror or str(error).splitlines()[0]
+        raise StoreError(f"{path} cannot be written: {reason}.") from None
+
+
+def _lock_folder(path: Path) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return None
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise StoreError(f"{path} is being written by another process.") from None
+    except OSError:  # a file system without locks
+        pass
+    return folder
+
+
+def _flush_to_disk(file: Path) -> None:
+    with open(file, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _check_no_strangers(path: Path) -> None:
+    strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.endswith(".partial"))
+    if strangers:
+        raise StoreError(f"{path} holds {strangers[0]!r} and no manifest: name an empty or a new folder.")
+
+
+def _check_room(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path).free
+    if needed + SPARE_BYTES > free:
+        raise StoreError(
+            f"the store at {path} needs {needed / 2**30:.2f} GiB, the disk has {free / 2**30:.2f} GiB free: take a "
+            "codec of fewer bits, fewer layers, or tokens='cls'."
+        )
+
+
+def _check_versions(begun: dict[str, str], now: dict[str, str], path: Path) -> None:
+    for name, version in begun.items():
+        if now.get(name) != version:
+            raise StoreError(
+                f"{path} was begun with {name} {version}, now it is {now.get(name)}: the two would not give the same "
+                "bytes; go on with the first, or delete the folder."
+            )

@@ -1,0 +1,73 @@
+"""The rows of one split of a task, in the order of their file."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..errors import TaskError
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Texts with their labels.
+
+    Attributes:
+        task: the task's name.
+        split: "train", "dev" or another name.
+        ids: one string for each row, unique.
+        texts: the first, or only, text of each row.
+        text_pairs: the second text of each row, or None.
+        labels: int32 class indices (−1 where there is none), or float32 scores.
+        columns: further columns by name (where a sentence comes from, say), for reports.
+    """
+
+    task: str
+    split: str
+    ids: Sequence[str]
+    texts: Sequence[str]
+    text_pairs: Sequence[str] | None
+    labels: np.ndarray
+    columns: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if not len(self.ids) == len(self.texts) == len(self.labels):
+            raise TaskError(
+                f"{len(self.ids)} ids, {len(self.texts)} texts and {len(self.labels)} labels: one of each a row."
+            )
+        if len(set(self.ids)) != len(self.ids):
+            raise TaskError(f"ids of {self.task} {self.split} are not unique.")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits over ids, texts and labels."""
+        digest = hashlib.sha256(f"{len(self)} {self.labels.dtype}".encode())
+        for column in (self.ids, self.texts, self.text_pairs or ()):
+            for text in column:
+                data = text.encode("utf-8", "surrogatepass")
+                digest.update(len(data).to_bytes(8, "little") + data)
+        digest.update(np.ascontiguousarray(self.labels))
+        return digest.hexdigest()[:32]
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Examples":
+        """The rows at `indices`, in that order."""
+
+        def pick(column):
+            return [column[i] for i in indices]
+
+        return dataclasses.replace(
+            self,
+            ids=pick(self.ids),
+            texts=pick(self.texts),
+            text_pairs=None if self.text_pairs is None else pick(self.text_pairs),
+            labels=self.labels[np.asarray(indices, np.int64)],
+            columns={name: pick(column) for name, column in self.columns.items()},
+        )
+
+    def take(self, count: int | None) -> "Examples":
+        """The first `count` rows; all of them with None."""
+        return self if count is None or count >= len(self) else self.select(range(count))

@@ -1,0 +1,33 @@
+"""Selection rows: the part of train that no encoder and no head is trained on, and where every choice is made."""
+
+import numpy as np
+
+from ..errors import TaskError
+
+FRACTION = 0.1
+AT_LEAST = 200
+SPLIT_SEED = 20220224  # fixed, so that no run's seed moves a row from one side to the other
+
+
+def split_selection(labels: np.ndarray, stratify: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Splits row indices into training and selection rows: a tenth, at least 200 (at most half of a small file).
+
+    Args:
+        labels: (rows,), integer classes, or scores with `stratify=False`.
+        stratify: whether each class gives its share.
+
+    Returns:
+        training and selection indices, each sorted int64.
+    """
+    from sklearn.model_selection import train_test_split
+
+    rows = len(labels)
+    count = min(max(round(FRACTION * rows), AT_LEAST), rows // 2)
+    if count < 1:
+        raise TaskError(f"{rows} rows are too few to set selection rows aside.")
+    counts = np.unique(labels, return_counts=True)[1]
+    stratify = stratify and counts.min() >= 2 and count >= len(counts)
+    training, selection = train_test_split(
+        np.arange(rows), test_size=count, random_state=SPLIT_SEED, stratify=labels if stratify else None
+    )
+    return np.sort(training), np.sort(selection)
