@@ -56,6 +56,10 @@ class BatchPlan:
             raise ValueError(f"`fraction` needs more than 0 and at most 1, got {self.fraction}.")
         if self.batch_size < 1:
             raise ValueError(f"`batch_size` needs 1 or more examples, got {self.batch_size}.")
+        if self.rows is not None and len(self.rows):
+            rows = np.asarray(self.rows)
+            if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self.lengths):
+                raise ValueError(f"`rows` needs indices from 0 to {len(self.lengths) - 1}, not a mask of booleans.")
 
     def indices(self) -> np.ndarray:
         """The examples in use."""
@@ -72,7 +76,7 @@ class BatchPlan:
             return [rows[batch] for batch in plan_batches(self.lengths[rows], self.batch_tokens)]
         if not self.shuffle:
             return _cut(rows, self.batch_size)
-        random = np.random.default_rng([self.seed, epoch])
+        random = np.random.default_rng([self.seed or 0, epoch])
         rows = random.permutation(rows)
         batches = []
         for window in _cut(rows, self.batch_size * WINDOW):
@@ -96,9 +100,7 @@ def images_from_store(store: Store, *, layers: Sequence[int] | None = None, **pl
     chosen = _choose(layers, store.num_hidden_states)
     codec, spec = store.codec, store.spec
     storage = tf.as_dtype(codec.storage)
-    affine = codec.scale_and_shift(
-        store.manifest.calibration.select(np.arange(store.num_hidden_states)[chosen])
-    )
+    affine = codec.scale_and_shift(store.manifest.calibration.select(np.arange(store.num_hidden_states)[chosen]))
 
     def gather(batch: np.ndarray):
         encoded = store.gather(batch, None if layers is None else chosen)

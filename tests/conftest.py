@@ -34,3 +34,17 @@ def real_data():
     if not (folder / "glue" / "CoLA" / "train.tsv").is_file():
         pytest.skip(f"no real data at {folder} (set BERTVISION_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_examples():
+    """Forty texts of the tiny encoder's words, of 1 to 11 words, in no order of length."""
+    import numpy as np
+
+    from bertvision_tf.tasks import Examples
+
+    random = np.random.default_rng(0)
+    words = "the a cat cats dog dogs bird has have eat eats is can not run she he her him who what .".split()
+    texts = [" ".join(random.choice(words, random.integers(1, 12))) for _ in range(40)]
+    labels = random.integers(0, 2, 40).astype(np.int32)
+    return Examples("cola", "train", [f"train-{i}" for i in range(40)], texts, None, labels)

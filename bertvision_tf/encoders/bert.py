@@ -79,9 +79,7 @@ def read_weights(backbone: keras.Model) -> dict[str, np.ndarray]:
         attention = block._self_attention_layer
         projections = (attention.query_dense, attention.key_dense, attention.value_dense)
         parts = {
-            "qkv.kernel": np.concatenate(
-                [np.reshape(p.kernel, (hidden, hidden)) for p in projections], axis=1
-            ),
+            "qkv.kernel": np.concatenate([np.reshape(p.kernel, (hidden, hidden)) for p in projections], axis=1),
             "qkv.bias": np.concatenate([np.reshape(p.bias, hidden) for p in projections]),
             "attention_output.kernel": np.reshape(attention.output_dense.kernel, (hidden, hidden)),
             "attention_output.bias": attention.output_dense.bias,
@@ -113,9 +111,7 @@ class BertForward:
         self.head_dim = architecture.hidden_dim // architecture.num_heads
         # Embeddings, the largest, stay outside the graph. The rest go into it as constants: on a processor their
         # layout is then prepared once instead of at every product, a tenth of the time.
-        self._embeddings = {
-            name: tf.constant(value) for name, value in weights.items() if "_embedding" in name
-        }
+        self._embeddings = {name: tf.constant(value) for name, value in weights.items() if "_embedding" in name}
         self._weights = {}
         for name in weights.keys() - self._embeddings.keys():
             value = self._scale_query(weights[name]) if ".qkv." in name else weights[name]
@@ -135,12 +131,8 @@ class BertForward:
             + self._embeddings["position_embedding"][:tokens]
             + tf.gather(self._embeddings["segment_embedding"], segment_ids)
         )  # (batch, tokens, hidden)
-        x = self._norm(
-            tf.reshape(x, (-1, self.architecture.hidden_dim)), "embeddings_norm"
-        )  # (batch · tokens, hidden)
-        bias = tf.where(tf.sequence_mask(lengths, tokens), 0.0, -1e9)[
-            :, None, None, :
-        ]  # (batch, 1, 1, tokens)
+        x = self._norm(tf.reshape(x, (-1, self.architecture.hidden_dim)), "embeddings_norm")  # (batch · tokens, hidden)
+        bias = tf.where(tf.sequence_mask(lengths, tokens), 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
         bias = tf.cast(bias, self.dtype)
         states = [x]
         for index in range(num_blocks):
@@ -174,9 +166,7 @@ class BertForward:
     def _norm(self, x, name):
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scale = (
-            tf.math.rsqrt(variance + self.architecture.layer_norm_epsilon) * self._weights[f"{name}.gamma"]
-        )
+        scale = tf.math.rsqrt(variance + self.architecture.layer_norm_epsilon) * self._weights[f"{name}.gamma"]
         return centred * scale + self._weights[f"{name}.beta"]
 
     def _scale_query(self, value: np.ndarray) -> np.ndarray:

@@ -80,13 +80,9 @@ def read_architecture(folder: Path) -> Architecture:
         raise EncoderError(f"model type {family!r} of {folder} is not known; known: 'bert'.")
     activation = config.get("hidden_act", "gelu")
     if activation not in ACTIVATIONS:
-        raise EncoderError(
-            f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}."
-        )
+        raise EncoderError(f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
-        raise EncoderError(
-            f"{folder} is a decoder or has relative positions; only plain BERT encoders are read."
-        )
+        raise EncoderError(f"{folder} is a decoder or has relative positions; only plain BERT encoders are read.")
     try:
         return Architecture(
             family=family,
@@ -131,7 +127,7 @@ def _download(name: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EncoderError(
-            f"{name} cannot be had from the hub ({reason}); offline, copy the checkpoint's folder here and name the folder."
+            f"{name} cannot be had from the hub ({reason}); offline, copy the checkpoint's folder here and name that."
         ) from None
 
 
@@ -141,8 +137,8 @@ def _no_safetensors(name: str, folder: Path) -> str:
         return f"{folder} holds no weights: expected model.safetensors."
     source = name.removeprefix("hf://")
     return (
-        f"{name} has its weights only as {pickles[0] if pickles else 'a pickle'}, which is not read since loading a pickle runs "
-        "its code; where you trust it, convert it once with PyTorch: "
+        f"{name} has its weights only as {pickles[0] if pickles else 'a pickle'}, which is not read since loading a "
+        "pickle runs its code; where you trust it, convert it once with PyTorch: "
         f"python -c \"from transformers import AutoModel as M, AutoTokenizer as T; s = '{source}'; o = 'converted'; "
         'M.from_pretrained(s).save_pretrained(o); T.from_pretrained(s).save_pretrained(o)"'
     )

@@ -165,9 +165,7 @@ class Encoder:
             states = forward(token_ids, segment_ids, lengths, num_blocks)  # each (batch · tokens, hidden)
             tokens = tf.shape(token_ids)[1]
             if mode == "cls":
-                states = [
-                    tf.reshape(state, (-1, tokens, hidden))[:, 0] for state in states
-                ]  # (batch, hidden)
+                states = [tf.reshape(state, (-1, tokens, hidden))[:, 0] for state in states]  # (batch, hidden)
                 chosen = [states[index] for index in layers]
                 return tf.stack([forward.pool(states[-1]), *chosen] if pooler else chosen, axis=1)
             rows = tf.stack([states[index] for index in layers], axis=1)  # (batch · tokens, states, hidden)

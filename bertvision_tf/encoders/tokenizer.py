@@ -85,9 +85,7 @@ class Tokenizer:
         texts = list(texts)
         pairs = None if text_pairs is None else list(text_pairs)
         if pairs is not None and len(pairs) != len(texts):
-            raise EncoderError(
-                f"`text_pairs` has {len(pairs)} texts, `texts` {len(texts)}: they go together."
-            )
+            raise EncoderError(f"`text_pairs` has {len(pairs)} texts, `texts` {len(texts)}: they go together.")
         if not texts:
             return Tokens(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
         backend = self._fast.backend_tokenizer

@@ -16,6 +16,7 @@ from ..errors import StoreError
 from ..store import Store, StoreSpec, StoreWriter, get_codec, open_store
 from ..store.codecs import Calibration
 from ..store.plan import plan_batches, plan_shards
+from ..store.schema import MANIFEST, read_manifest
 from ..store.writer import ShardRows
 from ..tasks import Examples
 
@@ -47,7 +48,8 @@ def plan_spec(
         chosen = tuple(states) if layers is None else tuple(sorted({states[layer] for layer in layers}))
     except IndexError:
         raise StoreError(
-            f"`layers` needs indices below {len(states)} (the hidden states of {encoder.name}), got {list(layers or ())}."
+            f"`layers` needs indices below {len(states)}, the hidden states of {encoder.name}, got "
+            f"{list(layers or ())}."
         ) from None
     row_bytes = get_codec(codec).row_bytes(len(chosen) + pooler, encoder.hidden_dim)
     return StoreSpec(
@@ -101,24 +103,20 @@ def extract(
     """
     path = Path(path)
     spec = plan_spec(encoder, examples, **choices)
-    if (path / "manifest.json").is_file():  # finished? then nothing is tokenized either
-        try:
+    if (path / MANIFEST).is_file():
+        found = read_manifest(path)
+        found.spec.check_same(spec, path)
+        if found.complete:  # nothing is tokenized either
             return open_store(path, spec)
-        except StoreError as error:
-            if "is unfinished" not in str(error):
-                raise
+        spec = found.spec  # its batches and shards are those that it was begun with
     tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, spec.max_length)
-    return _Extraction(
-        encoder, examples, tokens, path, spec, workers or min(os.cpu_count() or 1, 4), progress
-    ).run()
+    return _Extraction(encoder, examples, tokens, path, spec, workers or min(os.cpu_count() or 1, 4), progress).run()
 
 
 class _Extraction:
     """One call of `extract`: the plan, and the batches on their way from the encoder to the shards."""
 
-    def __init__(
-        self, encoder, examples, tokens: Tokens, path: Path, spec: StoreSpec, workers: int, progress
-    ):
+    def __init__(self, encoder, examples, tokens: Tokens, path: Path, spec: StoreSpec, workers: int, progress):
         self.encoder, self.examples, self.tokens, self.workers = encoder, examples, tokens, workers
         self.progress = progress or (lambda done, total: None)
         self.spec = spec
@@ -203,9 +201,7 @@ def _choose_sample(batches: list[np.ndarray], lengths: np.ndarray) -> list[np.nd
     return [batches[int(place)] for place in middle]
 
 
-def _map_in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
+def _map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Like `map`, with `workers` calls at a time and no more results waiting than that."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bertvision_tf.heads.config import HeadConfig
-from bertvision_tf.heads.presets import PRESETS, get_preset, list_presets
+from .config import HeadConfig
+from .presets import PRESETS, get_preset, list_presets
 
 if TYPE_CHECKING:
-    from bertvision_tf.heads.build import build_head
+    from .build import build_head
 
 __all__ = ["PRESETS", "HeadConfig", "build_head", "get_preset", "list_presets"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "build_head":
-        from bertvision_tf.heads.build import build_head
+        from .build import build_head
 
         return build_head
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

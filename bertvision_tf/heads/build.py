@@ -5,11 +5,8 @@ from typing import Any
 
 import keras
 
-from bertvision_tf.errors import HeadError
-from bertvision_tf.heads.config import Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, choose
-from bertvision_tf.heads.model import Head
-from bertvision_tf.heads.presets import get_preset
-from bertvision_tf.layers import (
+from ..errors import HeadError
+from ..layers import (
     AdapterPooler,
     Conv1x1Adapter,
     LayerAveragePooling,
@@ -20,7 +17,10 @@ from bertvision_tf.layers import (
     StandardizeStates,
     TokenPooling,
 )
-from bertvision_tf.layers.shapes import check_size
+from ..layers.shapes import check_size
+from .config import Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, choose
+from .model import Head
+from .presets import get_preset
 
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 

@@ -7,7 +7,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from bertvision_tf.errors import HeadError
+from ..errors import HeadError
 
 
 class Convolution(StrEnum):

@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from bertvision_tf.errors import HeadError
-from bertvision_tf.layers.shapes import check_matches
+from ..errors import HeadError
+from ..layers.shapes import check_matches
 
 
 @keras.saving.register_keras_serializable(package="bertvision_tf")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from bertvision_tf.errors import HeadError
-from bertvision_tf.heads.config import Convolution, HeadConfig, Pooling, TokenPoolingMode
+from ..errors import HeadError
+from .config import Convolution, HeadConfig, Pooling, TokenPoolingMode
 
 _POOLINGS = {
     "last_layer": Pooling.LAST,
@@ -15,6 +15,7 @@ _POOLINGS = {
     "learned_pooling": Pooling.LEARNED,
 }
 _DIM = r"[1-9][0-9]*"
+_STANDARDIZED = "standardized_"
 _ENDINGS = {"_cls": TokenPoolingMode.CLS, "_flat": TokenPoolingMode.FLAT}
 
 
@@ -64,7 +65,10 @@ _FAMILIES = (
     ),
     _Family(rf"conv1x1_adapter_(?P<dim>{_DIM})_residual", "conv1x1_adapter_D_residual", _convolved),
 )
-GRAMMAR = "; ".join(family.shown for family in _FAMILIES) + "; each may end in _cls or _flat; D is any width"
+GRAMMAR = (
+    "; ".join(family.shown for family in _FAMILIES)
+    + f"; each may begin with {_STANDARDIZED} and end in _cls or _flat; D is any width"
+)
 
 
 def get_preset(name: str) -> HeadConfig:
@@ -72,7 +76,8 @@ def get_preset(name: str) -> HeadConfig:
 
     `adapter_386_shared_skip` is a shared adapter of 386 with the final block's state beside it, and so on for
     any width. One name serves classification, scores and spans. Tokens are pooled by their masked mean unless
-    the name ends in `_cls` or `_flat`; a span head keeps its tokens.
+    the name ends in `_cls` or `_flat`; a span head keeps its tokens. `standardized_` before a name puts each
+    (layer, channel) of the image on one scale first.
 
     Raises:
         HeadError: no such name; the message has near ones and the grammar.
@@ -86,10 +91,13 @@ def get_preset(name: str) -> HeadConfig:
     for ending, mode in _ENDINGS.items():
         if name.endswith(ending):
             stem, token_pooling = name.removesuffix(ending), mode
+    standardize = stem.startswith(_STANDARDIZED)
+    stem = stem.removeprefix(_STANDARDIZED)
     for family in _FAMILIES:
         found = re.fullmatch(family.pattern, stem)
         if found:
-            return HeadConfig(**family.fields(found.groupdict()), token_pooling=token_pooling)
+            fields = family.fields(found.groupdict())
+            return HeadConfig(**fields, standardize=standardize, token_pooling=token_pooling)
     raise HeadError(f"No head is named {name!r}.{_near(name)} Names are read as {GRAMMAR}.")
 
 

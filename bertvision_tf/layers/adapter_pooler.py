@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from bertvision_tf.layers.shapes import Shape, check_image, check_size
+from .shapes import Shape, check_image, check_size
 
 
 @keras.saving.register_keras_serializable(package="bertvision_tf")

@@ -2,7 +2,7 @@
 
 import keras
 
-from bertvision_tf.layers.shapes import Shape, check_image, check_size
+from .shapes import Shape, check_image, check_size
 
 
 @keras.saving.register_keras_serializable(package="bertvision_tf")

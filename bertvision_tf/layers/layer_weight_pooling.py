@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from bertvision_tf.errors import HeadError
-from bertvision_tf.layers.shapes import Shape, check_image
+from ..errors import HeadError
+from .shapes import Shape, check_image
 
 
 @keras.saving.register_keras_serializable(package="bertvision_tf")

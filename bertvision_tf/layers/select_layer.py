@@ -2,7 +2,7 @@
 
 import keras
 
-from bertvision_tf.layers.shapes import Shape, check_image
+from .shapes import Shape, check_image
 
 
 @keras.saving.register_keras_serializable(package="bertvision_tf")

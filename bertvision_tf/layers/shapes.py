@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bertvision_tf.errors import HeadError
+from ..errors import HeadError
 
 IMAGE_AXES = ("batch", "num_hidden_states", "tokens", "hidden_dim")
 

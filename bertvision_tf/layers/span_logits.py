@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from bertvision_tf.errors import HeadError
-from bertvision_tf.layers.shapes import Shape
+from ..errors import HeadError
+from .shapes import Shape
 
 PADDING_LOGIT = -1e9  # its softmax is 0 in float32, and a whole row of it still has a softmax without NaN
 

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from bertvision_tf.errors import HeadError
-from bertvision_tf.layers.shapes import Shape, check_image
+from ..errors import HeadError
+from .shapes import Shape, check_image
 
 
 @keras.saving.register_keras_serializable(package="bertvision_tf")
@@ -52,9 +52,7 @@ class StandardizeStates(keras.layers.Layer):
                     f"got {np.shape(values)}."
                 )
             if not np.all(np.isfinite(values)):
-                raise HeadError(
-                    f"`{name}` needs finite numbers, got NaN or infinity. Leave padding out of it."
-                )
+                raise HeadError(f"`{name}` needs finite numbers, got NaN or infinity. Leave padding out of it.")
         if np.any(np.asarray(std) < 0):
             raise HeadError(f"`std` needs numbers of at least 0, got {np.min(std)}.")
         self.mean.assign(np.asarray(mean)[:, None, :])  # (layers, 1, hidden)

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from bertvision_tf.errors import HeadError
-from bertvision_tf.layers.shapes import Shape, check_axes
+from ..errors import HeadError
+from .shapes import Shape, check_axes
 
 MODES = ("mean", "max", "cls", "flat", "mean_max_cls")
 

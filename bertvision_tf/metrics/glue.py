@@ -26,12 +26,12 @@ def glue_metrics(task_name: str, labels: Sequence[int], predictions: Sequence[in
     """
     if task_name not in METRICS:
         raise ValueError(f"`task_name` needs one of {', '.join(METRICS)}, got {task_name!r}.")
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
-    if labels.shape != predictions.shape or labels.ndim != 1 or not labels.size:
+    gold, predicted = np.asarray(labels), np.asarray(predictions)
+    if gold.shape != predicted.shape or gold.ndim != 1 or not gold.size:
         raise ValueError(
-            f"`labels` and `predictions` need one axis and equal length, got {labels.shape} and {predictions.shape}."
+            f"`labels` and `predictions` need one axis and equal length, got {gold.shape} and {predicted.shape}."
         )
-    return {name: compute_metric(name, labels, predictions) for name in METRICS[task_name]}
+    return {name: compute_metric(name, gold, predicted) for name in METRICS[task_name]}
 
 
 def compute_metric(name: str, labels: np.ndarray, predictions: np.ndarray) -> float:

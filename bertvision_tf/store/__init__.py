@@ -12,6 +12,7 @@ The format, version 1
                      float32 in base64, each of shape (states, hidden_dim)
     num_shards       how many there will be
     shards           one entry for each finished one, in order: name, examples, rows, bytes, sha256
+    sha256           of all the above, as JSON with sorted keys
 
 `shard-00000.h5`, …: no padding; an example's tokens are consecutive rows.
     hidden_states    (rows, states, width), the codec's storage type, contiguous (a reader maps it into memory)

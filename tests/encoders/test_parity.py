@@ -51,9 +51,7 @@ def test_backbone_equals_pytorch(folder):
     assert largest_difference(states, expected, tokens["padding_mask"]) < 1e-4
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "least"), [("hidden_act", "gelu_new", 1e-4), ("layer_norm_eps", 1e-3, 1e-4)]
-)
+@pytest.mark.parametrize(("key", "value", "least"), [("hidden_act", "gelu_new", 1e-4), ("layer_norm_eps", 1e-3, 1e-4)])
 def test_the_golden_states_tell_variants_apart(tmp_path, key, value, least):
     """Had the config's activation or epsilon no effect, the parity tests above would prove nothing."""
     source = CHECKPOINTS / "bert-gelu-eps1e-12-segments2"

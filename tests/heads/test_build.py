@@ -75,14 +75,10 @@ def compute_reference(head, config, image, mask, kind="classification"):
         kept = cells[real == 1]
         three = {"mean": kept.mean(0), "max": kept.max(0), "cls": cells[0]}
         flat = np.where(real[:, None] == 1, cells, 0).ravel()
-        return {**three, "flat": flat, "mean_max_cls": np.concatenate(list(three.values()))}[
-            config.token_pooling
-        ]
+        return {**three, "flat": flat, "mean_max_cls": np.concatenate(list(three.values()))}[config.token_pooling]
 
     logits = []
-    for states, real in zip(
-        image.astype("float64"), mask, strict=True
-    ):  # (layers, tokens, hidden), (tokens,)
+    for states, real in zip(image.astype("float64"), mask, strict=True):  # (layers, tokens, hidden), (tokens,)
         if config.standardize:
             mean, std = get("standardize")
             states = (states - mean) / std
@@ -180,9 +176,7 @@ def test_mixed_precision_gives_float32_logits_near_the_full_ones(kind, policy, t
     try:
         half = make_head("everything", kind=kind)
         assert half.get_layer("adapter").compute_dtype == policy.removeprefix("mixed_")
-        assert {str(getattr(output, "dtype", output)) for output in keras.tree.flatten(half.output)} == {
-            "float32"
-        }
+        assert {str(getattr(output, "dtype", output)) for output in keras.tree.flatten(half.output)} == {"float32"}
         expected, outputs = run(full, make_image()), run(half, make_image())
     finally:
         keras.config.set_dtype_policy(before)
@@ -223,13 +217,9 @@ def test_statistics_reach_the_standardizing_layer():
     head = make_head("raw cells, standardized, skip")
     mean, std = np.full((LAYERS, HIDDEN), 2.0), np.full((LAYERS, HIDDEN), 4.0)
     head.get_layer("standardize").set_statistics(mean, std)
-    plain = build_head(
-        HeadConfig(skip=True, token_pooling="max"), num_hidden_states=LAYERS, hidden_dim=HIDDEN
-    )
+    plain = build_head(HeadConfig(skip=True, token_pooling="max"), num_hidden_states=LAYERS, hidden_dim=HIDDEN)
     plain.get_layer("logits").set_weights(head.get_layer("logits").get_weights())
-    np.testing.assert_allclose(
-        run(head, make_image()), run(plain, (make_image() - 2) / 4), rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(run(head, make_image()), run(plain, (make_image() - 2) / 4), rtol=1e-5, atol=1e-5)
 
 
 def test_errors_when_it_is_called_are_one_line():

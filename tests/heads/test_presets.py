@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_an_unknown_name_shows_the_grammar(name):
     assert str(error.value).endswith(
         "Names are read as last_layer|average_pooling|learned_pooling[_adapter_D][_skip]; "
         "adapter_D_shared|unshared[_skip]; conv1x1_adapter_D_residual; "
-        "each may end in _cls or _flat; D is any width."
+        "each may begin with standardized_ and end in _cls or _flat; D is any width."
     )
 
 
@@ -103,3 +104,9 @@ def test_names_and_configs_load_without_keras():
     )
     root = str(Path(bertvision_tf.__file__).parents[1])
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": root})
+
+
+@pytest.mark.parametrize("name", ["learned_pooling", "adapter_64_shared_skip", "conv1x1_adapter_16_residual_cls"])
+def test_any_name_may_begin_with_standardized(name):
+    assert not get_preset(name).standardize
+    assert get_preset(f"standardized_{name}") == dataclasses.replace(get_preset(name), standardize=True)

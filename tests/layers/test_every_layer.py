@@ -25,9 +25,7 @@ CASES = [
     (layers.LayerDropout(0.5, seed=3), 0),
     *[(layers.TokenPooling(mode), 0) for mode in token_pooling.MODES],
 ]
-NAMES = [
-    f"{type(layer).__name__}-{getattr(layer, 'mode', getattr(layer, 'shared', ''))}" for layer, _ in CASES
-]
+NAMES = [f"{type(layer).__name__}-{getattr(layer, 'mode', getattr(layer, 'shared', ''))}" for layer, _ in CASES]
 each_layer = pytest.mark.parametrize(("layer", "trainable"), CASES, ids=NAMES)
 
 
@@ -54,10 +52,7 @@ def test_config_round_trip(layer, trainable):
     config = layer.get_config()
     again = type(layer).from_config(config)
     assert again.get_config() == config
-    assert (
-        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config()
-        == config
-    )
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).get_config() == config
 
 
 @each_layer

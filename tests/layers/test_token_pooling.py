@@ -65,7 +65,5 @@ def test_the_mean_is_summed_in_float32_under_half_precision():
 def test_errors():
     with pytest.raises(HeadError, match="`mode` needs one of mean, max, cls, flat, mean_max_cls, got 'sum'"):
         TokenPooling("sum")
-    with pytest.raises(
-        HeadError, match=r"needs 4 axes .* or 3 axes \(batch, tokens, hidden_dim\), got shape \(2, 3\)"
-    ):
+    with pytest.raises(HeadError, match=r"needs 4 axes .* or 3 axes \(batch, tokens, hidden_dim\), got shape \(2, 3\)"):
         TokenPooling()(np.zeros((2, 3), "float32"))

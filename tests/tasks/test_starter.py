@@ -78,9 +78,7 @@ def test_either_member_of_a_pair_may_come_first(rows):
 
 
 def test_splits_share_function_words_only(rows):
-    train, dev = (
-        {word for row in rows[split] for word in read_words(row.sentence)} for split in starter.SPLITS
-    )
+    train, dev = ({word for row in rows[split] for word in read_words(row.sentence)} for split in starter.SPLITS)
     assert train & dev <= FUNCTION_WORDS
     assert train | dev >= FUNCTION_WORDS
 
@@ -90,9 +88,7 @@ def test_lexicons_share_no_form(rows):
     for split in starter.SPLITS:
         words = starter.read_lexicon(split)
         forms[split] = {form for kind in words if kind != "pronoun" for form in list_forms(words[kind])}
-        assert {word for row in rows[split] for word in read_words(row.sentence)} <= forms[
-            split
-        ] | FUNCTION_WORDS
+        assert {word for row in rows[split] for word in read_words(row.sentence)} <= forms[split] | FUNCTION_WORDS
         assert forms[split] & FUNCTION_WORDS == set()
     assert forms["train"] & forms["dev"] == set()
 
@@ -121,9 +117,7 @@ def test_seed_changes_the_rows_and_hash_seed_does_not(tmp_path):
     for hash_seed in ("1", "2"):
         folder = tmp_path / hash_seed
         command = [sys.executable, "-m", "bertvision_tf.tasks.starter", str(folder)]
-        done = subprocess.run(
-            command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True
-        )
+        done = subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True)
         assert done.stdout == b""
         for split in starter.SPLITS:
             assert (folder / f"{split}.tsv").read_bytes() == (SHIPPED / f"{split}.tsv").read_bytes()

@@ -1,0 +1,296 @@
+"""The `bertvision` command: the only place that prints.
+
+Nothing heavy is imported until a verb runs, so that --help answers at once.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import BertvisionError
+
+app = typer.Typer(
+    help="Small Keras heads on every hidden state of a BERT.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+EncoderOption = Annotated[str, typer.Option(help="minilm, hf://OWNER/NAME, or the folder of a checkpoint.")]
+DataOption = Annotated[
+    Path | None, typer.Option(help="Folder of GLUE's official download. Left out: tensorflow_datasets.")
+]
+StoreOption = Annotated[Path, typer.Option(help="Root of all stores; states that are there are found again.")]
+DtypeOption = Annotated[str, typer.Option(help="Type of the encoder's matrix products: float32 or bfloat16.")]
+CodecOption = Annotated[str, typer.Option(help="float32, float16, bfloat16, int8, int4 or int2.")]
+TokensOption = Annotated[str, typer.Option(help="all, or cls for the first token of each text.")]
+PoolerOption = Annotated[bool, typer.Option(help="Keep the pooler's output too, before the others; with --tokens cls.")]
+LayersOption = Annotated[str, typer.Option(help="Hidden states to keep, as in 0,3,6; or all.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first rows of each split.")]
+LengthOption = Annotated[int | None, typer.Option(min=3, help="Tokens a text. Left out: the task's own.")]
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Option(help="cola or starter.")] = "starter",
+    encoder: EncoderOption = "minilm",
+    data_dir: DataOption = None,
+    head: Annotated[str | None, typer.Option(help="Name of a preset, or a JSON file of a HeadConfig.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many heads are trained, from seed 0.")] = 5,
+    store: StoreOption = Path("states"),
+    output: Annotated[Path | None, typer.Option(help="The run's folder. Left out: runs/TASK-HEAD.")] = None,
+    codec: CodecOption = "int8",
+    dtype: DtypeOption = "float32",
+    tokens: TokensOption = "all",
+    pooler: PoolerOption = False,
+    layers: LayersOption = "all",
+    max_length: LengthOption = None,
+    limit: LimitOption = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its highest value.")] = None,
+    strategy: Annotated[str, typer.Option(help="one_device or mirrored.")] = "one_device",
+    baselines: Annotated[bool, typer.Option(help="Fit simple rivals on the same rows.")] = True,
+    export: Annotated[bool, typer.Option(help="Save the chosen head as a SavedModel too.")] = False,
+) -> None:
+    """Train heads on every hidden state of a frozen encoder, and score them on dev."""
+    with _errors_as_lines(), _show_progress() as progress:
+        from .experiment import DEFAULT_HEAD
+        from .experiment import train as run_experiment
+        from .training import FitConfig
+
+        asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        run = run_experiment(
+            task,
+            _load_encoder(encoder, dtype),
+            head=_read_head(head or DEFAULT_HEAD),
+            seeds=seeds,
+            store=store,
+            output=output,
+            data_dir=data_dir,
+            limit=limit,
+            max_length=max_length,
+            tokens=tokens,
+            pooler=pooler,
+            layers=_read_layers(layers),
+            codec=codec,
+            fit=FitConfig(**{name: value for name, value in asked.items() if value is not None}),
+            strategy=strategy,
+            baselines=baselines,
+            export=export,
+            progress=progress,
+        )
+    _print_table([run.results])
+    _print_notes(run.results)
+    typer.echo(f"run: {run.path}")
+
+
+@app.command()
+def extract(
+    output: Annotated[Path, typer.Option(help="The store's folder.")],
+    task: Annotated[str, typer.Option(help="cola or starter.")] = "starter",
+    split: Annotated[str, typer.Option(help="train or dev.")] = "train",
+    encoder: EncoderOption = "minilm",
+    data_dir: DataOption = None,
+    codec: CodecOption = "int8",
+    dtype: DtypeOption = "float32",
+    tokens: TokensOption = "all",
+    pooler: PoolerOption = False,
+    layers: LayersOption = "all",
+    max_length: LengthOption = None,
+    limit: LimitOption = None,
+) -> None:
+    """Run an encoder once over a split and keep every hidden state in a store."""
+    with _errors_as_lines(), _show_progress() as progress:
+        from .extraction import extract as run_extraction
+        from .tasks import get_task
+
+        spec = get_task(task)
+        store = run_extraction(
+            _load_encoder(encoder, dtype),
+            spec.load(split, data_dir).take(limit),
+            output,
+            max_length=max_length or spec.max_length,
+            tokens=tokens,
+            pooler=pooler,
+            layers=_read_layers(layers),
+            codec=codec,
+            progress=lambda done, total: progress(f"extract {split}", done, total),
+        )
+    typer.echo(
+        f"{store.path}: {len(store):,} examples, {store.rows:,} tokens, {store.num_hidden_states} states, "
+        f"{store.bytes / 2**20:.1f} MiB in {codec}; {store.manifest.truncated} texts cut"
+    )
+
+
+@app.command()
+def verify(stores: Annotated[list[Path], typer.Argument(help="Folders of stores.")]) -> None:
+    """Read every byte of stores and compare checksums."""
+    with _errors_as_lines():
+        from .store import open_store
+
+        for path in stores:
+            store = open_store(path)
+            store.verify()
+            typer.echo(f"{path}: whole ({len(store.manifest.shards)} shards, {store.bytes / 2**20:.1f} MiB)")
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    input: Annotated[Path, typer.Option(help="A .csv or .tsv file with a header.")],
+    output: Annotated[Path, typer.Option(help="The same rows with a prediction and a probability for each class.")],
+    text_column: Annotated[str | None, typer.Option(help="Left out: the task's own, as in 'sentence'.")] = None,
+    text_pair_column: Annotated[str | None, typer.Option(help="For tasks on pairs.")] = None,
+) -> None:
+    """Predict the rows of a table with a run's head."""
+    with _errors_as_lines():
+        from .runs import load_run
+        from .tasks.tables import read_table, write_table
+
+        table = read_table(input)
+        found = load_run(run)
+        texts = table.column(text_column or found.config["text"])
+        pair = text_pair_column or found.config["text_pair"]
+        predictions = found.predict(texts, table.column(pair) if pair else None)
+        added = ["prediction", *(f"p_{name}" for name in predictions.label_names)]
+        rows = (
+            [*row, label, *(f"{probability:.6f}" for probability in probabilities)]
+            for row, label, probabilities in zip(table.rows, predictions.labels, predictions.probabilities, strict=True)
+        )
+        write_table(output, [*table.header, *added], rows)
+    typer.echo(f"{output}: {len(table.rows)} rows")
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, typer.Option(help="Where the table, the pictures, the runs and the states go.")] = Path(
+        "quickstart"
+    ),
+    encoder: EncoderOption = "minilm",
+    seeds: Annotated[int, typer.Option(min=1, help="Heads trained of each kind.")] = 5,
+) -> None:
+    """Run the starter task: which hidden states know grammar, and what a tiny head makes of them."""
+    with _errors_as_lines(), _show_progress() as progress:
+        from .quickstart import run_quickstart
+
+        result = run_quickstart(output, encoder=encoder, seeds=seeds, progress=progress)
+    _print_table([run.results for run in result.runs])
+    _print_notes(result.runs[0].results)
+    for file in result.files:
+        typer.echo(f"wrote {file}")
+
+
+def main() -> None:
+    """The entry point of the installed command and of scripts/."""
+    app()
+
+
+@contextlib.contextmanager
+def _errors_as_lines() -> Iterator[None]:
+    """One line and exit status 1 for what a user can mend."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow reports on GPUs that are not there
+    try:
+        yield
+    except BertvisionError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what is finished is kept, the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def _show_progress() -> Iterator[Any]:
+    """A bar for each thing that is done, with rate and time left; on a terminal only."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f}/s" if speed and speed >= 10 else "")
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
+        known: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in known:
+                known[what] = bars.add_task(what, total=total)
+            bars.update(known[what], completed=done, total=total)
+
+        yield progress
+
+
+def _load_encoder(name: str, dtype: str):
+    from .encoders import load_encoder
+
+    return load_encoder(name, dtype)
+
+
+def _read_head(head: str):
+    """A preset's name stays a name; a JSON file becomes a HeadConfig."""
+    if not head.endswith(".json"):
+        return head
+    from .errors import HeadError
+    from .heads import HeadConfig
+
+    try:
+        return HeadConfig.from_json(Path(head).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise HeadError(f"{head} cannot be read as a HeadConfig: {error}.") from None
+
+
+def _read_layers(text: str) -> list[int] | None:
+    if text == "all":
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--layers needs numbers with commas between, or all; got {text!r}") from None
+
+
+def _print_table(results: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .reports.table import HEADER, build_rows
+
+    first = results[0]
+    table = Table(title=f"{first['task']} dev, {first['metric']}; encoder {first['encoder']}, frozen")
+    for column in HEADER:
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for row in build_rows(results):
+        table.add_row(*row.cells())
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _print_notes(results: dict[str, Any]) -> None:
+    rows, store = results["rows"], results["store"]
+    typer.echo(
+        f"Heads: mean ± sample deviation over {len(results['seeds'])} seeds, seconds a seed; the baselines are "
+        f"deterministic. {rows['training']:,} training rows; {rows['selection']:,} selection rows chose epoch and "
+        f"regularisation; {rows['dev']:,} dev rows were read once.\n"
+        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {store['bytes'] / 2**20:.1f} MiB "
+        f"({store['codec']}), had in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
+    )

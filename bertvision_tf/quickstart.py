@@ -1,0 +1,88 @@
+"""The starter task from end to end: baselines, two heads, and which layer knows which grammar."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .encoders import load_encoder
+from .experiment import train
+from .reports.plots import plot_group_scores
+from .reports.table import build_rows, format_markdown
+from .runs import Run
+from .tasks import get_task, split_selection
+from .training import baselines
+
+HEADS = ("learned_pooling", "standardized_adapter_64_shared")
+
+
+@dataclasses.dataclass(frozen=True)
+class QuickstartResult:
+    """The runs, one a head, and the files written beside them."""
+
+    runs: list[Run]
+    files: list[Path]
+
+
+def run_quickstart(
+    output: str | Path,
+    *,
+    encoder: str = "minilm",
+    seeds: int = 5,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> QuickstartResult:
+    """Trains the heads of the quickstart on the starter task.
+
+    Args:
+        output: gets table.md, layer_weights.png, grammar_by_layer.png, runs/ and states/.
+        encoder: what `load_encoder` takes.
+        seeds: heads of each kind.
+        progress: as `train`'s.
+    """
+    output = Path(output)
+    loaded = load_encoder(encoder)
+    runs = [
+        train(
+            "starter",
+            loaded,
+            head=head,
+            seeds=seeds,
+            store=output / "states",
+            output=output / "runs" / head,
+            baselines=head == HEADS[0],
+            progress=(lambda what, done, total, head=head: progress(f"{head}: {what}", done, total))
+            if progress
+            else None,
+        )
+        for head in HEADS
+    ]
+    table, weights, grammar = (output / name for name in ("table.md", "layer_weights.png", "grammar_by_layer.png"))
+    table.write_text(format_markdown(build_rows([run.results for run in runs])), encoding="utf-8")
+    shutil.copyfile(runs[0].path / "layer_weights.png", weights)
+    _plot_grammar(grammar, runs)
+    return QuickstartResult(runs, [table, weights, grammar])
+
+
+def _plot_grammar(file: Path, runs: list[Run]) -> None:
+    """Accuracy on dev by phenomenon: each layer alone, all together, and the last head."""
+    train_store, dev_store = runs[0].open_stores()
+    training, selection = split_selection(train_store.labels)
+    rows = baselines.Rows(
+        train_store.labels, training, selection, lambda labels, found: float((labels == found).mean())
+    )
+    means = [baselines.compute_token_means(store) for store in (train_store, dev_store)]
+    states = range(train_store.num_hidden_states)
+    columns = {f"layer {state}": baselines.fit_layers("", rows, *means, [state]).predictions for state in states}
+    columns["all"] = baselines.fit_layers("", rows, *means, states).predictions
+    columns["head"] = runs[-1].read_dev_predictions()
+    phenomena = get_task("starter").load("dev").columns["source"]
+    groups = sorted(set(phenomena))
+    scores = np.zeros((len(groups) + 1, len(columns)))
+    for place, predictions in enumerate(columns.values()):
+        right = predictions == dev_store.labels
+        scores[:-1, place] = [right[np.array(phenomena) == group].mean() for group in groups]
+        scores[-1, place] = right.mean()
+    title = "What each layer knows of grammar: mean over tokens + logistic regression; last column: the head"
+    plot_group_scores(file, scores, [*groups, "all phenomena"], list(columns), title, "accuracy")

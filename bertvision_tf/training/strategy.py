@@ -1,0 +1,25 @@
+"""Where a head is trained."""
+
+import tensorflow as tf
+
+from ..errors import RunError
+
+STRATEGIES = ("one_device", "mirrored")
+
+
+def get_strategy(name: str) -> tf.distribute.Strategy:
+    """Returns TensorFlow's distribution strategy of a name.
+
+    Args:
+        name: "one_device" (the first GPU, else the processor), or "mirrored" (a copy on each GPU, gradients summed;
+            without a GPU, on each logical processor).
+
+    Raises:
+        RunError: the name is not known.
+    """
+    if name == "one_device":
+        return tf.distribute.get_strategy()  # TensorFlow's default: the first device
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    raise RunError(f"strategy {name!r} is not known; known: {', '.join(STRATEGIES)}.")
