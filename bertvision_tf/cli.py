@@ -63,13 +63,16 @@ def train(
     with _errors_as_lines(), _show_progress() as progress:
         from .experiment import DEFAULT_HEAD
         from .experiment import train as run_experiment
+        from .heads import get_preset
         from .training import FitConfig
 
+        config = _read_head(head or DEFAULT_HEAD)
         asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        changes = {name: value for name, value in asked.items() if value is not None}
         run = run_experiment(
             task,
             _load_encoder(encoder, dtype),
-            head=_read_head(head or DEFAULT_HEAD),
+            head=config,
             seeds=seeds,
             store=store,
             output=output,
@@ -80,7 +83,7 @@ def train(
             pooler=pooler,
             layers=_read_layers(layers),
             codec=codec,
-            fit=FitConfig(**{name: value for name, value in asked.items() if value is not None}),
+            fit=FitConfig.for_head(get_preset(config) if isinstance(config, str) else config, **changes),
             strategy=strategy,
             baselines=baselines,
             export=export,

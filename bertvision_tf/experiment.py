@@ -74,7 +74,7 @@ def train(
         limit: only the first rows of train and of dev.
         max_length: tokens a text; the task's own with None.
         tokens, pooler, layers, codec: see `extract`.
-        fit: how a head is trained.
+        fit: how a head is trained; FitConfig.for_head's with None.
         strategy: "one_device" or "mirrored".
         baselines: whether simple rivals are fitted on the same rows.
         export: whether the chosen head is saved as a SavedModel too.
@@ -115,7 +115,9 @@ def train(
         seconds = {"fine_tune": 0.0, "extract": time.perf_counter() - start}
 
         training, selection = split_selection(train_store.labels)
-        experiment = _Experiment(task, config, train_store, dev_store, training, selection, fit or FitConfig())
+        experiment = _Experiment(
+            task, config, train_store, dev_store, training, selection, fit or FitConfig.for_head(config)
+        )
 
         start = time.perf_counter()
         fitted = [experiment.fit(seed, strategy, progress) for seed in seeds]
@@ -167,7 +169,9 @@ class _Experiment:
         labels = store.labels[self.selection]
         return fit_head(
             functools.partial(self.build, f"seed_{seed}"),
-            store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=self.training),
+            store.as_dataset(
+                self.config.batch_size, shuffle=True, seed=seed, rows=self.training, epochs=self.config.epochs
+            ),
             store.as_dataset(batch_size=64, rows=self.selection),
             lambda logits: self.score(labels, logits.argmax(axis=1)),
             config=self.config,

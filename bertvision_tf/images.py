@@ -37,6 +37,8 @@ class BatchPlan:
         batch_tokens: instead, batches by length under this many padded cells, as extraction makes them.
         shuffle: a new order each epoch, with examples of like length together.
         seed: of the shuffle.
+        epochs: how many passes one iteration of the dataset makes, each shuffled anew. With None it makes one, and
+            each iteration is shuffled anew.
     """
 
     lengths: np.ndarray
@@ -46,6 +48,7 @@ class BatchPlan:
     batch_tokens: int | None = None
     shuffle: bool = False
     seed: int | None = None
+    epochs: int | None = None
 
     def __post_init__(self):
         if self.shuffle and self.seed is None:
@@ -91,7 +94,7 @@ def images_from_store(store: Store, *, layers: Sequence[int] | None = None, **pl
     Args:
         store: a finished one.
         layers: places on the image's layer axis to keep, −1 the last; all by default.
-        **plan: `BatchPlan`'s: rows, fraction, batch_size or batch_tokens, shuffle, seed.
+        **plan: `BatchPlan`'s: rows, fraction, batch_size or batch_tokens, shuffle, seed, epochs.
 
     Example:
         >>> dataset = store.as_dataset(batch_size=32, shuffle=True, seed=0)
@@ -191,10 +194,12 @@ def _build_dataset(
     label_type: np.dtype,
     hidden_dim: int,
 ) -> tf.data.Dataset:
-    epochs = itertools.count()
+    iterations = itertools.count()
 
-    def plan_epoch() -> Iterator[np.ndarray]:
-        yield from plan.batches(next(epochs))
+    def plan_iteration() -> Iterator[np.ndarray]:
+        epochs = [next(iterations)] if plan.epochs is None else range(plan.epochs)
+        for epoch in epochs:
+            yield from plan.batches(epoch)
 
     types = [storage, tf.int32, tf.int32, tf.as_dtype(label_type)]
 
@@ -209,8 +214,8 @@ def _build_dataset(
         states.set_shape((*shape[:-1], hidden_dim))
         return {"hidden_states": states, "padding_mask": mask, "segment_ids": segments}, labels
 
-    dataset = tf.data.Dataset.from_generator(plan_epoch, output_signature=tf.TensorSpec((None,), tf.int64))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(plan.batches())))
+    dataset = tf.data.Dataset.from_generator(plan_iteration, output_signature=tf.TensorSpec((None,), tf.int64))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(plan.batches()) * (plan.epochs or 1)))
     options = tf.data.Options()
     # Batches are planned for the whole job: replicas split each one, and no file is theirs to shard.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

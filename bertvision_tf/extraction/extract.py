@@ -66,7 +66,7 @@ def plan_spec(
         hidden_dim=encoder.hidden_dim,
         codec=codec,
         batch_tokens=batch_tokens,
-        shard_rows=shard_rows or max(SHARD_BYTES // row_bytes, 1),
+        shard_rows=shard_rows or max(SHARD_BYTES // max(row_bytes, 1), 1),
     )
 
 

@@ -42,4 +42,6 @@ def compute_metric(name: str, labels: np.ndarray, predictions: np.ndarray) -> fl
         "accuracy": metrics.accuracy_score,
         "matthews": metrics.matthews_corrcoef,
     }
+    if name == "matthews" and len(np.union1d(labels, predictions)) == 1:
+        return 0.0  # scikit-learn's answer too, with a warning
     return float(functions[name](labels, predictions))

@@ -83,15 +83,16 @@ class Store:
         shards = [self._read_shard(entry) for entry in manifest.shards]
         self._places = [{name: shard.pop(name) for name in MAPPED} for shard in shards]
         self._map = functools.lru_cache(OPEN_SHARDS)(self._map_shard)
-        place = np.argsort(_concatenate(shards, "example_index", np.int64), kind="stable")
+        index = _concatenate(shards, "example_index", np.int64)
+        if not np.array_equal(np.sort(index), np.arange(self.spec.examples)):
+            raise StoreError(f"the shards of {path} do not hold each of its {self.spec.examples} examples once.")
+        place = np.argsort(index)
         self.lengths = _concatenate(shards, "lengths", np.int32)[place]
         self.labels = _concatenate(shards, "labels", np.int32)[place]
-        self.ids = [id_.decode("utf-8") for id_ in _concatenate(shards, "ids", "S1")[place]]
+        self.ids = _concatenate(shards, "ids", object)[place].tolist()
         self._shard = np.repeat(np.arange(len(shards)), [len(shard["lengths"]) for shard in shards])[place]
         starts = [np.cumsum(shard["lengths"]) - shard["lengths"] for shard in shards]
         self._start = np.concatenate([np.zeros(0, np.int64), *starts])[place]
-        if len(self) != self.spec.examples:
-            raise StoreError(f"{path} holds {len(self)} examples, its manifest says {self.spec.examples}.")
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -206,6 +207,7 @@ class Store:
                 raise ValueError(f"hidden_states has type {content['hidden_states'][1]}")
             if content["lengths"].sum() != entry.rows or content["lengths"].min() < 0:
                 raise ValueError(f"lengths do not make {entry.rows} rows")
+            content["ids"] = np.array([id_.decode("utf-8") for id_ in content["ids"]], object)
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise StoreError(f"{file} is damaged ({error}): delete {self.path} and extract again.") from None
         return content

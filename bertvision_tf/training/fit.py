@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import RunError
+from ..heads import HeadConfig
+from .optimizer import build_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +37,17 @@ class FitConfig:
     def __post_init__(self):
         if self.epochs < 1 or self.batch_size < 1 or self.patience < 1:
             raise RunError("`epochs`, `batch_size` and `patience` need 1 or more.")
-        if self.learning_rate <= 0 or not 0 <= self.warmup < 1:
-            raise RunError("`learning_rate` needs more than 0, `warmup` 0 to 1.")
+        if self.learning_rate <= 0:
+            raise RunError(f"`learning_rate` needs more than 0, got {self.learning_rate}.")
+        if not 0 <= self.warmup < 1:
+            raise RunError(f"`warmup` needs at least 0 and less than 1, got {self.warmup}.")
+
+    @classmethod
+    def for_head(cls, head: HeadConfig, **changes) -> "FitConfig":
+        """The defaults for a head: a learning rate of 1e-2 where it only pools and reads out, which is a linear
+        model, else 1e-3. `changes` override."""
+        linear = head.adapter_dim is None and head.convolution == "none"
+        return cls(**{"learning_rate": 1e-2 if linear else 1e-3} | changes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +82,7 @@ def fit_head(
 
     Args:
         build: makes the head; called under the seed and the strategy.
-        training: shuffled batches of images.
+        training: shuffled batches of images, `config.epochs` epochs of them in one iteration.
         selection: images of the selection rows, in the order that `score` expects.
         score: logits (rows, outputs) of the selection rows → the task's main metric; higher is better.
         config: how it is trained.
@@ -85,11 +96,13 @@ def fit_head(
     config = config or FitConfig()
     strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(seed)
-    steps = config.epochs * int(training.cardinality())
+    steps = int(training.cardinality())
     with strategy.scope():
         head = build()
         head.compile(
-            optimizer=_build_optimizer(config, steps),
+            optimizer=build_optimizer(
+                steps, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
+            ),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=False,  # batches differ in length: XLA would compile each shape
         )
@@ -97,7 +110,14 @@ def fit_head(
     progress(0, config.epochs)
     watcher = _SelectionScore(selection, score, config.patience)
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, config.epochs))
-    history = head.fit(training, epochs=config.epochs, callbacks=[watcher, counter], shuffle=False, verbose=0)
+    history = head.fit(
+        training,
+        epochs=config.epochs,
+        steps_per_epoch=steps // config.epochs,
+        callbacks=[watcher, counter],
+        shuffle=False,
+        verbose=0,
+    )
     progress(config.epochs, config.epochs)
     head.set_weights(watcher.best_weights)
     curves = {name: [float(value) for value in values] for name, values in history.history.items()}
@@ -108,19 +128,6 @@ def predict_logits(head: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Logits (rows, outputs) of all rows, in the dataset's order."""
     run = tf.function(lambda images: head(images, training=False), reduce_retracing=True)
     return np.concatenate([run(images).numpy() for images, _ in dataset])
-
-
-def _build_optimizer(config: FitConfig, steps: int) -> keras.optimizers.Optimizer:
-    warmup = int(config.warmup * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else config.learning_rate,
-        decay_steps=max(steps - warmup, 1),
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gain", "layer_weights"])
-    return optimizer
 
 
 class _SelectionScore(keras.callbacks.Callback):

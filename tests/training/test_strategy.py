@@ -1,0 +1,70 @@
+"""Training over several devices, in a process of its own: logical devices are fixed when TensorFlow starts."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bertvision_tf.errors import RunError
+from bertvision_tf.training import get_strategy
+
+SCRIPT = """
+import json, sys
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import bertvision_tf as bv
+from bertvision_tf.training import fit_head, get_strategy, predict_logits
+from bertvision_tf.heads import build_head
+from bertvision_tf.metrics.glue import compute_metric
+
+encoder = bv.load_encoder(sys.argv[1])
+rows = bv.get_task("starter").load("train").take(500)
+store = bv.extract(encoder, rows, sys.argv[2], codec="float32")
+out = {}
+for name in ("one_device", "mirrored"):
+    strategy = get_strategy(name)
+    training = store.as_dataset(16, shuffle=True, seed=1, rows=range(400), epochs=2)
+    assert int(training.cardinality()) == 50
+    fitted = fit_head(
+        lambda: build_head("adapter_8_shared_skip", num_hidden_states=3, hidden_dim=8),
+        training,
+        store.as_dataset(64, rows=range(400, 500)),
+        lambda logits: compute_metric("accuracy", store.labels[400:], logits.argmax(axis=1)),
+        config=bv.FitConfig(epochs=2, patience=9),  # 2 epochs of 25 steps
+        seed=3,
+        strategy=strategy,
+    )
+    out[name] = {
+        "replicas": strategy.num_replicas_in_sync,
+        "steps": int(fitted.head.optimizer.iterations.numpy()),
+        "loss": fitted.history["loss"],
+        "weights": [w.tolist() for w in fitted.head.get_weights()],
+        "logits": predict_logits(fitted.head, store.as_dataset(64, rows=range(400, 500))).tolist(),
+    }
+print("RESULT" + json.dumps(out))
+"""
+
+
+def test_mirrored_equals_one_device(tmp_path, tiny_encoder):
+    import numpy as np
+
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, tiny_encoder.name, str(tmp_path / "store")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    out = json.loads(done.stdout.split("RESULT")[1])
+    one, two = out["one_device"], out["mirrored"]
+    assert (one["replicas"], two["replicas"]) == (1, 2)
+    assert one["steps"] == two["steps"] == 50
+    np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-4)
+    for first, second in zip(one["weights"], two["weights"], strict=True):
+        np.testing.assert_allclose(second, first, atol=1e-4)
+    np.testing.assert_allclose(two["logits"], one["logits"], atol=1e-4)
+    assert np.std(one["logits"]) > 1e-3  # something was learned at all
+
+
+def test_unknown_strategy():
+    with pytest.raises(RunError, match=r"'tpu' is not known; known: one_device, mirrored\."):
+        get_strategy("tpu")
