@@ -61,6 +61,7 @@ def train(
 ) -> None:
     """Train heads on every hidden state of a frozen encoder, and score them on dev."""
     with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
         from .experiment import DEFAULT_HEAD
         from .experiment import train as run_experiment
         from .heads import get_preset
@@ -71,7 +72,8 @@ def train(
         changes = {name: value for name, value in asked.items() if value is not None}
         run = run_experiment(
             task,
-            _load_encoder(encoder, dtype),
+            encoder,
+            dtype=dtype,
             head=config,
             seeds=seeds,
             store=store,
@@ -111,13 +113,16 @@ def extract(
 ) -> None:
     """Run an encoder once over a split and keep every hidden state in a store."""
     with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
+        from .encoders import load_encoder
         from .extraction import extract as run_extraction
         from .tasks import get_task
 
         spec = get_task(task)
+        examples = spec.load(split, data_dir).take(limit)
         store = run_extraction(
-            _load_encoder(encoder, dtype),
-            spec.load(split, data_dir).take(limit),
+            load_encoder(encoder, dtype),
+            examples,
             output,
             max_length=max_length or spec.max_length,
             tokens=tokens,
@@ -154,6 +159,7 @@ def predict(
 ) -> None:
     """Predict the rows of a table with a run's head."""
     with _errors_as_lines():
+        _start_tensorflow()
         from .runs import load_run
         from .tasks.tables import read_table, write_table
 
@@ -181,6 +187,7 @@ def quickstart(
 ) -> None:
     """Run the starter task: which hidden states know grammar, and what a tiny head makes of them."""
     with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
         from .quickstart import run_quickstart
 
         result = run_quickstart(output, encoder=encoder, seeds=seeds, progress=progress)
@@ -198,7 +205,6 @@ def main() -> None:
 @contextlib.contextmanager
 def _errors_as_lines() -> Iterator[None]:
     """One line and exit status 1 for what a user can mend."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow reports on GPUs that are not there
     try:
         yield
     except BertvisionError as error:
@@ -245,10 +251,21 @@ def _show_progress() -> Iterator[Any]:
         yield progress
 
 
-def _load_encoder(name: str, dtype: str):
-    from .encoders import load_encoder
+def _start_tensorflow() -> None:
+    """Imports TensorFlow with standard error shut: its libraries report there on GPUs that are not found, before any
+    log level counts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow as tf
 
-    return load_encoder(name, dtype)
+        tf.config.list_logical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _read_head(head: str):

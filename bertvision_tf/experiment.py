@@ -44,6 +44,7 @@ def train(
     task: str | TaskSpec,
     encoder: str | Encoder = "minilm",
     *,
+    dtype: str = "float32",
     head: str | HeadConfig = DEFAULT_HEAD,
     seeds: int | Sequence[int] = 5,
     store: str | Path = "states",
@@ -66,6 +67,7 @@ def train(
     Args:
         task: a name of TASKS, or a TaskSpec.
         encoder: what `load_encoder` takes, or an Encoder.
+        dtype: "float32" or "bfloat16", where `encoder` is a name.
         head: a preset's name or a HeadConfig.
         seeds: how many heads are trained, from seed 0, or the seeds themselves.
         store: the root of all stores; states that are there already are found again.
@@ -99,7 +101,7 @@ def train(
     progress = progress or (lambda what, done, total: None)
     with write_run(Path(output or f"runs/{task.name}-{name}")) as folder:
         train_rows, dev_rows = (task.load(split, data_dir).take(limit) for split in ("train", "dev"))
-        encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+        encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
         states = {
             "max_length": max_length or min(task.max_length, encoder.architecture.max_positions),
             "tokens": tokens,

@@ -178,6 +178,7 @@ def write_run(path: Path) -> Iterator[Path]:
     try:
         if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / RESULTS).is_file())):
             raise RunError(f"{path} is there already and holds no run: name another output folder.")
+        made = [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
@@ -197,6 +198,9 @@ def write_run(path: Path) -> Iterator[Path]:
         raise RunError(f"the output folder {path} cannot be written: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:  # the innermost first; those that hold something now stay
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

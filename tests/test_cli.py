@@ -1,0 +1,184 @@
+"""The command as a user runs it: in processes of their own."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bertvision_tf.cli import app
+
+ROOT = Path(__file__).parents[1]
+TINY = str(ROOT / "tests" / "checkpoints" / "bert-gelu-eps1e-12-segments2")
+
+
+def run_command(*arguments, cwd, script=None):
+    program = [sys.executable, str(ROOT / "scripts" / script)] if script else [sys.executable, "-m", "bertvision_tf"]
+    return subprocess.run([*program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def assert_one_line_error(done, *parts):
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A CoLA folder in the official layout, and a run on it through scripts/train_glue.py."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "glue" / "CoLA").mkdir(parents=True)
+    words = ["the cat has eaten .", "the cats eat .", "she can run", "who is he ?", "a dog is running"]
+    for split, count in (("train", 420), ("dev", 40)):
+        lines = [f"ab{n % 3}\t{n % 2}\t{'' if n % 2 else '*'}\t{words[n % 5]} {words[n % 4]}" for n in range(count)]
+        (folder / "glue" / "CoLA" / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = run_command(
+        *("--task", "CoLA", "--encoder", TINY, "--data-dir", "glue", "--head", "adapter_4_shared", "--seeds", 2),
+        *("--codec", "int4", "--store", "states", "--output", "run", "--limit", 410, "--epochs", 2),
+        cwd=folder,
+        script="train_glue.py",
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_train_prints_the_table(finished):
+    folder, done = finished
+    assert done.stderr == ""
+    for part in ("cola dev, matthews", "majority", "TF-IDF", "all layers mean", "adapter_4_shared", "run: run"):
+        assert part in done.stdout
+    results = json.loads((folder / "run" / "results.json").read_text())
+    assert (results["task"], results["store"]["codec"], results["head"]) == ("cola", "int4", "adapter_4_shared")
+    assert results["rows"] == {"training": 210, "selection": 200, "dev": 40, "truncated": 0}
+    assert f"{results['mean']:.3f}" in done.stdout
+
+
+def test_verify(finished, tmp_path):
+    folder, _ = finished
+    paths = json.loads((folder / "run" / "results.json").read_text())["store"]["paths"]
+    done = run_command("verify", *paths, cwd=folder)
+    assert (done.returncode, done.stdout.count("whole")) == (0, 2)
+    shard = folder / paths[0] / "shard-00000.h5"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    try:
+        assert_one_line_error(run_command("verify", *paths, cwd=folder), "shard-00000.h5", "SHA-256")
+    finally:
+        data[len(data) // 2] ^= 1
+        shard.write_bytes(data)
+
+
+def test_predict(finished, tmp_path):
+    folder, _ = finished
+    table = tmp_path / "mine.csv"
+    table.write_text('\ufeffnote,sentence\n"a, b",the cats eat .\n,"she said ""run"""\n', encoding="utf-8")
+    done = run_command("predict", "run", "--input", table, "--output", tmp_path / "out.csv", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = list(csv.DictReader(open(tmp_path / "out.csv", encoding="utf-8")))
+    assert list(rows[0]) == ["note", "sentence", "prediction", "p_unacceptable", "p_acceptable"]
+    assert [(row["note"], row["sentence"]) for row in rows] == [("a, b", "the cats eat ."), ("", 'she said "run"')]
+    for row in rows:
+        best = max(("unacceptable", "acceptable"), key=lambda name: float(row[f"p_{name}"]))
+        assert row["prediction"] == best
+    other = run_command(
+        *("predict", "run", "--input", table, "--output", tmp_path / "out.tsv", "--text-column", "note"), cwd=folder
+    )
+    assert other.returncode == 0
+    assert (tmp_path / "out.tsv").read_text(encoding="utf-8").startswith("note\tsentence\tprediction\t")
+
+
+def test_predict_bad_input(finished, tmp_path):
+    folder, _ = finished
+    table = tmp_path / "mine.csv"
+    table.write_text("text\nthe cat\n")
+    out = tmp_path / "out.csv"
+    done = run_command("predict", "run", "--input", table, "--output", out, cwd=folder)
+    assert_one_line_error(done, "no column 'sentence'", "'text'")
+    table.write_text("sentence,note\nthe cat\n")
+    done = run_command("predict", "run", "--input", table, "--output", out, cwd=folder)
+    assert_one_line_error(done, "line 2", "1 cells", "2")
+    table.write_bytes(b"sentence\nca\xff\n")
+    done = run_command("predict", "run", "--input", table, "--output", out, cwd=folder)
+    assert_one_line_error(done, "line 2", "UTF-8")
+    done = run_command("predict", "nowhere", "--input", table, "--output", out, cwd=folder)
+    assert done.returncode == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "--task", "nli"], ["task 'nli' is not known", "cola"]),
+        (["train", "--task", "cola", "--data-dir", "nowhere"], ["no train rows of CoLA", "nowhere/CoLA/train.tsv"]),
+        (["train", "--encoder", "nowhere"], ["no encoder 'nowhere'"]),
+        (["train", "--encoder", TINY, "--head", "adapter_x"], ["No head is named 'adapter_x'"]),
+        (["train", "--encoder", TINY, "--head", "absent.json"], ["absent.json cannot be read"]),
+        (["verify", "nowhere"], ["no store at nowhere"]),
+        (["extract", "--encoder", TINY, "--output", "o", "--codec", "int3"], ["codec 'int3' is not known"]),
+        (["extract", "--encoder", TINY, "--output", "o", "--dtype", "int8"], ["dtype 'int8' is not known"]),
+        (["extract", "--encoder", TINY, "--output", "o", "--max-length", "999"], ["3 to 128 tokens"]),
+        (["extract", "--encoder", TINY, "--output", "/dev/null/o"], ["/dev/null/o cannot be written"]),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, arguments, parts):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    for part in parts:
+        assert part in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extract_finds_what_is_there_and_refuses_another_length(tmp_path):
+    arguments = ("extract", "--encoder", TINY, "--split", "dev", "--limit", 50, "--output", "s")
+    first = run_command(*arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "50 examples" in first.stdout
+    files = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "s").iterdir()}
+    assert run_command(*arguments, cwd=tmp_path).stdout == first.stdout
+    done = run_command(*arguments, "--max-length", 64, cwd=tmp_path)
+    assert_one_line_error(done, "max_length 128", "asked for 64")
+    assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in (tmp_path / "s").iterdir()} == files
+
+
+def test_help_is_light():
+    code = "import sys; from bertvision_tf.cli import main; sys.argv = ['bertvision', '--help']\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "heavy = {'tensorflow', 'keras', 'transformers', 'h5py', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+    code += "print('HEAVY', sorted(heavy))"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    seconds = time.perf_counter() - start
+    for verb in ("train", "extract", "verify", "predict", "quickstart"):
+        assert verb in done.stdout
+    assert "HEAVY []" in done.stdout
+    assert seconds < 3  # a second on an idle machine
+
+
+def test_importing_the_package_is_light():
+    code = "import sys, bertvision_tf; print([m for m in ('tensorflow', 'keras', 'numpy', 'h5py') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    import bertvision_tf
+
+    for name in bertvision_tf.__all__:
+        assert getattr(bertvision_tf, name) is not None
+    assert set(bertvision_tf.__all__) <= set(dir(bertvision_tf))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = bertvision_tf.nonsense
