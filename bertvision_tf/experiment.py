@@ -251,11 +251,11 @@ class _Experiment:
             fitted.append(rivals.fit_tfidf(rows, train_rows.texts, dev_rows.texts))
             progress("baselines", 2, 4)
             start = time.perf_counter()
-            means = [rivals.compute_token_means(store) for store in (self.train_store, self.dev_store)]
+            means = rivals.compute_token_means(self.train_store), rivals.compute_token_means(self.dev_store)
             shared = time.perf_counter() - start
             last = self.train_store.num_hidden_states - 1
             for name, layers in (("last layer mean", [last]), ("all layers mean", range(last + 1))):
-                baseline = rivals.fit_layers(f"{name} + logistic regression", rows, *means, layers)
+                baseline = rivals.fit_layers(f"{name} + logistic regression", rows, means, layers)
                 fitted.append(dataclasses.replace(baseline, seconds=baseline.seconds + shared))
         progress("baselines", 4, 4)
         table = {}

@@ -43,21 +43,24 @@ def run_quickstart(
     """
     output = Path(output)
     loaded = load_encoder(encoder)
-    runs = [
-        train(
+    runs: list[Run] = []
+    for head in HEADS:
+
+        def progress_of_head(what: str, done: int, total: int, head: str = head) -> None:
+            if progress:
+                progress(f"{head}: {what}", done, total)
+
+        run = train(
             "starter",
             loaded,
             head=head,
             seeds=seeds,
             store=output / "states",
             output=output / "runs" / head,
-            baselines=head == HEADS[0],
-            progress=(lambda what, done, total, head=head: progress(f"{head}: {what}", done, total))
-            if progress
-            else None,
+            baselines=not runs,
+            progress=progress_of_head,
         )
-        for head in HEADS
-    ]
+        runs.append(run)
     table, weights, grammar = (output / name for name in ("table.md", "layer_weights.png", "grammar_by_layer.png"))
     table.write_text(format_markdown(build_rows([run.results for run in runs])), encoding="utf-8")
     shutil.copyfile(runs[0].path / "layer_weights.png", weights)
@@ -72,10 +75,10 @@ def _plot_grammar(file: Path, runs: list[Run]) -> None:
     rows = baselines.Rows(
         train_store.labels, training, selection, lambda labels, found: float((labels == found).mean())
     )
-    means = [baselines.compute_token_means(store) for store in (train_store, dev_store)]
+    means = baselines.compute_token_means(train_store), baselines.compute_token_means(dev_store)
     states = range(train_store.num_hidden_states)
-    columns = {f"layer {state}": baselines.fit_layers("", rows, *means, [state]).predictions for state in states}
-    columns["all"] = baselines.fit_layers("", rows, *means, states).predictions
+    columns = {f"layer {state}": baselines.fit_layers("", rows, means, [state]).predictions for state in states}
+    columns["all"] = baselines.fit_layers("", rows, means, states).predictions
     columns["head"] = runs[-1].read_dev_predictions()
     phenomena = get_task("starter").load("dev").columns["source"]
     groups = sorted(set(phenomena))

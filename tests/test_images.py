@@ -105,6 +105,15 @@ def test_shuffle(stores):
     assert read_labels(store.as_dataset(batch_size=4, shuffle=True, seed=6)) != epochs[0]
 
 
+def test_epochs_in_one_iteration(stores):
+    store = stores["int8"]
+    once = store.as_dataset(batch_size=16, shuffle=True, seed=5)
+    together = store.as_dataset(batch_size=16, shuffle=True, seed=5, epochs=3)
+    assert len(together) == 9
+    expected = [read_labels(once) for _ in range(3)]
+    assert read_labels(together) == read_labels(together) == [batch for epoch in expected for batch in epoch]
+
+
 @pytest.mark.parametrize(
     ("count", "batch_size", "epoch"), itertools.product((1, 2, 31, 32, 33, 1000), (1, 8, 32), (0, 7))
 )

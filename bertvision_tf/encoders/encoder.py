@@ -77,7 +77,7 @@ class Encoder:
         digest.update(json.dumps([vars(self.architecture), self.dtype, self.tokenizer.to_json()]).encode())
         for name, value in sorted(self._weights.items()):
             digest.update(f"{name}{value.shape}".encode())
-            digest.update(np.ascontiguousarray(value, np.float32))
+            digest.update(np.ascontiguousarray(value, np.float32).data)
         return digest.hexdigest()[:32]
 
     def tokenize(

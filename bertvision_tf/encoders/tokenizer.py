@@ -76,7 +76,7 @@ class Tokenizer:
 
     def to_words(self, token_ids: Sequence[int]) -> list[str]:
         """The pieces that ids stand for, as the vocabulary spells them."""
-        return self._fast.convert_ids_to_tokens([int(i) for i in token_ids])
+        return list(self._fast.convert_ids_to_tokens([int(i) for i in token_ids]))
 
     def tokenize(self, texts: Sequence[str], text_pairs: Sequence[str] | None, max_length: int) -> Tokens:
         """Tokenizes texts, or pairs of texts, with the special tokens; the longer text of a pair is cut first."""

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from ..store import Store
 
+Means = tuple[np.ndarray, np.ndarray]  # of train and dev, each (examples, states, hidden_dim)
 Score = Callable[[np.ndarray, np.ndarray], float]  # labels, predicted classes → main metric
 
 TFIDF_STRENGTHS = (1.0, 10.0)  # scikit-learn's C: the larger, the less regularisation
@@ -69,24 +70,24 @@ def fit_tfidf(rows: Rows, train_texts: Sequence[str], dev_texts: Sequence[str]) 
     start = time.perf_counter()
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
     vectorizer.fit([train_texts[i] for i in rows.training])
-    features = vectorizer.transform(train_texts), vectorizer.transform(dev_texts)
-    return _fit_logistic("TF-IDF + logistic regression", rows, *features, TFIDF_STRENGTHS, start)
+    train, dev = vectorizer.transform(train_texts), vectorizer.transform(dev_texts)
+    return _fit_logistic("TF-IDF + logistic regression", rows, train, dev, TFIDF_STRENGTHS, start)
 
 
-def fit_layers(name: str, rows: Rows, train: np.ndarray, dev: np.ndarray, layers: Sequence[int]) -> Baseline:
+def fit_layers(name: str, rows: Rows, means: Means, layers: Sequence[int]) -> Baseline:
     """The mean over tokens of some hidden states, standardised, then logistic regression.
 
     Args:
         name: as tables show it.
         rows: where to fit and choose.
-        train, dev: what `compute_token_means` gives for the two stores.
+        means: what `compute_token_means` gives for the train and for the dev store.
         layers: which of the hidden states; several are put side by side.
     """
     start = time.perf_counter()
-    mean, deviation = train[rows.training].mean(axis=0), train[rows.training].std(axis=0) + 1e-6
-    parts = [((means - mean) / deviation)[:, list(layers)] for means in (train, dev)]
-    flat = [part.reshape(len(part), -1) for part in parts]
-    return _fit_logistic(name, rows, *flat, STATES_STRENGTHS, start)
+    fitted = means[0][rows.training][:, list(layers)]
+    mean, deviation = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
+    train, dev = (((part[:, list(layers)] - mean) / deviation).reshape(len(part), -1) for part in means)
+    return _fit_logistic(name, rows, train, dev, STATES_STRENGTHS, start)
 
 
 def compute_token_means(store: Store) -> np.ndarray:

@@ -38,5 +38,5 @@ def build_optimizer(
         warmup_steps=rising,
     )
     optimizer = ReplicaSafeAdamW(rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gain", "layer_weights"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gain", "layer_logits"])
     return optimizer

@@ -1,4 +1,4 @@
-"""Extraction in a process that ends itself at a chosen moment; `make torture` does it at random ones, and more often."""
+"""Extraction in processes that end themselves at a chosen moment; `make torture` does it at random ones."""
 
 import signal
 import subprocess
