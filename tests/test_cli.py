@@ -17,6 +17,11 @@ ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / "tests" / "checkpoints" / "bert-gelu-eps1e-12-segments2")
 
 
+def read_csv(file):
+    with open(file, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
 def run_command(*arguments, cwd, script=None):
     program = [sys.executable, str(ROOT / "scripts" / script)] if script else [sys.executable, "-m", "bertvision_tf"]
     return subprocess.run([*program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300)
@@ -84,7 +89,7 @@ def test_predict(finished, tmp_path):
     table.write_text('\ufeffnote,sentence\n"a, b",the cats eat .\n,"she said ""run"""\n', encoding="utf-8")
     done = run_command("predict", "run", "--input", table, "--output", tmp_path / "out.csv", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
-    rows = list(csv.DictReader(open(tmp_path / "out.csv", encoding="utf-8")))
+    rows = read_csv(tmp_path / "out.csv")
     assert list(rows[0]) == ["note", "sentence", "prediction", "p_unacceptable", "p_acceptable"]
     assert [(row["note"], row["sentence"]) for row in rows] == [("a, b", "the cats eat ."), ("", 'she said "run"')]
     for row in rows:

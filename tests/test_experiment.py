@@ -16,6 +16,11 @@ FIT = bv.FitConfig(epochs=2, patience=2)
 OPTIONS = {"head": "learned_pooling", "seeds": 2, "limit": 500, "fit": FIT}
 
 
+def read_csv(file):
+    with open(file, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return tmp_path_factory.mktemp("experiment")
@@ -29,8 +34,8 @@ def run(root, tiny_encoder):
 def test_results_hold_what_the_contract_names(run):
     results = run.results
     wanted = (
-        "task split metric encoder head trainable_parameters seeds scores mean std metrics encoder_scores seconds store "
-        "versions"
+        "task split metric encoder head trainable_parameters seeds scores mean std metrics encoder_scores seconds "
+        "store versions"
     )
     assert set(wanted.split()) <= set(results)
     assert (results["task"], results["split"], results["metric"], results["head"]) == (
@@ -130,8 +135,7 @@ def test_the_folder(run):
         "saved_model/saved_model.pb",
     } <= names
     assert not list(run.path.parent.glob(".*"))
-    with open(run.path / "predictions.csv", newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_csv(run.path / "predictions.csv")
     dev = get_task("starter").load("dev").take(500)
     assert [row["text"] for row in rows] == list(dev.texts)
     right = np.mean([row["prediction"] == row["label"] for row in rows])
@@ -141,7 +145,7 @@ def test_the_folder(run):
         assert sum(probabilities) == pytest.approx(1, abs=2e-6)
         assert row["prediction"] == ["unacceptable", "acceptable"][int(np.argmax(probabilities))]
     assert (run.read_dev_predictions() == [row["prediction"] == "acceptable" for row in rows]).all()
-    curves = list(csv.DictReader(open(run.path / "curves.csv", encoding="utf-8")))
+    curves = read_csv(run.path / "curves.csv")
     assert {(row["seed"], row["epoch"]) for row in curves} == {(s, e) for s in "01" for e in "12"}
 
 
@@ -162,7 +166,7 @@ def test_predict_is_the_head_on_live_states(run, tiny_encoder, monkeypatch):
     found = bv.load_run(run.path).predict(texts)
     assert found.probabilities.shape == (40, 2)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-6)
-    stored = list(csv.DictReader(open(run.path / "predictions.csv", encoding="utf-8")))[:40]
+    stored = read_csv(run.path / "predictions.csv")[:40]
     # the store rounds to eight bits, live states are exact
     np.testing.assert_allclose(found.probabilities[:, 1], [float(row["p_acceptable"]) for row in stored], atol=0.02)
     alone = bv.load_run(run.path).predict(texts[7:8])
@@ -175,7 +179,7 @@ def test_predict_is_the_head_on_live_states(run, tiny_encoder, monkeypatch):
 
 def test_a_run_names_both_encoders_when_they_differ(run, monkeypatch):
     config = run.config | {"encoder_fingerprint": "0" * 32}
-    with pytest.raises(RunError, match="fingerprint 0000.*the one of that name here has"):
+    with pytest.raises(RunError, match=r"fingerprint 0000.*the one of that name here has"):
         bv.Run(run.path, run.results, config).load_encoder()
 
 

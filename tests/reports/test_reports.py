@@ -14,8 +14,8 @@ def read_size(file):
 
 def make_results(head, mean, baselines):
     return {
-        "head": head, "mean": mean, "std": 0.0123, "trainable_parameters": 1234, "seeds": [0, 1], "baselines": baselines,
-        "seconds": {"train": 5.0},
+        "head": head, "mean": mean, "std": 0.0123, "trainable_parameters": 1234, "seeds": [0, 1],
+        "baselines": baselines, "seconds": {"train": 5.0},
     }  # fmt: skip
 
 
