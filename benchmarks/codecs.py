@@ -27,9 +27,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     encoder = load_encoder("minilm")
-    print(
-        "| codec | bytes | of float32 padded to 128 | same heads: difference | equal predictions | retrained | difference |"
-    )
+    print("| codec | bytes | of padded float32 | same heads: difference | equal predictions | retrained | difference |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     reference = None
     for codec in CODECS:

@@ -164,7 +164,12 @@ class _Extraction:
             return Calibration.of(zeros)
         states = list(_map_in_order(self._run_encoder, self.sample, self.workers))
         self.sampled = {int(batch[0]): state for batch, state in zip(self.sample, states, strict=True)}
-        return Calibration.of(np.concatenate(states))
+        calibration = Calibration.of(np.concatenate(states))
+        if not (np.isfinite(calibration.mean).all() and np.isfinite(calibration.deviation).all()):
+            raise StoreError(
+                f"hidden states of {self.encoder.name} are not finite: its weights, or its dtype, are wrong."
+            )
+        return calibration
 
     def _encode(self, batches: list[np.ndarray], done: int, total: int) -> Iterator[np.ndarray]:
         codec, calibration = self.writer.codec, self.writer.calibration

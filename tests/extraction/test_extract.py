@@ -3,6 +3,7 @@ import importlib
 import numpy as np
 import pytest
 
+from bertvision_tf.errors import StoreError
 from bertvision_tf.extraction import extract
 from bertvision_tf.store import open_store
 from bertvision_tf.store.codecs import Calibration
@@ -169,3 +170,11 @@ def test_calibration_sees_short_and_long_texts():
     assert lengths[sample[0]].max() > 95 and lengths[sample[-1]].min() < 15
     means = [lengths[batch].mean() for batch in sample]
     assert max(-np.diff(means)) < 15
+
+
+def test_states_that_are_no_numbers_are_refused(tiny_encoder, tiny_examples, tmp_path, monkeypatch):
+    run = type(tiny_encoder).hidden_state_rows
+    monkeypatch.setattr(type(tiny_encoder), "hidden_state_rows", lambda *a, **k: run(*a, **k) * np.float32(np.nan))
+    with pytest.raises(StoreError, match="not finite"):
+        extract(tiny_encoder, tiny_examples, tmp_path / "s")
+    assert not list((tmp_path / "s").iterdir())
