@@ -87,5 +87,5 @@ def _plot_grammar(file: Path, runs: list[Run]) -> None:
         right = predictions == dev_store.labels
         scores[:-1, place] = [right[np.array(phenomena) == group].mean() for group in groups]
         scores[-1, place] = right.mean()
-    title = "What each layer knows of grammar: mean over tokens + logistic regression; last column: the head"
+    title = "Grammar by layer: mean over tokens + logistic regression, and the head"
     plot_group_scores(file, scores, [*groups, "all phenomena"], list(columns), title, "accuracy")
