@@ -23,7 +23,7 @@ from pathlib import Path
 
 BATCH_TOKENS = 2048
 MAX_LENGTH = 128
-RESEARCH_ROWS = 320  # its rate does not depend on their number, its patience does
+RESEARCH_ROWS = 160  # its rate does not depend on their number, its patience does
 
 
 def read_texts(folder: Path, task: str, rows: int) -> tuple[list[str], list[str] | None]:

@@ -27,7 +27,11 @@ def time_epoch(dataset) -> float:
 
 
 def load_into_memory(store):
-    store._maps = [{name: np.array(values) for name, values in shard.items()} for shard in store._maps]
+    shards = [
+        {name: np.array(values) for name, values in store._map(shard).items()}
+        for shard in range(len(store.manifest.shards))
+    ]
+    store._map = shards.__getitem__
     return store
 
 

@@ -98,7 +98,9 @@ def train(
 
 @app.command()
 def extract(
-    output: Annotated[Path, typer.Option(help="The store's folder.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The store's folder. Left out: where train looks, in states.")
+    ] = None,
     task: Annotated[str, typer.Option(help="cola or starter.")] = "starter",
     split: Annotated[str, typer.Option(help="train or dev.")] = "train",
     encoder: EncoderOption = "minilm",
@@ -115,20 +117,25 @@ def extract(
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
         from .encoders import load_encoder
+        from .experiment import find_store_path
         from .extraction import extract as run_extraction
         from .tasks import get_task
 
         spec = get_task(task)
         examples = spec.load(split, data_dir).take(limit)
+        loaded = load_encoder(encoder, dtype)
+        choices: dict[str, Any] = {
+            "max_length": max_length or min(spec.max_length, loaded.architecture.max_positions),
+            "tokens": tokens,
+            "pooler": pooler,
+            "layers": _read_layers(layers),
+            "codec": codec,
+        }
         store = run_extraction(
-            load_encoder(encoder, dtype),
+            loaded,
             examples,
-            output,
-            max_length=max_length or spec.max_length,
-            tokens=tokens,
-            pooler=pooler,
-            layers=_read_layers(layers),
-            codec=codec,
+            output or find_store_path(Path("states"), loaded, examples, **choices),
+            **choices,
             progress=lambda done, total: progress(f"extract {split}", done, total),
         )
     typer.echo(
@@ -161,9 +168,10 @@ def predict(
     with _errors_as_lines():
         _start_tensorflow()
         from .runs import load_run
-        from .tasks.tables import read_table, write_table
+        from .tasks.tables import check_writable, read_table, write_table
 
         table = read_table(input)
+        check_writable(output)
         found = load_run(run)
         texts = table.column(text_column or found.config["text"])
         pair = text_pair_column or found.config["text_pair"]
@@ -211,7 +219,7 @@ def _errors_as_lines() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted; what is finished is kept, the same command goes on from there", err=True)
+        typer.echo("interrupted; states that are finished are kept and found again", err=True)
         raise typer.Exit(130) from None
 
 

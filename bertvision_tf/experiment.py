@@ -27,8 +27,8 @@ from .extraction import extract, plan_spec
 from .heads import HeadConfig, build_head, get_preset
 from .metrics.glue import compute_metric
 from .reports.plots import plot_layer_weights
-from .runs import CONFIG, RESULTS, Run, compute_softmax, load_run, write_csv, write_json, write_run
-from .store import Store
+from .runs import CONFIG, RESULTS, Run, compute_softmax, load_run, write_csv, write_json, write_run, writing_to
+from .store import Store, StoreSpec
 from .tasks import Examples, TaskSpec, get_task, split_selection
 from .training import FitConfig, FitResult, fit_head, get_strategy, predict_logits
 from .training import baselines as rivals
@@ -94,20 +94,24 @@ def train(
     """
     task = get_task(task)
     config = get_preset(head) if isinstance(head, str) else head
-    name = head if isinstance(head, str) else "custom"
+    name = head if isinstance(head, str) else f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise RunError("`seeds` needs one seed or more, each once.")
     progress = progress or (lambda what, done, total: None)
-    with write_run(Path(output or f"runs/{task.name}-{name}")) as folder:
+    output = Path(output or f"runs/{task.name}-{name}").resolve()
+    if Path(store).resolve().is_relative_to(output):
+        raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")
+    with write_run(output) as folder:
         train_rows, dev_rows = (task.load(split, data_dir).take(limit) for split in ("train", "dev"))
         encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
-        states = {
+        states: dict[str, Any] = {
             "max_length": max_length or min(task.max_length, encoder.architecture.max_positions),
             "tokens": tokens,
             "pooler": pooler,
             "layers": layers,
         }
+        _check_choices(config, strategy, plan_spec(encoder, train_rows, codec=codec, **states), task)
 
         start = time.perf_counter()
         train_store, dev_store = (
@@ -129,7 +133,7 @@ def train(
         results = {
             **experiment.describe(encoder, name, seeds, fitted, logits),
             "seconds": seconds,
-            "baselines": experiment.fit_baselines(train_rows, dev_rows, progress) if baselines else {},
+            "baselines": experiment.fit_baselines(encoder, train_rows, dev_rows, progress) if baselines else {},
         }
         asked = {
             "task": task.name,
@@ -147,8 +151,9 @@ def train(
             "fit": dataclasses.asdict(experiment.config),
             "strategy": strategy,
         }
-        _write(folder, results, asked, fitted, logits, dev_rows, export)
-    return load_run(Path(output or f"runs/{task.name}-{name}"))
+        with writing_to(output):
+            _write(folder, results, asked, fitted, logits, dev_rows, export)
+    return load_run(output)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,17 +188,9 @@ class _Experiment:
         )
 
     def build(self, name: str):
-        store = self.train_store
-        head = build_head(
-            self.head,
-            num_hidden_states=store.num_hidden_states,
-            hidden_dim=store.spec.hidden_dim,
-            num_outputs=self.task.num_outputs,
-            num_tokens=1 if store.spec.tokens == "cls" else None,
-            name=name,
-        )
+        head = _build_head(self.head, self.train_store.spec, self.task, name)
         if self.head.standardize:
-            calibration = store.manifest.calibration
+            calibration = self.train_store.manifest.calibration
             head.get_layer("standardize").set_statistics(calibration.mean, calibration.deviation)
         return head
 
@@ -237,12 +234,14 @@ class _Experiment:
                 "examples": sum(len(store) for store in stores),
                 "tokens": sum(store.rows for store in stores),
                 "codec": self.train_store.spec.codec,
-                "paths": [str(store.path) for store in stores],
+                "paths": [str(store.path.resolve()) for store in stores],
             },
             "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
         }
 
-    def fit_baselines(self, train_rows: Examples, dev_rows: Examples, progress: Progress) -> dict[str, Any]:
+    def fit_baselines(
+        self, encoder: Encoder, train_rows: Examples, dev_rows: Examples, progress: Progress
+    ) -> dict[str, Any]:
         """Majority, TF-IDF, the last layer and all layers, by name; all deterministic, so of one score each."""
         rows = rivals.Rows(self.train_store.labels, self.training, self.selection, self.score)
         progress("baselines", 0, 4)
@@ -253,8 +252,10 @@ class _Experiment:
             start = time.perf_counter()
             means = rivals.compute_token_means(self.train_store), rivals.compute_token_means(self.dev_store)
             shared = time.perf_counter() - start
-            last = self.train_store.num_hidden_states - 1
-            for name, layers in (("last layer mean", [last]), ("all layers mean", range(last + 1))):
+            kept = self.train_store.num_hidden_states
+            whole = self.train_store.spec.layers == tuple(range(encoder.num_hidden_states))
+            names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
+            for name, layers in zip(names, ([kept - 1], range(kept)), strict=True):
                 baseline = rivals.fit_layers(f"{name} + logistic regression", rows, means, layers)
                 fitted.append(dataclasses.replace(baseline, seconds=baseline.seconds + shared))
         progress("baselines", 4, 4)
@@ -269,6 +270,23 @@ class _Experiment:
                 "seconds": baseline.seconds,
             }
         return table
+
+
+def _build_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: str | None = None):
+    return build_head(
+        head,
+        num_hidden_states=states.num_hidden_states,
+        hidden_dim=states.hidden_dim,
+        num_outputs=task.num_outputs,
+        num_tokens=1 if states.tokens == "cls" else None,
+        name=name,
+    )
+
+
+def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: TaskSpec) -> None:
+    """Raises what is wrong with a head or a strategy before the encoder has run for hours."""
+    get_strategy(strategy)
+    _build_head(head, states, task)
 
 
 def summarize(scores: Sequence[float]) -> dict[str, float | None]:
@@ -293,7 +311,9 @@ def _extract(encoder: Encoder, examples: Examples, root: Path, progress: Progres
 
 def _absolute(encoder: str) -> str:
     """A folder's full path, so that the run can be used from another folder; other names as they are."""
-    return os.path.abspath(os.path.expanduser(encoder)) if os.path.isdir(os.path.expanduser(encoder)) else encoder
+    if encoder == "minilm" or encoder.startswith("hf://"):
+        return encoder
+    return os.path.abspath(os.path.expanduser(encoder))
 
 
 def _write(folder: Path, results: dict, asked: dict, fitted: list[FitResult], logits, dev_rows: Examples, export: bool):

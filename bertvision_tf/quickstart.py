@@ -11,7 +11,7 @@ from .encoders import load_encoder
 from .experiment import train
 from .reports.plots import plot_group_scores
 from .reports.table import build_rows, format_markdown
-from .runs import Run
+from .runs import Run, writing_to
 from .tasks import get_task, split_selection
 from .training import baselines
 
@@ -62,9 +62,10 @@ def run_quickstart(
         )
         runs.append(run)
     table, weights, grammar = (output / name for name in ("table.md", "layer_weights.png", "grammar_by_layer.png"))
-    table.write_text(format_markdown(build_rows([run.results for run in runs])), encoding="utf-8")
-    shutil.copyfile(runs[0].path / "layer_weights.png", weights)
-    _plot_grammar(grammar, runs)
+    with writing_to(output):
+        table.write_text(format_markdown(build_rows([run.results for run in runs])), encoding="utf-8")
+        shutil.copyfile(runs[0].path / "layer_weights.png", weights)
+        _plot_grammar(grammar, runs)
     return QuickstartResult(runs, [table, weights, grammar])
 
 

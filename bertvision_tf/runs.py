@@ -171,36 +171,62 @@ def load_run(path: str | Path) -> Run:
 def write_run(path: Path) -> Iterator[Path]:
     """Gives a folder to write a run into, and puts it in the place of `path` when the block ends well.
 
+    A run that is there already stays until then, and is found again where a kill fell into the exchange.
+
     Raises:
         RunError: the folder cannot be written, or holds something that is no run.
     """
-    staging = path.with_name(f".{path.name}.partial")
-    try:
-        if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / RESULTS).is_file())):
-            raise RunError(f"{path} is there already and holds no run: name another output folder.")
+    path = path.resolve()
+    if not path.name:
+        raise RunError(f"{path} cannot be an output folder: name one below it.")
+    staging, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    with writing_to(path):
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        _check_replaceable(path)
         made = [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
-    except OSError as error:
-        raise RunError(f"the output folder {path} cannot be written: {error.strerror}.") from None
     try:
         yield staging
-        if path.exists():
-            old = path.with_name(f".{path.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(path, old)
-            os.replace(staging, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(staging, path)
-    except OSError as error:
-        raise RunError(f"the output folder {path} cannot be written: {error.strerror or error}.") from None
+        _check_replaceable(path)
+        _exchange(staging, path, old)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         for parent in made:  # the innermost first; those that hold something now stay
             with contextlib.suppress(OSError):
                 parent.rmdir()
+
+
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turns what the file system says into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"the output folder {path} cannot be written: {error.strerror or error}.") from None
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / RESULTS).is_file())):
+        raise RunError(f"{path} is there already and holds no run: name another output folder.")
+
+
+def _exchange(staging: Path, path: Path, old: Path) -> None:
+    """Puts the finished run in its place; where that fails, both it and the one before are kept."""
+    try:
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(path, old)
+        os.replace(staging, path)
+    except OSError as error:
+        kept = path.with_name(f"{path.name}-finished")
+        os.replace(staging, kept)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise RunError(f"{path} cannot be replaced ({error.strerror}): the finished run is at {kept}.") from None
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

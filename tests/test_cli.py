@@ -59,7 +59,7 @@ def finished(tmp_path_factory):
 def test_train_prints_the_table(finished):
     folder, done = finished
     assert done.stderr == ""
-    for part in ("cola dev, matthews", "majority", "TF-IDF", "all layers mean", "adapter_4_shared", "run: run"):
+    for part in ("cola dev, matthews", "majority", "TF-IDF", "all layers mean", "adapter_4_shared", "\nrun: "):
         assert part in done.stdout
     results = json.loads((folder / "run" / "results.json").read_text())
     assert (results["task"], results["store"]["codec"], results["head"]) == ("cola", "int4", "adapter_4_shared")

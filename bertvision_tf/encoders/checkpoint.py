@@ -108,8 +108,11 @@ def _find_minilm() -> Path:
             "(its declared needs bring in PyTorch, which is not used here)."
         )
     folder = Path(spec.submodule_search_locations[0]) / "model"
-    with open(folder / "model.safetensors", "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open(folder / "model.safetensors", "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EncoderError(f"the package of 'minilm' is broken ({error.strerror}): install it again.") from None
     if found != MINILM_SHA256:
         raise EncoderError(
             f"{folder / 'model.safetensors'} is not the official MiniLM: sha256 {found[:12]}…, "

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import TaskError
@@ -41,11 +41,11 @@ def read_table(path: Path) -> Table:
     """
     delimiter = _find_delimiter(path)
     reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
-    header = next(reader, None)
+    header = next(_read_rows(reader, path), None)
     if not header:
         raise TaskError(f"{path} is empty: expected a header and rows.")
     rows = []
-    for row in reader:
+    for row in _read_rows(reader, path):
         if len(row) not in (0, len(header)):
             raise TaskError(
                 f"{path}, line {reader.line_num}: {len(row)} cells, the header has {len(header)} ({', '.join(header)})."
@@ -72,6 +72,20 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise TaskError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def check_writable(path: Path) -> None:
+    """Raises TaskError where `write_table` could not write, before the work for it is done."""
+    _find_delimiter(path)
+    if not path.absolute().parent.is_dir():
+        raise TaskError(f"{path} cannot be written: {path.parent} is no folder.")
+
+
+def _read_rows(reader, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise TaskError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from None
 
 
 def _find_delimiter(path: Path) -> str:
