@@ -1,6 +1,7 @@
 """The `bertvision` command: the only place that prints.
 
-Nothing heavy is imported until a verb runs, so that --help answers at once.
+Nothing heavy is imported until a verb runs, so that --help answers at once. Over 300 lines, since every verb spells
+out its options: they are its help.
 """
 
 import contextlib
