@@ -1,8 +1,9 @@
 """BERT: its KerasHub backbone, and a lean forward pass over the same weights that returns every hidden state.
 
 The backbone is the reference, and what fine-tuning trains. The forward pass is what extraction runs: one matrix
-product for query, key and value, tokens flattened for every dense layer, the residual stream in float32 whatever
-the products' type. Both give the same states.
+product for query, key and value, tokens flattened for every dense layer, and its operations in the order that
+TensorFlow fuses into one kernel each on a processor: product, bias and activation or residual; scores, scale and
+mask; layer norm. Both give the same states.
 """
 
 from pathlib import Path
@@ -102,7 +103,7 @@ class BertForward:
     Args:
         architecture: the sizes, activation and epsilon.
         weights: what `read_weights` gives.
-        dtype: "float32" or "bfloat16", the type of the matrix products. Sums and norms are float32.
+        dtype: "float32" or "bfloat16", the type of products and states; kernels add up in float32.
     """
 
     def __init__(self, architecture: Architecture, weights: dict[str, np.ndarray], dtype: str):
@@ -112,10 +113,12 @@ class BertForward:
         # Embeddings, the largest, stay outside the graph. The rest go into it as constants: on a processor their
         # layout is then prepared once instead of at every product, a tenth of the time.
         self._embeddings = {name: tf.constant(value) for name, value in weights.items() if "_embedding" in name}
-        self._weights = {}
-        for name in weights.keys() - self._embeddings.keys():
-            value = self._scale_query(weights[name]) if ".qkv." in name else weights[name]
-            self._weights[name] = value if "norm" in name else value.astype(self.dtype.as_numpy_dtype)
+        self._weights = {
+            name: value.astype(self.dtype.as_numpy_dtype)
+            for name, value in weights.items()
+            if name not in self._embeddings
+        }
+        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
 
     def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int):
         """Returns the embeddings' output and those of the first `num_blocks` blocks, each (batch · tokens, hidden_dim).
@@ -131,7 +134,8 @@ class BertForward:
             + self._embeddings["position_embedding"][:tokens]
             + tf.gather(self._embeddings["segment_embedding"], segment_ids)
         )  # (batch, tokens, hidden)
-        x = self._norm(tf.reshape(x, (-1, self.architecture.hidden_dim)), "embeddings_norm")  # (batch · tokens, hidden)
+        x = tf.cast(tf.reshape(x, (-1, self.architecture.hidden_dim)), self.dtype)  # (batch · tokens, hidden)
+        x = self._norm(x, "embeddings_norm")
         bias = tf.where(tf.sequence_mask(lengths, tokens), 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
         bias = tf.cast(bias, self.dtype)
         states = [x]
@@ -142,35 +146,43 @@ class BertForward:
 
     def pool(self, cls: tf.Tensor) -> tf.Tensor:
         """The pooler's output (batch, hidden_dim) from the final block's [CLS] column (batch, hidden_dim)."""
-        return tf.tanh(tf.cast(self._dense(cls, "pooler"), tf.float32))
+        return tf.tanh(self._dense(cls, "pooler"))
 
     def _block(self, x, name, bias, batch, tokens):
         hidden, heads = self.architecture.hidden_dim, self.architecture.num_heads
         qkv = self._dense(x, f"{name}.qkv")  # (batch · tokens, 3 · hidden)
         qkv = tf.reshape(qkv, (batch, tokens, 3, heads, self.head_dim))
         query, key, value = tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)))  # (batch, heads, tokens, head_dim)
-        scores = tf.matmul(query, key, transpose_b=True) + bias  # (batch, heads, tokens, tokens)
+        scores = tf.matmul(query, key, transpose_b=True)  # (batch, heads, tokens, tokens)
+        scores = scores * tf.constant(self.head_dim**-0.5, self.dtype) + bias
         context = tf.matmul(tf.nn.softmax(scores), value)  # (batch, heads, tokens, head_dim)
         context = tf.reshape(tf.transpose(context, (0, 2, 1, 3)), (-1, hidden))  # (batch · tokens, hidden)
-        x = self._add_norm(x, self._dense(context, f"{name}.attention_output"), f"{name}.attention_norm")
+        x = self._norm(self._dense(context, f"{name}.attention_output") + x, f"{name}.attention_norm")
         inner = GRAPH_ACTIVATIONS[self.architecture.activation](self._dense(x, f"{name}.intermediate"))
-        return self._add_norm(x, self._dense(inner, f"{name}.output"), f"{name}.output_norm")
+        return self._norm(self._dense(inner, f"{name}.output") + x, f"{name}.output_norm")
 
     def _dense(self, x, name):
-        product = tf.matmul(tf.cast(x, self.dtype), tf.constant(self._weights[f"{name}.kernel"]))
+        product = tf.matmul(x, tf.constant(self._weights[f"{name}.kernel"]))
         return tf.nn.bias_add(product, tf.constant(self._weights[f"{name}.bias"]))
 
-    def _add_norm(self, x, update, name):
-        return self._norm(x + tf.cast(update, tf.float32), name)
-
     def _norm(self, x, name):
-        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        scale = tf.math.rsqrt(variance + self.architecture.layer_norm_epsilon) * self._weights[f"{name}.gamma"]
-        return centred * scale + self._weights[f"{name}.beta"]
-
-    def _scale_query(self, value: np.ndarray) -> np.ndarray:
-        """Attention's 1 / sqrt(head_dim), put into the query's third of a qkv kernel or bias."""
-        scale = np.ones(value.shape[-1], np.float32)
-        scale[: self.architecture.hidden_dim] = self.head_dim**-0.5
-        return value * scale
+        """Layer norm of (rows, hidden)."""
+        epsilon, hidden = self.architecture.layer_norm_epsilon, self.architecture.hidden_dim
+        gamma, beta = self._weights[f"{name}.gamma"], self._weights[f"{name}.beta"]
+        if self._on_gpu:
+            wide = tf.cast(x, tf.float32)
+            mean, variance = tf.nn.moments(wide, axes=[1], keepdims=True)
+            return tf.cast((wide - mean) * tf.math.rsqrt(variance + epsilon), self.dtype) * gamma + beta
+        # A batch norm whose channels are our rows: the one way of writing it that becomes a single kernel and keeps
+        # the epsilon. A GPU would raise epsilon to 1e-5.
+        rows = tf.shape(x)[:1]
+        normed = tf.raw_ops.FusedBatchNormV3(
+            x=tf.reshape(x, (1, -1, hidden, 1)),
+            scale=tf.fill(rows, 1.0),
+            offset=tf.fill(rows, 0.0),
+            mean=[],
+            variance=[],
+            epsilon=epsilon,
+            data_format="NCHW",
+        ).y
+        return tf.reshape(normed, tf.shape(x)) * gamma + beta

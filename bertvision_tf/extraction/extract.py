@@ -1,5 +1,7 @@
 """Runs an encoder once over a split and keeps every hidden state."""
 
+import contextlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -136,18 +138,17 @@ class _Extraction:
         )
 
     def run(self) -> Store:
-        total = int(self.tokens.lengths.sum())
-        done = 0
+        tokens = [int(self.tokens.lengths[np.concatenate(batches)].sum()) for batches in self.shards]
         try:
-            for batches in self.shards[: self.writer.next_shard]:
-                done += int(self.tokens.lengths[np.concatenate(batches)].sum())
-            self.progress(done, total)
-            for batches in self.shards[self.writer.next_shard :]:
-                rows = self._describe_shard(np.concatenate(batches))
-                if not self.writer.adopt(rows):
-                    self.writer.write_shard(rows, self._encode(batches, done, total))
-                done += int(self.tokens.lengths[np.concatenate(batches)].sum())
-                self.progress(done, total)
+            while self.shards[self.writer.next_shard :] and self.writer.adopt(self._describe_shard()):
+                pass
+            done = sum(tokens[: self.writer.next_shard])
+            self.progress(done, sum(tokens))
+            left = self.shards[self.writer.next_shard :]
+            encoded = self._encode(itertools.chain.from_iterable(left), done, sum(tokens))
+            with contextlib.closing(encoded):  # the workers are on the next shard while one is being written
+                for batches in left:
+                    self.writer.write_shard(self._describe_shard(), itertools.islice(encoded, len(batches)))
         finally:
             self.writer.close()
         return open_store(self.writer.path, self.spec)
@@ -171,19 +172,22 @@ class _Extraction:
             )
         return calibration
 
-    def _encode(self, batches: list[np.ndarray], done: int, total: int) -> Iterator[np.ndarray]:
+    def _encode(self, batches: Iterable[np.ndarray], done: int, total: int) -> Iterator[np.ndarray]:
         codec, calibration = self.writer.codec, self.writer.calibration
 
-        def encode(batch: np.ndarray) -> np.ndarray:
+        def encode(batch: np.ndarray) -> tuple[int, np.ndarray]:
             states = self.sampled.pop(int(batch[0]), None)
-            return codec.encode(self._run_encoder(batch) if states is None else states, calibration)
+            encoded = codec.encode(self._run_encoder(batch) if states is None else states, calibration)
+            return int(self.tokens.lengths[batch].sum()), encoded
 
-        for batch, encoded in zip(batches, _map_in_order(encode, batches, self.workers), strict=True):
-            done += int(self.tokens.lengths[batch].sum())
+        for tokens, encoded in _map_in_order(encode, batches, self.workers):
+            done += tokens
             self.progress(done, total)
             yield encoded
 
-    def _describe_shard(self, indices: np.ndarray) -> ShardRows:
+    def _describe_shard(self) -> ShardRows:
+        """The next shard, all but its states."""
+        indices = np.concatenate(self.shards[self.writer.next_shard])
         starts, rows = self.tokens.offsets[indices], self.rows[indices]
         places = np.repeat(starts - np.cumsum(rows) + rows, rows) + np.arange(rows.sum())
         return ShardRows(
@@ -207,13 +211,13 @@ def _choose_sample(batches: list[np.ndarray], lengths: np.ndarray) -> list[np.nd
 
 
 def _map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Like `map`, with `workers` calls at a time and no more results waiting than that."""
+    """Like `map`, with `workers` calls at a time and at most twice as many results waiting."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > workers:
+                if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -159,21 +160,26 @@ def read_manifest(path: Path) -> Manifest:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Replaces the manifest of the store at `path` in one step."""
-    write_whole(path / MANIFEST, manifest.to_json().encode())
+    write_whole(path / MANIFEST, [manifest.to_json().encode()])
 
 
-def write_whole(file: Path, data: bytes | memoryview) -> None:
-    """Writes a file under a temporary name, flushes it to disk, and gives it its name."""
+def write_whole(file: Path, parts: Iterable[bytes | np.ndarray]) -> str:
+    """Writes a file under a temporary name, flushes it to disk, and gives it its name. Returns its SHA-256."""
     partial = file.with_name(f".{file.name}.partial")
+    digest = hashlib.sha256()
     try:
         with open(partial, "wb") as stream:
-            stream.write(data)
+            for part in parts:
+                data = memoryview(part).cast("B")
+                stream.write(data)
+                digest.update(data)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, file)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    return digest.hexdigest()
 
 
 def _compute_checksum(content: dict[str, Any]) -> str:

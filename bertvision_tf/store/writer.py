@@ -98,34 +98,40 @@ class StoreWriter:
         if not _holds(file, rows):
             return False
         with _disk_errors(self.path):
-            self._enter(file, rows)
+            self._enter(file, rows, compute_sha256(file))
         return True
 
     def write_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> None:
         """Writes the next shard: `batches` are its encoded states in order, each (rows, states, width)."""
         file = self.path / _shard_name(self.next_shard)
-        data = self._build_shard(rows, batches)
         with _disk_errors(self.path):
-            write_whole(file, data)
+            sha256 = write_whole(file, self._build_shard(rows, batches))
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
-            self._enter(file, rows)
+            self._enter(file, rows, sha256)
 
-    def _build_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> memoryview:
-        """A shard's bytes. In memory, since HDF5 cannot close a file on a full disk and takes the process with it."""
+    def _build_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> Iterator[bytes | np.ndarray]:
+        """A shard's bytes, part by part: what HDF5 writes before the states, then the states as they come.
+
+        HDF5 does not write to the disk itself, since it cannot close a file on a full one and takes the process
+        with it.
+        """
         spec = self.manifest.spec
         shape = (len(rows.token_ids), spec.num_hidden_states, self.codec.width(spec.hidden_dim))
-        buffer = io.BytesIO()
+        head = io.BytesIO()
         # "earliest" keeps the time out of the file: later formats write the root group's into it.
-        with h5py.File(buffer, "w", libver=("earliest", "v110")) as shard:
+        with h5py.File(head, "w", libver=("earliest", "v110")) as shard:
             for name, value in vars(rows).items():
                 shard.create_dataset(name, data=value)
             states = shard.create_dataset("hidden_states", shape, self.codec.storage)
-            start = 0
-            for batch in batches:
-                states[start : start + len(batch)] = batch
-                start += len(batch)
-            assert start == len(rows.token_ids)
-        return buffer.getbuffer()
+            states[0, 0, 0] = 0  # gives it its place, the file's end
+            start = states.id.get_offset()
+        assert head.tell() <= start + self.codec.storage.itemsize
+        yield head.getvalue()[:start]
+        written = 0
+        for batch in batches:
+            yield np.ascontiguousarray(batch)
+            written += len(batch)
+        assert written == shape[0]
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -138,13 +144,13 @@ class StoreWriter:
             with contextlib.suppress(OSError):  # not every file system can
                 os.fsync(self._lock)
 
-    def _enter(self, file: Path, rows: ShardRows) -> None:
+    def _enter(self, file: Path, rows: ShardRows, sha256: str) -> None:
         entry = ShardEntry(
             name=file.name,
             examples=len(rows.lengths),
             rows=len(rows.token_ids),
             bytes=file.stat().st_size,
-            sha256=compute_sha256(file),
+            sha256=sha256,
         )
         self.manifest = dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry))
         write_manifest(self.path, self.manifest)
