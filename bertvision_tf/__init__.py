@@ -32,6 +32,7 @@ _HOMES = {
     "load_encoder": "encoders",
     "load_run": "runs",
     "open_store": "store",
+    "task_from_table": "tasks",
     "train": "experiment",
 }
 __all__ = sorted(_HOMES)
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from .images import images_from_encoder, images_from_store
     from .runs import Run, load_run
     from .store import Store, open_store
-    from .tasks import TASKS, Examples, TaskSpec, get_task
+    from .tasks import TASKS, Examples, TaskSpec, get_task, task_from_table
     from .training import FitConfig
 
 

@@ -33,13 +33,31 @@ CodecOption = Annotated[str, typer.Option(help="float32, float16, bfloat16, int8
 TokensOption = Annotated[str, typer.Option(help="all, or cls for the first token of each text.")]
 PoolerOption = Annotated[bool, typer.Option(help="Keep the pooler's output too, before the others; with --tokens cls.")]
 LayersOption = Annotated[str, typer.Option(help="Hidden states to keep, as in 0,3,6; or all.")]
+TaskOption = Annotated[
+    str, typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, starter; train takes all for the nine.")
+]
+TABLE_HELP = "Instead of --task: a .csv, .tsv, .jsonl or .parquet file of your own."
+TextOption = Annotated[str | None, typer.Option(help="Column of the text. Left out: guessed by name.")]
+PairOption = Annotated[str | None, typer.Option(help="Column of the second text of a pair.")]
+LabelOption = Annotated[
+    list[str] | None, typer.Option(help="Column of the label; several times for columns of 0 and 1.")
+]
+KindOption = Annotated[
+    str | None, typer.Option(help="classification, regression or multilabel. Left out: by the labels.")
+]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first rows of each split.")]
 LengthOption = Annotated[int | None, typer.Option(min=3, help="Tokens a text. Left out: the task's own.")]
 
 
-@app.command()
-def train(
-    task: Annotated[str, typer.Option(help="cola or starter.")] = "starter",
+@app.command("train")
+def train_heads(
+    task: TaskOption = "starter",
+    train: Annotated[Path | None, typer.Option(help=TABLE_HELP)] = None,
+    dev: Annotated[Path | None, typer.Option(help="Its dev rows. Left out: a fifth of --train.")] = None,
+    text_column: TextOption = None,
+    text_pair_column: PairOption = None,
+    label_column: LabelOption = None,
+    kind: KindOption = None,
     encoder: EncoderOption = "minilm",
     data_dir: DataOption = None,
     head: Annotated[str | None, typer.Option(help="Name of a preset, or a JSON file of a HeadConfig.")] = None,
@@ -53,6 +71,8 @@ def train(
     layers: LayersOption = "all",
     max_length: LengthOption = None,
     limit: LimitOption = None,
+    shots: Annotated[int | None, typer.Option(min=1, help="Train on this many rows of each class.")] = None,
+    balance_classes: Annotated[bool, typer.Option(help="Let every class count the same.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its highest value.")] = None,
@@ -66,35 +86,50 @@ def train(
         from .experiment import DEFAULT_HEAD
         from .experiment import train as run_experiment
         from .heads import get_preset
+        from .tasks import GLUE, task_from_table
         from .training import FitConfig
 
         config = _read_head(head or DEFAULT_HEAD)
         asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         changes = {name: value for name, value in asked.items() if value is not None}
-        run = run_experiment(
-            task,
-            encoder,
-            dtype=dtype,
-            head=config,
-            seeds=seeds,
-            store=store,
-            output=output,
-            data_dir=data_dir,
-            limit=limit,
-            max_length=max_length,
-            tokens=tokens,
-            pooler=pooler,
-            layers=_read_layers(layers),
-            codec=codec,
-            fit=FitConfig.for_head(get_preset(config) if isinstance(config, str) else config, **changes),
-            strategy=strategy,
-            baselines=baselines,
-            export=export,
-            progress=progress,
-        )
-    _print_table([run.results])
-    _print_notes(run.results)
-    typer.echo(f"run: {run.path}")
+        tasks: list[Any] = list(GLUE) if task.lower() == "all" else [task]
+        if train is not None:
+            tasks = [
+                task_from_table(train, dev, text=text_column, text_pair=text_pair_column, label=label_column, kind=kind)
+            ]
+        runs = []
+        for one in tasks:
+            run = run_experiment(
+                one,
+                encoder,
+                dtype=dtype,
+                head=config,
+                seeds=seeds,
+                store=store,
+                output=output and (output / one if len(tasks) > 1 else output),
+                data_dir=data_dir,
+                limit=limit,
+                shots=shots,
+                balance_classes=balance_classes,
+                max_length=max_length,
+                tokens=tokens,
+                pooler=pooler,
+                layers=_read_layers(layers),
+                codec=codec,
+                fit=FitConfig.for_head(get_preset(config) if isinstance(config, str) else config, **changes),
+                strategy=strategy,
+                baselines=baselines,
+                export=export,
+                progress=_prefix(progress, one) if len(tasks) > 1 else progress,
+            )
+            runs.append(run)
+    if len(runs) > 1:
+        _print_tasks([run.results for run in runs])
+    else:
+        _print_table([run.results for run in runs])
+    _print_notes(runs[0].results)
+    for run in runs:
+        typer.echo(f"run: {run.path}")
 
 
 @app.command()
@@ -102,7 +137,7 @@ def extract(
     output: Annotated[
         Path | None, typer.Option(help="The store's folder. Left out: where train looks, in states.")
     ] = None,
-    task: Annotated[str, typer.Option(help="cola or starter.")] = "starter",
+    task: TaskOption = "starter",
     split: Annotated[str, typer.Option(help="train or dev.")] = "train",
     encoder: EncoderOption = "minilm",
     data_dir: DataOption = None,
@@ -160,7 +195,7 @@ def verify(stores: Annotated[list[Path], typer.Argument(help="Folders of stores.
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    input: Annotated[Path, typer.Option(help="A .csv or .tsv file with a header.")],
+    input: Annotated[Path, typer.Option(help="A .csv, .tsv, .jsonl or .parquet file.")],
     output: Annotated[Path, typer.Option(help="The same rows with a prediction and a probability for each class.")],
     text_column: Annotated[str | None, typer.Option(help="Left out: the task's own, as in 'sentence'.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="For tasks on pairs.")] = None,
@@ -179,7 +214,7 @@ def predict(
         predictions = found.predict(texts, table.column(pair) if pair else None)
         added = ["prediction", *(f"p_{name}" for name in predictions.label_names)]
         rows = (
-            [*row, label, *(f"{probability:.6f}" for probability in probabilities)]
+            [*row, ";".join(label) if isinstance(label, tuple) else label, *(f"{part:.6f}" for part in probabilities)]
             for row, label, probabilities in zip(table.rows, predictions.labels, predictions.probabilities, strict=True)
         )
         write_table(output, [*table.header, *added], rows)
@@ -297,6 +332,26 @@ def _read_layers(text: str) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--layers needs numbers with commas between, or all; got {text!r}") from None
+
+
+def _prefix(progress, name: str):
+    return lambda what, done, total: progress(f"{name}: {what}", done, total)
+
+
+def _print_tasks(results: list[dict[str, Any]]) -> None:
+    """One table over several tasks: a row for each task, a column for each rival and the head."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .reports.table import build_task_rows
+
+    first, header, rows = results[0], *build_task_rows(results)
+    table = Table(title=f"dev; encoder {first['encoder']}, frozen; head {first['head']}")
+    for column in header:
+        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
 def _print_table(results: list[dict[str, Any]]) -> None:

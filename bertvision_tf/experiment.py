@@ -26,15 +26,17 @@ from .errors import RunError
 from .extraction import extract, plan_spec
 from .heads import HeadConfig, build_head, get_preset
 from .metrics.glue import compute_metric
-from .reports.plots import plot_layer_weights
-from .runs import CONFIG, RESULTS, Run, compute_softmax, load_run, write_csv, write_json, write_run, writing_to
+from .runs import RESULTS, Run, load_run, write_run, writing_to
+from .runs.contents import write_contents
 from .store import Store, StoreSpec
-from .tasks import Examples, TaskSpec, get_task, split_selection
-from .training import FitConfig, FitResult, fit_head, get_strategy, predict_logits
-from .training import baselines as rivals
+from .store.codecs import Calibration
+from .tasks import Examples, TaskKind, TaskSpec, get_task, split_selection, take_shots
+from .training import FitConfig, FitResult, fit_head, get_strategy, predict_logits, read_predictions
+from .training.baselines import Rows, fit_baselines
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_CODEC = "int8"
+STATISTICS_ROWS = 500
 VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
@@ -51,6 +53,8 @@ def train(
     output: str | Path | None = None,
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    shots: int | None = None,
+    balance_classes: bool = False,
     max_length: int | None = None,
     tokens: str = "all",
     pooler: bool = False,
@@ -71,9 +75,12 @@ def train(
         head: a preset's name or a HeadConfig.
         seeds: how many heads are trained, from seed 0, or the seeds themselves.
         store: the root of all stores; states that are there already are found again.
-        output: the run's folder; by default runs/TASK-HEAD.
+        output: the run's folder; a run that is there is replaced. By default runs/TASK-HEAD, where only a run of the
+            same settings is.
         data_dir: the folder of GLUE's official download; tensorflow_datasets with None.
         limit: only the first rows of train and of dev.
+        shots: train on this many rows of each class, drawn by the seed; the selection rows stay.
+        balance_classes: let every class count the same in the loss.
         max_length: tokens a text; the task's own with None.
         tokens, pooler, layers, codec: see `extract`.
         fit: how a head is trained; FitConfig.for_head's with None.
@@ -95,15 +102,17 @@ def train(
     task = get_task(task)
     config = get_preset(head) if isinstance(head, str) else head
     name = head if isinstance(head, str) else f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
+    if (shots or balance_classes) and task.kind is not TaskKind.CLASSIFICATION:
+        raise RunError(f"`shots` and `balance_classes` need a task of single classes, {task.name} is a {task.kind}.")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise RunError("`seeds` needs one seed or more, each once.")
     progress = progress or (lambda what, done, total: None)
-    output = Path(output or f"runs/{task.name}-{name}").resolve()
+    named, output = output is not None, Path(output or f"runs/{task.name}-{name}").resolve()
     if Path(store).resolve().is_relative_to(output):
         raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")
     with write_run(output) as folder:
-        train_rows, dev_rows = (task.load(split, data_dir).take(limit) for split in ("train", "dev"))
+        splits = [task.load(split, data_dir).take(limit) for split in ("train", *task.dev_names)]
         encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
         states: dict[str, Any] = {
             "max_length": max_length or min(task.max_length, encoder.architecture.max_positions),
@@ -111,32 +120,12 @@ def train(
             "pooler": pooler,
             "layers": layers,
         }
-        _check_choices(config, strategy, plan_spec(encoder, train_rows, codec=codec, **states), task)
-
-        start = time.perf_counter()
-        train_store, dev_store = (
-            _extract(encoder, examples, Path(store), progress, codec=codec, **states)
-            for examples in (train_rows, dev_rows)
-        )
-        seconds = {"fine_tune": 0.0, "extract": time.perf_counter() - start}
-
-        training, selection = split_selection(train_store.labels)
-        experiment = _Experiment(
-            task, config, train_store, dev_store, training, selection, fit or FitConfig.for_head(config)
-        )
-
-        start = time.perf_counter()
-        fitted = [experiment.fit(seed, strategy, progress) for seed in seeds]
-        logits = [predict_logits(result.head, dev_store.as_dataset(batch_size=64)) for result in fitted]
-        seconds["train"] = time.perf_counter() - start
-
-        results = {
-            **experiment.describe(encoder, name, seeds, fitted, logits),
-            "seconds": seconds,
-            "baselines": experiment.fit_baselines(encoder, train_rows, dev_rows, progress) if baselines else {},
-        }
+        fit = fit or FitConfig.for_head(config)
+        spec = plan_spec(encoder, splits[0], codec=codec, **states)
+        _check_choices(config, strategy, spec, task)
         asked = {
             "task": task.name,
+            "kind": str(task.kind),
             "text": task.text,
             "text_pair": task.text_pair,
             "label_names": list(task.label_names),
@@ -144,43 +133,74 @@ def train(
             "dtype": encoder.dtype,
             "encoder_fingerprint": encoder.fingerprint,
             "head": config.to_dict(),
+            "seeds": seeds,
             **states,
-            "layers": list(train_store.spec.layers),
+            "layers": list(spec.layers),
             "codec": codec,
             "limit": limit,
-            "fit": dataclasses.asdict(experiment.config),
+            "shots": shots,
+            "balance_classes": balance_classes,
+            "fit": dataclasses.asdict(fit),
             "strategy": strategy,
         }
+        if not named:
+            _check_same_run(output, asked)
+
+        start = time.perf_counter()
+        stores = [_extract(encoder, rows, Path(store), progress, codec=codec, **states) for rows in splits]
+        seconds = {"fine_tune": 0.0, "extract": time.perf_counter() - start}
+
+        training, selection = split_selection(
+            splits[0].labels, splits[0].groups, stratify=task.kind is TaskKind.CLASSIFICATION
+        )
+        experiment = _Experiment(task, config, stores, training, selection, fit, shots, balance_classes)
+
+        start = time.perf_counter()
+        fitted = [experiment.fit(seed, strategy, progress) for seed in seeds]
+        logits = [
+            [predict_logits(result.head, part.as_dataset(batch_size=64)) for result in fitted] for part in stores[1:]
+        ]
+        seconds["train"] = time.perf_counter() - start
+
+        results = {
+            **experiment.describe(encoder, name, seeds, fitted, logits),
+            "seconds": seconds,
+            "baselines": experiment.fit_baselines(encoder, splits, progress) if baselines else {},
+        }
+        results["rows"]["skipped"] = sum(rows.skipped for rows in splits)
         with writing_to(output):
-            _write(folder, results, asked, fitted, logits, dev_rows, export)
+            write_contents(folder, task, results, asked, fitted, list(zip(splits[1:], logits, strict=True)), export)
     return load_run(output)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Experiment:
-    """The stores of one task with their rows' roles: all that training and scoring read."""
+    """The stores of one task, train's and those of its dev splits, with the roles of train's rows."""
 
     task: TaskSpec
     head: HeadConfig
-    train_store: Store
-    dev_store: Store
+    stores: Sequence[Store]
     training: np.ndarray
     selection: np.ndarray
     config: FitConfig
+    shots: int | None
+    balance_classes: bool
 
     def score(self, labels: np.ndarray, predictions: np.ndarray) -> float:
         return compute_metric(self.task.main_metric, labels, predictions)
 
     def fit(self, seed: int, strategy: str, progress: Progress) -> FitResult:
-        store = self.train_store
-        labels = store.labels[self.selection]
+        store, kind = self.stores[0], self.task.kind
+        rows = take_shots(store.labels, self.training, self.shots, seed) if self.shots else self.training
+        labels, selected = store.labels[rows], store.labels[self.selection]
         return fit_head(
             functools.partial(self.build, f"seed_{seed}"),
-            store.as_dataset(
-                self.config.batch_size, shuffle=True, seed=seed, rows=self.training, epochs=self.config.epochs
-            ),
+            store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=rows, epochs=self.config.epochs),
             store.as_dataset(batch_size=64, rows=self.selection),
-            lambda logits: self.score(labels, logits.argmax(axis=1)),
+            lambda logits: self.score(selected, read_predictions(kind, logits)),
+            kind=kind,
+            scale=(float(labels.mean()), float(labels.std()) or 1.0) if kind is TaskKind.REGRESSION else None,
+            class_weights=_balance(labels, self.task.num_outputs) if self.balance_classes else None,
             config=self.config,
             seed=seed,
             strategy=get_strategy(strategy),
@@ -188,21 +208,30 @@ class _Experiment:
         )
 
     def build(self, name: str):
-        head = _build_head(self.head, self.train_store.spec, self.task, name)
+        head = _build_head(self.head, self.stores[0].spec, self.task, name)
         if self.head.standardize:
-            calibration = self.train_store.manifest.calibration
-            head.get_layer("standardize").set_statistics(calibration.mean, calibration.deviation)
+            head.get_layer("standardize").set_statistics(*self.statistics)
         return head
 
+    @functools.cached_property
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each (state, channel) over the tokens of training rows spread over the file."""
+        rows = self.training[:: max(len(self.training) // STATISTICS_ROWS, 1)]
+        tokens = [self.stores[0][row]["hidden_states"].swapaxes(0, 1) for row in rows]  # (tokens, states, hidden)
+        calibration = Calibration.of(np.concatenate(tokens))
+        return calibration.mean, calibration.deviation
+
     def describe(
-        self, encoder: Encoder, head: str, seeds: list[int], fitted: list[FitResult], logits
+        self, encoder: Encoder, head: str, seeds: list[int], fitted: list[FitResult], logits: list[list[np.ndarray]]
     ) -> dict[str, Any]:
-        """Everything in results.json that the fits and their dev logits say."""
-        task, stores = self.task, (self.train_store, self.dev_store)
-        metrics = {
-            name: [compute_metric(name, self.dev_store.labels, rows.argmax(axis=1)) for rows in logits]
-            for name in task.metrics
-        }
+        """Everything in results.json that the fits, and their logits of each dev split, say."""
+        task, stores = self.task, self.stores
+        metrics = {}
+        for suffix, store, parts in zip(("", *task.extra_dev), stores[1:], logits, strict=True):
+            predictions = [read_predictions(task.kind, part) for part in parts]
+            for name in dict.fromkeys((*task.metrics, task.main_metric)):
+                key = f"{name}_{suffix}" if suffix else name
+                metrics[key] = [compute_metric(name, store.labels, found) for found in predictions]
         scores = metrics[task.main_metric]
         model = fitted[0].head
         return {
@@ -226,42 +255,28 @@ class _Experiment:
             "rows": {
                 "training": len(self.training),
                 "selection": len(self.selection),
-                "dev": len(self.dev_store),
+                "dev": sum(len(store) for store in stores[1:]),
                 "truncated": sum(store.manifest.truncated for store in stores),
             },
             "store": {
                 "bytes": sum(store.bytes for store in stores),
                 "examples": sum(len(store) for store in stores),
                 "tokens": sum(store.rows for store in stores),
-                "codec": self.train_store.spec.codec,
+                "codec": stores[0].spec.codec,
                 "paths": [str(store.path.resolve()) for store in stores],
             },
             "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
         }
 
-    def fit_baselines(
-        self, encoder: Encoder, train_rows: Examples, dev_rows: Examples, progress: Progress
-    ) -> dict[str, Any]:
-        """Majority, TF-IDF, the last layer and all layers, by name; all deterministic, so of one score each."""
-        rows = rivals.Rows(self.train_store.labels, self.training, self.selection, self.score)
+    def fit_baselines(self, encoder: Encoder, splits: Sequence[Examples], progress: Progress) -> dict[str, Any]:
+        """Simple rivals by name; all deterministic, so of one score each."""
+        rows = Rows(self.task.kind, self.stores[0].labels, self.training, self.selection, self.score)
+        whole = self.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
+        names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
+        table: dict[str, Any] = {}
         progress("baselines", 0, 4)
-        fitted = [rivals.fit_majority(rows, len(dev_rows))]
-        if len(np.unique(rows.labels[self.training])) > 1:
-            fitted.append(rivals.fit_tfidf(rows, train_rows.texts, dev_rows.texts))
-            progress("baselines", 2, 4)
-            start = time.perf_counter()
-            means = rivals.compute_token_means(self.train_store), rivals.compute_token_means(self.dev_store)
-            shared = time.perf_counter() - start
-            kept = self.train_store.num_hidden_states
-            whole = self.train_store.spec.layers == tuple(range(encoder.num_hidden_states))
-            names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
-            for name, layers in zip(names, ([kept - 1], range(kept)), strict=True):
-                baseline = rivals.fit_layers(f"{name} + logistic regression", rows, means, layers)
-                fitted.append(dataclasses.replace(baseline, seconds=baseline.seconds + shared))
-        progress("baselines", 4, 4)
-        table = {}
-        for baseline in fitted:
-            scores = [self.score(self.dev_store.labels, baseline.predictions)]
+        for baseline in fit_baselines(rows, splits, self.stores, names):
+            scores = [self.score(self.stores[1].labels, baseline.predictions[0])]
             table[baseline.name] = {
                 "scores": scores,
                 **summarize(scores),
@@ -269,7 +284,15 @@ class _Experiment:
                 "trainable_parameters": baseline.trainable_parameters,
                 "seconds": baseline.seconds,
             }
+            progress("baselines", len(table), 4)
+        progress("baselines", 4, 4)
         return table
+
+
+def _balance(labels: np.ndarray, classes: int) -> dict[int, float]:
+    """Weights with which every class that occurs counts the same, and a row counts 1 in the mean."""
+    counts = np.bincount(labels, minlength=classes)
+    return {place: len(labels) / ((counts > 0).sum() * count) if count else 1.0 for place, count in enumerate(counts)}
 
 
 def _build_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: str | None = None):
@@ -278,6 +301,7 @@ def _build_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: str |
         num_hidden_states=states.num_hidden_states,
         hidden_dim=states.hidden_dim,
         num_outputs=task.num_outputs,
+        kind="regression" if task.kind is TaskKind.REGRESSION else "classification",
         num_tokens=1 if states.tokens == "cls" else None,
         name=name,
     )
@@ -287,6 +311,19 @@ def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: Tas
     """Raises what is wrong with a head or a strategy before the encoder has run for hours."""
     get_strategy(strategy)
     _build_head(head, states, task)
+
+
+def _check_same_run(output: Path, asked: dict[str, Any]) -> None:
+    """Raises RunError where a folder that the user did not name holds a run of other settings."""
+    if not (output / RESULTS).is_file():
+        return
+    there = load_run(output).config
+    for name, value in json.loads(json.dumps(asked)).items():
+        if there.get(name) != value:
+            raise RunError(
+                f"{output} holds a run with {name} {there.get(name)}, now it is {value}: name another output, or that "
+                "one to replace it."
+            )
 
 
 def summarize(scores: Sequence[float]) -> dict[str, float | None]:
@@ -314,50 +351,3 @@ def _absolute(encoder: str) -> str:
     if encoder == "minilm" or encoder.startswith("hf://"):
         return encoder
     return os.path.abspath(os.path.expanduser(encoder))
-
-
-def _write(folder: Path, results: dict, asked: dict, fitted: list[FitResult], logits, dev_rows: Examples, export: bool):
-    """The run's folder; results.json last."""
-    seeds = results["seeds"]
-    best = int(np.argmax(results["selection_scores"]))
-    (folder / "heads").mkdir()
-    for seed, result in zip(seeds, fitted, strict=True):
-        result.head.save(folder / "heads" / f"seed-{seed}.keras")
-    _write_predictions(folder / "predictions.csv", asked["label_names"], seeds, logits, best, dev_rows)
-    curves = (
-        (seed, epoch, loss, score)
-        for seed, result in zip(seeds, fitted, strict=True)
-        for epoch, (loss, score) in enumerate(
-            zip(result.history["loss"], result.history["selection_score"], strict=True), start=1
-        )
-    )
-    write_csv(folder / "curves.csv", ("seed", "epoch", "loss", "selection_score"), curves)
-    if asked["head"]["pooling"] == "learned":
-        weights = np.stack([result.head.get_layer("layer_pooling").layer_weights() for result in fitted])
-        names = (["pooler"] if asked["pooler"] else []) + [str(layer) for layer in asked["layers"]]
-        plot_layer_weights(folder / "layer_weights.png", weights, names)
-    if export:
-        fitted[best].head.export(folder / "saved_model", verbose=False)
-    write_json(folder / CONFIG, asked)
-    write_json(folder / RESULTS, results)
-
-
-def _write_predictions(file: Path, names: list[str], seeds: list[int], logits, best: int, rows: Examples):
-    chosen = [part.argmax(axis=1) for part in logits]
-    probabilities = compute_softmax(logits[best])
-    pairs = [] if rows.text_pairs is None else ["text_pair"]
-    header = ["id", "text", *pairs, *rows.columns, "label", "prediction"]
-    header += [f"p_{name}" for name in names] + [f"prediction_seed_{seed}" for seed in seeds]
-
-    def lines():
-        for row in range(len(rows)):
-            pair = [] if rows.text_pairs is None else [rows.text_pairs[row]]
-            columns = [column[row] for column in rows.columns.values()]
-            label = names[rows.labels[row]] if rows.labels[row] >= 0 else ""
-            yield [
-                *(rows.ids[row], rows.texts[row], *pair, *columns, label, names[chosen[best][row]]),
-                *(f"{probability:.6f}" for probability in probabilities[row]),
-                *(names[part[row]] for part in chosen),
-            ]
-
-    write_csv(file, header, lines())

@@ -1,7 +1,8 @@
 """A store, or a live encoder, as a tf.data.Dataset of images.
 
 Elements: `({"hidden_states", "padding_mask", "segment_ids"}, label)`, with hidden_states float32 (batch,
-num_hidden_states, tokens, hidden_dim), the masks int32 (batch, tokens), label (batch,). Padding is on the right and 0.
+num_hidden_states, tokens, hidden_dim), the masks int32 (batch, tokens), label (batch,), or (batch, classes) where
+several may hold. Padding is on the right and 0.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def images_from_store(store: Store, *, layers: Sequence[int] | None = None, **pl
     width = codec.width(spec.hidden_dim)
     shape = (None, len(chosen), None, width)
     return _build_dataset(
-        BatchPlan(store.lengths, **plan), gather, decode, storage, shape, store.labels.dtype, spec.hidden_dim
+        BatchPlan(store.lengths, **plan), gather, decode, storage, shape, store.labels, spec.hidden_dim
     )
 
 
@@ -167,7 +168,7 @@ def images_from_encoder(
         None,
         tf.float32,
         shape,
-        examples.labels.dtype,
+        examples.labels,
         encoder.hidden_dim,
     )
 
@@ -191,7 +192,7 @@ def _build_dataset(
     decode: Callable | None,
     storage: tf.DType,
     shape: tuple[int | None, ...],
-    label_type: np.dtype,
+    all_labels: np.ndarray,
     hidden_dim: int,
 ) -> tf.data.Dataset:
     iterations = itertools.count()
@@ -201,14 +202,14 @@ def _build_dataset(
         for epoch in epochs:
             yield from plan.batches(epoch)
 
-    types = [storage, tf.int32, tf.int32, tf.as_dtype(label_type)]
+    types = [storage, tf.int32, tf.int32, tf.as_dtype(all_labels.dtype)]
 
     def load(batch):
         states, mask, segments, labels = tf.numpy_function(gather, [batch], types, stateful=False)
         states.set_shape(shape)
         mask.set_shape((None, None))
         segments.set_shape((None, None))
-        labels.set_shape((None,))
+        labels.set_shape((None, *all_labels.shape[1:]))
         if decode is not None:
             states, mask, segments, labels = decode(states, mask, segments, labels)
         states.set_shape((*shape[:-1], hidden_dim))

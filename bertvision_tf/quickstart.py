@@ -12,7 +12,7 @@ from .experiment import train
 from .reports.plots import plot_group_scores
 from .reports.table import build_rows, format_markdown
 from .runs import Run, writing_to
-from .tasks import get_task, split_selection
+from .tasks import TaskKind, get_task, split_selection
 from .training import baselines
 
 HEADS = ("learned_pooling", "standardized_adapter_64_shared")
@@ -72,16 +72,21 @@ def run_quickstart(
 def _plot_grammar(file: Path, runs: list[Run]) -> None:
     """Accuracy on dev by phenomenon: each layer alone, all together, and the last head."""
     train_store, dev_store = runs[0].open_stores()
-    training, selection = split_selection(train_store.labels)
+    train_rows, dev_rows = (get_task("starter").load(split) for split in ("train", "dev"))
+    training, selection = split_selection(train_rows.labels, train_rows.groups)
     rows = baselines.Rows(
-        train_store.labels, training, selection, lambda labels, found: float((labels == found).mean())
+        TaskKind.CLASSIFICATION,
+        train_store.labels,
+        training,
+        selection,
+        lambda labels, found: float((labels == found).mean()),
     )
     means = baselines.compute_token_means(train_store), baselines.compute_token_means(dev_store)
     states = range(train_store.num_hidden_states)
-    columns = {f"layer {state}": baselines.fit_layers("", rows, means, [state]).predictions for state in states}
-    columns["all"] = baselines.fit_layers("", rows, means, states).predictions
+    columns = {f"layer {state}": baselines.fit_layers("", rows, means, [state]).predictions[0] for state in states}
+    columns["all"] = baselines.fit_layers("", rows, means, states).predictions[0]
     columns["head"] = runs[-1].read_dev_predictions()
-    phenomena = get_task("starter").load("dev").columns["source"]
+    phenomena = dev_rows.columns["source"]
     groups = sorted(set(phenomena))
     scores = np.zeros((len(groups) + 1, len(columns)))
     for place, predictions in enumerate(columns.values()):

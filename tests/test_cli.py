@@ -63,7 +63,7 @@ def test_train_prints_the_table(finished):
         assert part in done.stdout
     results = json.loads((folder / "run" / "results.json").read_text())
     assert (results["task"], results["store"]["codec"], results["head"]) == ("cola", "int4", "adapter_4_shared")
-    assert results["rows"] == {"training": 210, "selection": 200, "dev": 40, "truncated": 0}
+    assert results["rows"] == {"training": 210, "selection": 200, "dev": 40, "truncated": 0, "skipped": 0}
     assert f"{results['mean']:.3f}" in done.stdout
 
 

@@ -10,6 +10,7 @@ import pytest
 import bertvision_tf as bv
 from bertvision_tf.errors import HeadError, RunError, StoreError
 from bertvision_tf.metrics import glue_metrics
+from bertvision_tf.runs import write_run
 from bertvision_tf.tasks import get_task, split_selection
 
 FIT = bv.FitConfig(epochs=2, patience=2)
@@ -55,7 +56,7 @@ def test_results_hold_what_the_contract_names(run):
     assert results["store"]["bytes"] == train.bytes + dev.bytes
     assert results["store"]["examples"] == len(train) + len(dev) == 1000
     assert results["store"]["tokens"] == train.lengths.sum() + dev.lengths.sum()
-    assert results["rows"] == {"training": 300, "selection": 200, "dev": 500, "truncated": 0}
+    assert results["rows"] == {"training": 300, "selection": 200, "dev": 500, "truncated": 0, "skipped": 0}
 
 
 def test_scores_are_those_of_the_saved_heads(run):
@@ -74,7 +75,8 @@ def test_scores_are_those_of_the_saved_heads(run):
 
 def test_selection_rows_choose_and_are_never_trained_on(run, tiny_encoder, root, monkeypatch):
     """Other labels on the selection rows, with the epoch fixed, leave every weight as it was."""
-    _, selection = split_selection(run.open_stores()[0].labels)
+    rows = get_task("starter").load("train").take(500)
+    _, selection = split_selection(rows.labels, rows.groups)
     original = bv.TaskSpec.load
 
     def load(self, split, data_dir=None):
@@ -90,7 +92,6 @@ def test_selection_rows_choose_and_are_never_trained_on(run, tiny_encoder, root,
     options = OPTIONS | {"fit": one_epoch, "seeds": 1, "baselines": False}
     plain = bv.train("starter", tiny_encoder, store=root / "states", output=root / "plain", **options)
     monkeypatch.setattr(bv.TaskSpec, "load", load)
-    monkeypatch.setattr("bertvision_tf.experiment.split_selection", lambda labels: split_selection(original_labels))
     original_labels = plain.open_stores()[0].labels
     changed = bv.train("starter", tiny_encoder, store=root / "states", output=root / "changed", **options)
     assert (changed.open_stores()[0].labels[selection] != original_labels[selection]).all()
@@ -186,12 +187,35 @@ def test_a_run_names_both_encoders_when_they_differ(run, monkeypatch):
 def test_a_failed_run_leaves_the_old_one(run, tiny_encoder, root, monkeypatch):
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     monkeypatch.setattr(
-        "bertvision_tf.experiment.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space"))
+        "bertvision_tf.runs.contents.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space"))
     )
     with pytest.raises(RunError, match="cannot be written: No space"):
         bv.train("starter", tiny_encoder, store=root / "states", output=run.path, **OPTIONS)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
     assert not list(root.glob(".*"))
+
+
+def test_a_folder_that_was_not_named_keeps_a_run_of_other_settings(tiny_encoder, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = OPTIONS | {"store": root / "states", "seeds": 1, "baselines": False}
+    first = bv.train("starter", tiny_encoder, **options)
+    assert first.path == tmp_path / "runs" / "starter-learned_pooling"
+    again = bv.train("starter", tiny_encoder, **options)
+    assert again.results["scores"] == first.results["scores"]
+    with pytest.raises(RunError, match=r"holds a run with seeds \[0\], now it is \[0, 1\]: name another output"):
+        bv.train("starter", tiny_encoder, **options | {"seeds": 2})
+    assert bv.load_run(first.path).results["seeds"] == [0]
+    replaced = bv.train("starter", tiny_encoder, **options | {"seeds": 2}, output=first.path)
+    assert replaced.results["seeds"] == [0, 1]
+
+
+def test_one_process_at_a_time_writes_a_run(tiny_encoder, root, tmp_path):
+    with write_run(tmp_path / "run") as folder:
+        (folder / "half").write_text("work of the first")
+        with pytest.raises(RunError, match="is being written by another process"):
+            bv.train("starter", tiny_encoder, store=root / "states", output=tmp_path / "run", **OPTIONS)
+        assert (folder / "half").is_file()
+    assert (tmp_path / "run" / "half").is_file()
 
 
 def test_output_that_is_no_run_is_left_alone(tiny_encoder, tmp_path):
@@ -238,8 +262,12 @@ def test_cls_with_pooler_and_standardized_head(tiny_encoder, tmp_path):
     train, _ = run.open_stores()
     assert train.num_hidden_states == 4
     assert run.results["trainable_parameters"] == 4 * (8 * 4 + 4) + (4 * 4 + 8) * 2 + 2
-    standardize = run.load_head().get_layer("standardize")
-    np.testing.assert_allclose(standardize.get_weights()[0].reshape(4, 8), train.manifest.calibration.mean, rtol=1e-6)
+    rows = get_task("starter").load("train").take(500)
+    training, _ = split_selection(rows.labels, rows.groups)
+    states = np.stack([train[row]["hidden_states"][:, 0] for row in training])  # (rows, states, channels)
+    mean, deviation = (weights.reshape(4, 8) for weights in run.load_head().get_layer("standardize").get_weights())
+    np.testing.assert_allclose(mean, states.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(deviation, states.std(axis=0), atol=1e-5)
     assert run.results["std"] is None
     assert json.loads((run.path / "config.json").read_text())["pooler"] is True
 

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -172,7 +172,7 @@ class _Extraction:
             )
         return calibration
 
-    def _encode(self, batches: Iterable[np.ndarray], done: int, total: int) -> Iterator[np.ndarray]:
+    def _encode(self, batches: Iterable[np.ndarray], done: int, total: int) -> Generator[np.ndarray]:
         codec, calibration = self.writer.codec, self.writer.calibration
 
         def encode(batch: np.ndarray) -> tuple[int, np.ndarray]:

@@ -39,3 +39,23 @@ def format_markdown(rows: Sequence[TableRow]) -> str:
     """The rows as a Markdown table."""
     lines = [HEADER, ("---", "---:", "---:", "---:"), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def build_task_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a table over tasks: main metric on dev of each rival and of the head."""
+    rivals: list[str] = []
+    for run in results:
+        rivals += [name for name in map(_kind_of_rival, run["baselines"]) if name not in rivals]
+    rows = []
+    for run in results:
+        scores = {_kind_of_rival(name): baseline["mean"] for name, baseline in run["baselines"].items()}
+        spread = "" if run["std"] is None else f" ± {run['std']:.3f}"
+        shown = [f"{scores[name]:.3f}" if name in scores else "" for name in rivals]
+        rows.append([run["task"], run["metric"], *shown, f"{run['mean']:.3f}{spread}"])
+    return ["task", "metric", *rivals, "head"], rows
+
+
+def _kind_of_rival(name: str) -> str:
+    """One name for what differs by the kind of task: the constant answer, and the linear model on features."""
+    constant = {"majority": "majority or mean", "mean": "majority or mean"}
+    return constant.get(name, name.replace("logistic regression", "regression").replace("ridge ", ""))

@@ -20,7 +20,7 @@ The format, version 1
     segment_ids      (rows,) uint8
     lengths          (examples,) int32, rows of each example
     example_index    (examples,) int64, its place in the task's order
-    labels           (examples,) int32 or float32
+    labels           (examples,) int32 or float32; (examples, classes) int32 where several classes may hold
     ids              (examples,) UTF-8 bytes
 
 A shard is written as `.shard-00000.h5.partial`, flushed to disk and renamed when whole, and then entered in the

@@ -200,7 +200,8 @@ class Store:
                 content: dict[str, Any] = {}
                 for name in (*shapes, "lengths", "example_index", "labels", "ids"):
                     dataset, shape = shard[name], shapes.get(name, (entry.examples,))
-                    if dataset.shape != shape:
+                    found = dataset.shape[:1] if name == "labels" and dataset.ndim == 2 else dataset.shape
+                    if found != shape:
                         raise ValueError(f"{name} has shape {dataset.shape}, expected {shape}")
                     content[name] = (dataset.id.get_offset(), dataset.dtype, shape) if name in shapes else dataset[()]
             if content["hidden_states"][1] != self.codec.storage:

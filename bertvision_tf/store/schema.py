@@ -163,16 +163,15 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     write_whole(path / MANIFEST, [manifest.to_json().encode()])
 
 
-def write_whole(file: Path, parts: Iterable[bytes | np.ndarray]) -> str:
+def write_whole(file: Path, parts: Iterable[bytes | memoryview]) -> str:
     """Writes a file under a temporary name, flushes it to disk, and gives it its name. Returns its SHA-256."""
     partial = file.with_name(f".{file.name}.partial")
     digest = hashlib.sha256()
     try:
         with open(partial, "wb") as stream:
             for part in parts:
-                data = memoryview(part).cast("B")
-                stream.write(data)
-                digest.update(data)
+                stream.write(part)
+                digest.update(part)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, file)

@@ -64,7 +64,7 @@ class StoreWriter:
         self.codec = get_codec(spec.codec)
         with _disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock_folder(path)
+            self._lock = _lock_store(path)
         try:
             with _disk_errors(path):
                 if (path / MANIFEST).is_file():
@@ -109,7 +109,7 @@ class StoreWriter:
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
             self._enter(file, rows, sha256)
 
-    def _build_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> Iterator[bytes | np.ndarray]:
+    def _build_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> Iterator[bytes | memoryview]:
         """A shard's bytes, part by part: what HDF5 writes before the states, then the states as they come.
 
         HDF5 does not write to the disk itself, since it cannot close a file on a full one and takes the process
@@ -129,7 +129,7 @@ class StoreWriter:
         yield head.getvalue()[:start]
         written = 0
         for batch in batches:
-            yield np.ascontiguousarray(batch)
+            yield np.ascontiguousarray(batch).data
             written += len(batch)
         assert written == shape[0]
 
@@ -188,7 +188,13 @@ def _disk_errors(path: Path):
         raise StoreError(f"{path} cannot be written: {reason}.") from None
 
 
-def _lock_folder(path: Path) -> int | None:
+def lock_folder(path: Path) -> int | None:
+    """Locks a folder until the descriptor that is returned is closed, or the process ends; None where locks are not
+    to be had.
+
+    Raises:
+        BlockingIOError: another process, or another call, holds it.
+    """
     try:
         import fcntl
     except ImportError:  # not on Windows
@@ -198,10 +204,17 @@ def _lock_folder(path: Path) -> int | None:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(folder)
-        raise StoreError(f"{path} is being written by another process.") from None
+        raise
     except OSError:  # a file system without locks
         pass
     return folder
+
+
+def _lock_store(path: Path) -> int | None:
+    try:
+        return lock_folder(path)
+    except BlockingIOError:
+        raise StoreError(f"{path} is being written by another process.") from None
 
 
 def _check_no_strangers(path: Path) -> None:

@@ -1,7 +1,18 @@
 """Tasks: what their rows mean, how they are scored, and where the rows come from."""
 
+from .custom import task_from_table
 from .examples import Examples
-from .selection import split_selection
-from .spec import TASKS, TaskSpec, get_task
+from .selection import split_selection, take_shots
+from .spec import GLUE, TASKS, TaskKind, TaskSpec, get_task
 
-__all__ = ["TASKS", "Examples", "TaskSpec", "get_task", "split_selection"]
+__all__ = [
+    "GLUE",
+    "TASKS",
+    "Examples",
+    "TaskKind",
+    "TaskSpec",
+    "get_task",
+    "split_selection",
+    "take_shots",
+    "task_from_table",
+]

@@ -19,8 +19,11 @@ class Examples:
         ids: one string for each row, unique.
         texts: the first, or only, text of each row.
         text_pairs: the second text of each row, or None.
-        labels: int32 class indices (−1 where there is none), or float32 scores.
+        labels: int32 class indices (−1 where there is none), float32 scores (nan), or int32 (rows, classes) of 0 and
+            1 where several classes may hold.
         columns: further columns by name (where a sentence comes from, say), for reports.
+        skipped: rows of the file that were left out, since a field was missing.
+        groups: integer, (rows,), equal for rows that must stay together when train is split; None if there are none.
     """
 
     task: str
@@ -30,6 +33,8 @@ class Examples:
     text_pairs: Sequence[str] | None
     labels: np.ndarray
     columns: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    groups: np.ndarray | None = None
+    skipped: int = 0
 
     def __post_init__(self):
         if not len(self.ids) == len(self.texts) == len(self.labels):
@@ -68,6 +73,7 @@ class Examples:
             text_pairs=None if self.text_pairs is None else pick(self.text_pairs),
             labels=self.labels[np.asarray(indices, np.int64)],
             columns={name: pick(column) for name, column in self.columns.items()},
+            groups=None if self.groups is None else self.groups[np.asarray(indices, np.int64)],
         )
 
     def take(self, count: int | None) -> "Examples":

@@ -1,10 +1,29 @@
 """One row a task: what its texts and labels are, how it is scored, where its rows are found."""
 
 import dataclasses
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import TaskError
 from .examples import Examples
+
+
+class TaskKind(StrEnum):
+    """What a label is: one class, a number, or any set of classes."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    MULTILABEL = "multilabel"
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """How the paper fine-tuned an encoder on a task: one epoch, linear decay after 10% of warm-up."""
+
+    learning_rate: float
+    batch_size: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,74 +33,197 @@ class TaskSpec:
     Attributes:
         name: as tensorflow_datasets names it.
         title: as its makers write it; also the name of its folder in the official download.
-        text: the column of the text.
+        kind: "classification", "regression" or "multilabel".
+        text: the column of the text, as tensorflow_datasets names it.
         text_pair: the column of the second text, or None.
-        label_names: the classes, in the order of their indices.
-        metrics: all official ones, as `glue_metrics` names them.
+        label: the column of the label.
+        label_names: the classes, in the order of their indices; none for a regression.
+        metrics: all official ones, as `compute_metric` names them.
         main_metric: the one that runs are compared by.
         max_length: tokens, special ones included.
-        source: "glue" (a folder of the official download, or tensorflow_datasets) or "package" (shipped here).
+        fine_tuning: the paper's settings.
+        tsv_columns: text, second text and label as the official files name them, where they differ; as numbers
+            where there is no header.
+        dev_splits: the dev split, and beside it those that are scored too, by the names of their official files.
+        rows_a_group: how many rows in a row belong together: 2 for minimal pairs.
+        source: "glue" (a folder of the official download, or tensorflow_datasets), "package" (shipped here), or
+            "rows" (those in `rows`).
+        rows: the splits of a task that was made from the user's own rows.
     """
 
     name: str
-    title: str
+    title: str = ""
+    kind: TaskKind = TaskKind.CLASSIFICATION
     text: str = "sentence"
     text_pair: str | None = None
+    label: str = "label"
     label_names: tuple[str, ...] = ("0", "1")
     metrics: tuple[str, ...] = ("accuracy",)
     main_metric: str = "accuracy"
     max_length: int = 128
+    fine_tuning: FineTuning = FineTuning(2e-5, 32)
+    tsv_columns: tuple[str | int | None, str | int | None, str | int | None] | None = None
+    dev_splits: tuple[str, ...] = ("dev",)
+    rows_a_group: int = 1
     source: str = "glue"
+    rows: Mapping[str, Examples] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self):
+        if self.kind not in list(TaskKind):
+            raise TaskError(f"task kind {self.kind!r} is not known; known: {', '.join(TaskKind)}.")
+        object.__setattr__(self, "kind", TaskKind(self.kind))
 
     @property
     def num_outputs(self) -> int:
-        return len(self.label_names)
+        return 1 if self.kind is TaskKind.REGRESSION else len(self.label_names)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What `load` takes: train, dev, and what is scored beside dev."""
+        return ("train", *self.dev_names)
+
+    @property
+    def dev_names(self) -> tuple[str, ...]:
+        """Dev, and what is scored beside it: MNLI's "dev_mismatched"."""
+        return ("dev", *(f"dev_{name}" for name in self.extra_dev))
+
+    @property
+    def extra_dev(self) -> tuple[str, ...]:
+        """What distinguishes the further dev splits: MNLI's "mismatched"."""
+        return tuple(name.removeprefix("dev_") for name in self.dev_splits[1:])
 
     def load(self, split: str, data_dir: str | Path | None = None) -> Examples:
         """Reads a split.
 
         Args:
-            split: "train" or "dev".
+            split: "train", "dev", a further dev split as in `splits`, or "test", which has no labels.
             data_dir: the folder of the official download (`CoLA/train.tsv` in it); tensorflow_datasets if None.
 
         Raises:
             TaskError: no such split or file, or a row that cannot be read.
         """
-        from .readers import load_from_tfds, read_cola_tsv
+        from .readers import load_from_tfds, read_official
 
-        if split not in ("train", "dev"):
-            raise TaskError(f"split {split!r} of {self.name} is not known; known: train, dev.")
+        known = self.splits if self.source != "glue" else (*self.splits, "test")
+        if split not in known:
+            raise TaskError(f"split {split!r} of {self.name} is not known; known: {', '.join(known)}.")
+        if self.source == "rows":
+            return self.rows[split]
         if self.source == "package":
-            return read_cola_tsv(Path(__file__).parent / "data" / self.name / f"{split}.tsv", self, split)
+            return read_official(Path(__file__).parent / "data" / self.name / f"{split}.tsv", self, split)
         if data_dir is None:
             return load_from_tfds(self, split)
+        file = self.dev_splits[0] if split == "dev" else split
+        if split == "test" and self.extra_dev:
+            file = self.dev_splits[0].replace("dev", "test")
         folder = Path(data_dir).expanduser()
-        candidates = [folder / self.title / f"{split}.tsv", folder / f"{split}.tsv"]
-        for path in candidates:
-            if path.is_file():
-                return read_cola_tsv(path, self, split)
-        raise TaskError(f"no {split} rows of {self.title}: expected {candidates[0]}.")
+        folders = [folder / self.title, folder / self.name, folder]
+        for place in folders:
+            if (place / f"{file}.tsv").is_file():
+                return read_official(place / f"{file}.tsv", self, split)
+        raise TaskError(f"no {split} rows of {self.title}: expected {folders[0] / file}.tsv.")
 
 
-TASKS = {
-    task.name: task
-    for task in (
-        TaskSpec(
-            name="cola",
-            title="CoLA",
-            label_names=("unacceptable", "acceptable"),
-            metrics=("matthews", "accuracy"),
-            main_metric="matthews",
-        ),
-        TaskSpec(
-            name="starter",
-            title="Starter",
-            label_names=("unacceptable", "acceptable"),
-            metrics=("accuracy", "matthews"),
-            source="package",
-        ),
-    )
-}
+_ENTAILMENT = ("entailment", "not_entailment")
+_LARGE = FineTuning(1e-5, 32)
+_SMALL = FineTuning(2e-5, 16)
+
+TASKS: Mapping[str, TaskSpec] = MappingProxyType(
+    {
+        task.name: task
+        for task in (
+            TaskSpec(
+                name="cola",
+                title="CoLA",
+                label_names=("unacceptable", "acceptable"),
+                metrics=("matthews", "accuracy"),
+                main_metric="matthews",
+                fine_tuning=_SMALL,
+                tsv_columns=(3, None, 1),
+            ),
+            TaskSpec(name="sst2", title="SST-2", label_names=("negative", "positive")),
+            TaskSpec(
+                name="mrpc",
+                title="MRPC",
+                text="sentence1",
+                text_pair="sentence2",
+                label_names=("not_equivalent", "equivalent"),
+                metrics=("accuracy", "f1"),
+                main_metric="accuracy_and_f1",
+                tsv_columns=("#1 String", "#2 String", "Quality"),
+            ),
+            TaskSpec(
+                name="qqp",
+                title="QQP",
+                text="question1",
+                text_pair="question2",
+                label_names=("not_duplicate", "duplicate"),
+                metrics=("accuracy", "f1"),
+                main_metric="accuracy_and_f1",
+                fine_tuning=_LARGE,
+                tsv_columns=("question1", "question2", "is_duplicate"),
+            ),
+            TaskSpec(
+                name="stsb",
+                title="STS-B",
+                kind=TaskKind.REGRESSION,
+                text="sentence1",
+                text_pair="sentence2",
+                label_names=(),
+                metrics=("pearson", "spearman"),
+                main_metric="pearson_and_spearman",
+                fine_tuning=_SMALL,
+                tsv_columns=("sentence1", "sentence2", "score"),
+            ),
+            TaskSpec(
+                name="mnli",
+                title="MNLI",
+                text="premise",
+                text_pair="hypothesis",
+                label_names=("entailment", "neutral", "contradiction"),
+                fine_tuning=_LARGE,
+                tsv_columns=("sentence1", "sentence2", "gold_label"),
+                dev_splits=("dev_matched", "dev_mismatched"),
+            ),
+            TaskSpec(
+                name="qnli",
+                title="QNLI",
+                text="question",
+                text_pair="sentence",
+                label_names=_ENTAILMENT,
+                fine_tuning=_LARGE,
+            ),
+            TaskSpec(
+                name="rte",
+                title="RTE",
+                text="sentence1",
+                text_pair="sentence2",
+                label_names=_ENTAILMENT,
+                max_length=250,
+                fine_tuning=_SMALL,
+            ),
+            TaskSpec(
+                name="wnli",
+                title="WNLI",
+                text="sentence1",
+                text_pair="sentence2",
+                label_names=("not_entailment", "entailment"),
+                fine_tuning=_SMALL,
+            ),
+            TaskSpec(
+                name="starter",
+                title="Starter",
+                label_names=("unacceptable", "acceptable"),
+                metrics=("accuracy", "matthews"),
+                tsv_columns=(3, None, 1),
+                rows_a_group=2,
+                source="package",
+            ),
+        )
+    }
+)
+GLUE = tuple(name for name in TASKS if name != "starter")
+ALIASES = {"msr": "mrpc", "sst": "sst2", "sts": "stsb", "mnlimatched": "mnli", "mnlimismatched": "mnli"}
 
 
 def get_task(task: "str | TaskSpec") -> TaskSpec:
@@ -92,7 +234,8 @@ def get_task(task: "str | TaskSpec") -> TaskSpec:
     """
     if isinstance(task, TaskSpec):
         return task
-    for spec in TASKS.values():
-        if task.lower() in (spec.name, spec.title.lower()):
-            return spec
-    raise TaskError(f"task {task!r} is not known; known: {', '.join(TASKS)}.")
+    name = task.lower().replace("-", "").replace("_", "")
+    name = ALIASES.get(name, name)
+    if name not in TASKS:
+        raise TaskError(f"task {task!r} is not known; known: {', '.join(TASKS)}.")
+    return TASKS[name]

@@ -1,61 +1,73 @@
-"""Tables of the user's: CSV and TSV files with a header."""
+"""Tables of the user's: CSV, TSV, JSON Lines and Parquet files, pandas DataFrames, mappings of lists."""
 
 import csv
 import dataclasses
 import io
+import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import TaskError
 from .files import read_text
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table as text: the names of its columns, and its rows."""
+    """A table as text.
 
-    path: Path
+    Attributes:
+        name: the file, or what else an error calls it.
+        header: the names of its columns.
+        rows: the cells of each row; lists in a cell are joined by ";", what is missing is "".
+        lines: where each row stands in its file, from 1.
+    """
+
+    name: str
     header: list[str]
     rows: list[list[str]]
+    lines: list[int]
 
     def column(self, name: str) -> list[str]:
         """The cells of a column.
 
         Raises:
-            TaskError: there is none of that name.
+            TaskError: there is none of that name, or two.
         """
-        if name not in self.header:
-            raise TaskError(f"{self.path} has no column {name!r}; it has {', '.join(map(repr, self.header))}.")
+        if self.header.count(name) != 1:
+            found = "no column" if name not in self.header else "more than one column"
+            raise TaskError(f"{self.name} has {found} {name!r}; it has {', '.join(map(repr, self.header))}.")
         place = self.header.index(name)
         return [row[place] for row in self.rows]
 
 
-def read_table(path: Path) -> Table:
-    """Reads a CSV or TSV file whose first line names the columns.
+def read_table(source: Any) -> Table:
+    """Reads a table.
+
+    Args:
+        source: a .csv or .tsv file whose first line names the columns; .jsonl with an object a line; .parquet; a
+            pandas DataFrame; or a mapping of columns.
 
     Raises:
         TaskError: it cannot be read, is empty, or a row has more or fewer cells than the header.
     """
-    delimiter = _find_delimiter(path)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
-    header = next(_read_rows(reader, path), None)
-    if not header:
-        raise TaskError(f"{path} is empty: expected a header and rows.")
-    rows = []
-    for row in _read_rows(reader, path):
-        if len(row) not in (0, len(header)):
-            raise TaskError(
-                f"{path}, line {reader.line_num}: {len(row)} cells, the header has {len(header)} ({', '.join(header)})."
-            )
-        if row:
-            rows.append(row)
-    return Table(path, header, rows)
+    if not isinstance(source, (str, os.PathLike)):
+        return _read_columns("the table", {str(name): list(source[name]) for name in source})
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        return _read_json_lines(path)
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    return _read_delimited(path)
 
 
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a CSV or TSV file, whole or not at all.
 
     Raises:
@@ -81,6 +93,24 @@ def check_writable(path: Path) -> None:
         raise TaskError(f"{path} cannot be written: {path.parent} is no folder.")
 
 
+def _read_delimited(path: Path) -> Table:
+    delimiter = _find_delimiter(path, READ)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    header = next(_read_rows(reader, path), None)
+    if not header:
+        raise TaskError(f"{path} is empty: expected a header and rows.")
+    rows, lines = [], []
+    for row in _read_rows(reader, path):
+        if len(row) not in (0, len(header)):
+            raise TaskError(
+                f"{path}, line {reader.line_num}: {len(row)} cells, the header has {len(header)} ({', '.join(header)})."
+            )
+        if row:
+            rows.append(row)
+            lines.append(reader.line_num)
+    return Table(str(path), header, rows, lines)
+
+
 def _read_rows(reader, path: Path) -> Iterator[list[str]]:
     try:
         yield from reader
@@ -88,7 +118,60 @@ def _read_rows(reader, path: Path) -> Iterator[list[str]]:
         raise TaskError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from None
 
 
-def _find_delimiter(path: Path) -> str:
+def _read_json_lines(path: Path) -> Table:
+    objects, lines = [], []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise TaskError(f"{path}, line {number}: no JSON ({error.msg}).") from None
+        if not isinstance(content, dict):
+            raise TaskError(f"{path}, line {number}: expected an object, got {type(content).__name__}.")
+        objects.append(content)
+        lines.append(number)
+    if not objects:
+        raise TaskError(f"{path} is empty: expected an object on each line.")
+    header = list(dict.fromkeys(name for content in objects for name in content))
+    return Table(str(path), header, [[_show_cell(content.get(name)) for name in header] for content in objects], lines)
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise TaskError(f"{path} needs pyarrow to be read: pip install pyarrow.") from None
+    try:
+        columns = parquet.read_table(path).to_pydict()
+    except (OSError, ArrowException) as error:
+        raise TaskError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    return _read_columns(str(path), columns)
+
+
+def _read_columns(name: str, columns: Mapping[str, Sequence[Any]]) -> Table:
+    lengths = {column: len(cells) for column, cells in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise TaskError(f"the columns of {name} differ in length: {lengths}.")
+    shown = [[_show_cell(cell) for cell in cells] for cells in columns.values()]
+    rows = [list(row) for row in zip(*shown, strict=True)]
+    return Table(name, list(columns), rows, list(range(1, len(rows) + 1)))
+
+
+def _show_cell(cell: Any) -> str:
+    """A cell as it would stand in a CSV file: nothing for what is missing, 1 for 1.0, a;b for a list."""
+    if hasattr(cell, "tolist"):
+        cell = cell.tolist()  # numpy's numbers and arrays
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, (list, tuple)):
+        return ";".join(map(_show_cell, cell))
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)
+
+
+def _find_delimiter(path: Path, known: Sequence[str] = tuple(DELIMITERS)) -> str:
     if path.suffix.lower() not in DELIMITERS:
-        raise TaskError(f"{path} needs a name that ends in {' or '.join(DELIMITERS)}.")
+        raise TaskError(f"{path} needs a name that ends in {', '.join(known[:-1])} or {known[-1]}.")
     return DELIMITERS[path.suffix.lower()]

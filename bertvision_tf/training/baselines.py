@@ -6,18 +6,22 @@ epoch is.
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from ..store import Store
+from ..tasks import Examples, TaskKind
 
-Means = tuple[np.ndarray, np.ndarray]  # of train and dev, each (examples, states, hidden_dim)
-Score = Callable[[np.ndarray, np.ndarray], float]  # labels, predicted classes → main metric
+Means = Sequence[np.ndarray]  # of train and of each dev split, each (examples, states, hidden_dim)
+Score = Callable[[np.ndarray, np.ndarray], float]  # labels, predictions → main metric
 
-TFIDF_STRENGTHS = (1.0, 10.0)  # scikit-learn's C: the larger, the less regularisation
+# scikit-learn's C of a logistic regression: the larger, the less regularisation; a ridge regression's alpha is 1 / C.
+TFIDF_STRENGTHS = (1.0, 10.0)
 STATES_STRENGTHS = (0.0003, 0.001, 0.01, 0.1)
+RIDGE_STRENGTHS = (0.00003, 0.0001, 0.001, 0.01, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +30,14 @@ class Baseline:
 
     Attributes:
         name: as tables show it.
-        predictions: class indices of the dev rows.
+        predictions: of the rows of each dev split, in the form of labels.
         selection_score: main metric on the selection rows.
         trainable_parameters: fitted numbers.
         seconds: to fit, features included.
     """
 
     name: str
-    predictions: np.ndarray
+    predictions: list[np.ndarray]
     selection_score: float
     trainable_parameters: int
     seconds: float
@@ -44,50 +48,103 @@ class Rows:
     """Where a baseline is fitted, chosen and shown.
 
     Attributes:
+        kind: the task's.
         labels: of all train rows.
         training, selection: indices into them.
-        score: labels, predicted classes → the task's main metric.
+        score: labels, predictions → the task's main metric.
     """
 
+    kind: TaskKind
     labels: np.ndarray
     training: np.ndarray
     selection: np.ndarray
     score: Score
 
+    @property
+    def regression(self) -> str:
+        """The name of what is fitted on features."""
+        return "ridge regression" if self.kind is TaskKind.REGRESSION else "logistic regression"
 
-def fit_majority(rows: Rows, dev_count: int) -> Baseline:
-    """Always the class that is most frequent among the training rows."""
+    @property
+    def constant(self) -> bool:
+        """Whether there is nothing to tell apart."""
+        return bool((self.labels[self.training] == self.labels[self.training[0]]).all())
+
+
+def fit_baselines(
+    rows: Rows, examples: Sequence[Examples], stores: Sequence[Store], layers_name: tuple[str, str]
+) -> Iterator[Baseline]:
+    """Majority, TF-IDF, the last layer and all layers.
+
+    Args:
+        rows: where to fit and choose.
+        examples, stores: of train and of each dev split.
+        layers_name: how the last hidden state, and all of them, are called.
+    """
+    yield fit_majority(rows, [len(part) for part in examples[1:]])
+    if rows.constant:
+        return
+    yield fit_tfidf(rows, examples)
     start = time.perf_counter()
-    majority = np.bincount(rows.labels[rows.training]).argmax()
-    selected = rows.score(rows.labels[rows.selection], np.full(len(rows.selection), majority))
-    return Baseline("majority", np.full(dev_count, majority), selected, 0, time.perf_counter() - start)
+    means = [compute_token_means(store) for store in stores]
+    shared = time.perf_counter() - start
+    kept = stores[0].num_hidden_states
+    for name, layers in zip(layers_name, ([kept - 1], range(kept)), strict=True):
+        baseline = fit_layers(f"{name} + {rows.regression}", rows, means, layers)
+        yield dataclasses.replace(baseline, seconds=baseline.seconds + shared)
 
 
-def fit_tfidf(rows: Rows, train_texts: Sequence[str], dev_texts: Sequence[str]) -> Baseline:
-    """TF-IDF of words and pairs of words, then logistic regression."""
+def fit_majority(rows: Rows, dev_counts: Sequence[int]) -> Baseline:
+    """Always the class that is most frequent among the training rows; the mean score; the classes of most rows."""
+    start = time.perf_counter()
+    labels = rows.labels[rows.training]
+    if rows.kind is TaskKind.REGRESSION:
+        name, constant = "mean", labels.mean()
+    elif rows.kind is TaskKind.MULTILABEL:
+        name, constant = "majority", (labels.mean(axis=0) > 0.5).astype(np.int32)
+    else:
+        name, constant = "majority", np.bincount(labels).argmax()
+
+    def repeat(count: int) -> np.ndarray:
+        return np.broadcast_to(constant, (count, *np.shape(constant)))
+
+    selected = rows.score(rows.labels[rows.selection], repeat(len(rows.selection)))
+    return Baseline(name, [repeat(count) for count in dev_counts], selected, 0, time.perf_counter() - start)
+
+
+def fit_tfidf(rows: Rows, examples: Sequence[Examples]) -> Baseline:
+    """TF-IDF of words and pairs of words, each text of a pair on its own, then a linear model."""
+    from scipy.sparse import hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     start = time.perf_counter()
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-    vectorizer.fit([train_texts[i] for i in rows.training])
-    train, dev = vectorizer.transform(train_texts), vectorizer.transform(dev_texts)
-    return _fit_logistic("TF-IDF + logistic regression", rows, train, dev, TFIDF_STRENGTHS, start)
+    sides = [[part.texts for part in examples]]
+    if examples[0].text_pairs is not None:
+        sides.append([part.text_pairs or () for part in examples])
+    features = []
+    for texts in sides:
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
+        vectorizer.fit([texts[0][row] for row in rows.training])
+        features.append([vectorizer.transform(part) for part in texts])
+    joined = [hstack(parts).tocsr() for parts in zip(*features, strict=True)]
+    return _fit_linear(f"TF-IDF + {rows.regression}", rows, joined, TFIDF_STRENGTHS, start)
 
 
 def fit_layers(name: str, rows: Rows, means: Means, layers: Sequence[int]) -> Baseline:
-    """The mean over tokens of some hidden states, standardised, then logistic regression.
+    """The mean over tokens of some hidden states, standardised, then a linear model.
 
     Args:
         name: as tables show it.
         rows: where to fit and choose.
-        means: what `compute_token_means` gives for the train and for the dev store.
+        means: what `compute_token_means` gives for the train store and those of dev.
         layers: which of the hidden states; several are put side by side.
     """
     start = time.perf_counter()
     fitted = means[0][rows.training][:, list(layers)]
     mean, deviation = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
-    train, dev = (((part[:, list(layers)] - mean) / deviation).reshape(len(part), -1) for part in means)
-    return _fit_logistic(name, rows, train, dev, STATES_STRENGTHS, start)
+    features = [((part[:, list(layers)] - mean) / deviation).reshape(len(part), -1) for part in means]
+    strengths = RIDGE_STRENGTHS if rows.kind is TaskKind.REGRESSION else STATES_STRENGTHS
+    return _fit_linear(name, rows, features, strengths, start)
 
 
 def compute_token_means(store: Store) -> np.ndarray:
@@ -99,17 +156,29 @@ def compute_token_means(store: Store) -> np.ndarray:
     return np.concatenate([part.numpy() for part in means])
 
 
-def _fit_logistic(name: str, rows: Rows, train, dev, strengths: Sequence[float], start: float) -> Baseline:
-    from sklearn.linear_model import LogisticRegression
-
-    best: tuple[float, LogisticRegression] | None = None
+def _fit_linear(name: str, rows: Rows, features: Sequence, strengths: Sequence[float], start: float) -> Baseline:
+    best = None
     for strength in strengths:
-        model = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
-        model.fit(train[rows.training], rows.labels[rows.training])
-        selected = rows.score(rows.labels[rows.selection], model.predict(train[rows.selection]))
+        model = _build_linear(rows.kind, strength)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a class that no training row has, or every one
+            model.fit(features[0][rows.training], rows.labels[rows.training])
+        selected = rows.score(rows.labels[rows.selection], model.predict(features[0][rows.selection]))
         if best is None or selected > best[0]:
             best = selected, model
     assert best is not None
     selected, model = best
-    parameters = model.coef_.size + model.intercept_.size
-    return Baseline(name, model.predict(dev), selected, parameters, time.perf_counter() - start)
+    parts = [part for part in getattr(model, "estimators_", [model]) if hasattr(part, "coef_")]  # not the constant ones
+    parameters = sum(part.coef_.size + np.size(part.intercept_) for part in parts)
+    predictions = [model.predict(part) for part in features[1:]]
+    return Baseline(name, predictions, selected, parameters, time.perf_counter() - start)
+
+
+def _build_linear(kind: TaskKind, strength: float):
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.multiclass import OneVsRestClassifier
+
+    if kind is TaskKind.REGRESSION:
+        return Ridge(alpha=1 / strength)
+    logistic = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
+    return OneVsRestClassifier(logistic) if kind is TaskKind.MULTILABEL else logistic

@@ -1,7 +1,7 @@
 """Fits one head with one seed."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from ..errors import RunError
 from ..heads import HeadConfig
+from ..tasks import TaskKind
 from .optimizer import build_optimizer
+from .outputs import build_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,9 @@ def fit_head(
     selection: tf.data.Dataset,
     score: Callable[[np.ndarray], float],
     *,
+    kind: TaskKind = TaskKind.CLASSIFICATION,
+    scale: tuple[float, float] | None = None,
+    class_weights: Mapping[int, float] | None = None,
     config: FitConfig | None = None,
     seed: int = 0,
     strategy: tf.distribute.Strategy | None = None,
@@ -85,6 +90,10 @@ def fit_head(
         training: shuffled batches of images, `config.epochs` epochs of them in one iteration.
         selection: images of the selection rows, in the order that `score` expects.
         score: logits (rows, outputs) of the selection rows → the task's main metric; higher is better.
+        kind: the task's; it decides the loss.
+        scale: mean and deviation of a regression's labels: the head is trained on labels of mean 0 and deviation 1,
+            and its last layer then brought back to theirs.
+        class_weights: what a row of each class counts; 1 with None.
         config: how it is trained.
         seed: of the first weights and of dropout; the dataset has its own.
         strategy: where; the default device with None.
@@ -103,31 +112,48 @@ def fit_head(
             optimizer=build_optimizer(
                 steps, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
             ),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=build_loss(kind),
             jit_compile=False,  # batches differ in length: XLA would compile each shape
         )
     progress = progress or (lambda done, total: None)
     progress(0, config.epochs)
-    watcher = _SelectionScore(selection, score, config.patience)
+    mean, deviation = scale or (0.0, 1.0)
+    if scale:
+        training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
+    watcher = _SelectionScore(selection, lambda logits: score(logits * deviation + mean), config.patience)
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, config.epochs))
     history = head.fit(
         training,
         epochs=config.epochs,
         steps_per_epoch=steps // config.epochs,
         callbacks=[watcher, counter],
+        class_weight=None if class_weights is None else dict(class_weights),
         shuffle=False,
         verbose=0,
     )
     progress(config.epochs, config.epochs)
     head.set_weights(watcher.best_weights)
+    if scale:
+        last = head.get_layer("logits")
+        kernel, bias = last.get_weights()
+        last.set_weights([kernel * deviation, bias * deviation + mean])
     curves = {name: [float(value) for value in values] for name, values in history.history.items()}
     return FitResult(head, watcher.best_score, watcher.best_epoch, curves | {"selection_score": watcher.scores})
 
 
+def build_predictor(head: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:
+    """A function of images that gives logits (rows, outputs) of all rows, in the dataset's order."""
+    # One trace for all shapes; the inputs that the head has, of those that a batch holds.
+    signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in head.input.items()}
+    run = tf.function(lambda images: head(images, training=False), input_signature=[signature])
+    return lambda dataset: np.concatenate(
+        [run({name: images[name] for name in signature}).numpy() for images, _ in dataset]
+    )
+
+
 def predict_logits(head: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
     """Logits (rows, outputs) of all rows, in the dataset's order."""
-    run = tf.function(lambda images: head(images, training=False), reduce_retracing=True)
-    return np.concatenate([run(images).numpy() for images, _ in dataset])
+    return build_predictor(head)(dataset)
 
 
 class _SelectionScore(keras.callbacks.Callback):
@@ -140,13 +166,12 @@ class _SelectionScore(keras.callbacks.Callback):
         self.best_score, self.best_epoch, self.best_weights = -np.inf, 0, None
 
     def on_train_begin(self, logs=None):
-        self.run = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+        self.predict = build_predictor(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
             raise RunError(f"the loss of epoch {epoch + 1} is {logs['loss']}: try a lower learning rate.")
-        logits = np.concatenate([self.run(images).numpy() for images, _ in self.selection])
-        self.scores.append(self.score(logits))
+        self.scores.append(self.score(self.predict(self.selection)))
         if self.scores[-1] > self.best_score:
             self.best_score, self.best_epoch = self.scores[-1], epoch + 1
             self.best_weights = self.model.get_weights()

@@ -41,6 +41,16 @@ def test_states_equal_pytorch(folder):
     np.testing.assert_allclose(rows[:, 1:], expected[:, :, 0], atol=1e-4)
 
 
+def test_the_layer_norm_of_a_gpu_is_that_of_a_processor(monkeypatch):
+    tokens, expected, _ = read_golden(VARIANTS[0] / "golden.npz")
+    here = load_encoder(str(VARIANTS[0])).hidden_states(tokens)
+    encoder = load_encoder(str(VARIANTS[0]))
+    encoder._forward._on_gpu = True
+    there = encoder.hidden_states(tokens)
+    assert largest_difference(there, expected, tokens["padding_mask"]) < 1e-4
+    np.testing.assert_allclose(there, here, atol=1e-5)
+
+
 @pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
 def test_backbone_equals_pytorch(folder):
     encoder = load_encoder(str(folder))

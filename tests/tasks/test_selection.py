@@ -68,6 +68,20 @@ def test_a_class_of_one_row_is_no_error():
     assert (len(training), len(selection)) == (15, 15)
 
 
+def test_minimal_pairs_stay_on_one_side():
+    examples = get_task("starter").load("train")
+    training, selection = split_selection(examples.labels, examples.groups)
+    assert set(examples.groups[training]).isdisjoint(examples.groups[selection])
+    assert sorted([*training, *selection]) == list(range(len(examples)))
+    assert len(selection) == 240  # a tenth
+    assert examples.labels[selection].mean() == 0.5  # a pair has one of each
+
+
+def test_one_group_alone_is_split_as_if_there_were_none():
+    labels = np.arange(20) % 2
+    assert [len(part) for part in split_selection(labels, np.zeros(20, np.int64))] == [10, 10]
+
+
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_rows(rows):
     with pytest.raises(TaskError, match=rf"^{rows} rows are too few to set selection rows aside\.$"):

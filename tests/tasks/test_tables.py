@@ -29,7 +29,7 @@ def test_bad_tables(tmp_path, content, message):
 
 
 def test_names_and_folders(tmp_path):
-    with pytest.raises(TaskError, match=r"ends in \.csv or \.tsv"):
+    with pytest.raises(TaskError, match=r"ends in \.csv, \.tsv, \.jsonl or \.parquet"):
         read_table(tmp_path / "t.xlsx")
     with pytest.raises(TaskError, match="cannot be read"):
         read_table(tmp_path / "t.csv")

@@ -1,0 +1,108 @@
+"""The folder of a run, put in its place whole.
+
+results.json        what DESIGN's contract names; written last, so a folder without it holds no finished run
+config.json         all that was asked for: task, encoder, head, states, fit
+heads/seed-0.keras  one head a seed
+predictions.csv     the dev rows: id, text, label, prediction, a probability for each class, a prediction a seed;
+                    predictions_mismatched.csv for a further dev split
+curves.csv          seed, epoch, loss, selection_score
+layer_weights.png   where the head pools layers by weights
+saved_model/        on request: the head chosen on the selection rows, images in, logits out
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..store.writer import lock_folder
+
+RESULTS = "results.json"
+CONFIG = "config.json"
+
+
+@contextlib.contextmanager
+def write_run(path: Path) -> Iterator[Path]:
+    """Gives a folder to write a run into, and puts it in the place of `path` when the block ends well.
+
+    A run that is there already stays until then, and is found again where a kill fell into the exchange.
+
+    Raises:
+        RunError: the folder cannot be written, is being written by another process, or holds something that is no
+            run.
+    """
+    path = path.resolve()
+    if not path.name:
+        raise RunError(f"{path} cannot be an output folder: name one below it.")
+    staging, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    with writing_to(path):
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        _check_replaceable(path)
+        made = [parent for parent in path.parents if not parent.exists()]
+        staging.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = lock_folder(staging)
+        except BlockingIOError:
+            raise RunError(f"{path} is being written by another process.") from None
+        for left in staging.iterdir():  # by a run that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    try:
+        yield staging
+        _check_replaceable(path)
+        _exchange(staging, path, old)
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(staging, ignore_errors=True)
+        for parent in made:  # the innermost first; those that hold something now stay
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turns what the file system says into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"the output folder {path} cannot be written: {error.strerror or error}.") from None
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / RESULTS).is_file())):
+        raise RunError(f"{path} is there already and holds no run: name another output folder.")
+
+
+def _exchange(staging: Path, path: Path, old: Path) -> None:
+    """Puts the finished run in its place; where that fails, both it and the one before are kept."""
+    try:
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(path, old)
+        os.replace(staging, path)
+    except OSError as error:
+        kept = path.with_name(f"{path.name}-finished")
+        os.replace(staging, kept)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise RunError(f"{path} cannot be replaced ({error.strerror}): the finished run is at {kept}.") from None
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with open(file, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,213 @@
+"""A task from the user's own table, with no code."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import TaskError
+from .examples import Examples
+from .labels import encode_labels, split_classes
+from .selection import SPLIT_SEED
+from .spec import TaskKind, TaskSpec
+from .tables import Table, read_table
+
+DEV_FRACTION = 0.2
+TEXT_NAMES = ("text", "sentence", "sentence1", "premise", "question1", "question", "text1", "review", "content")
+PAIR_NAMES = {
+    "sentence1": "sentence2",
+    "premise": "hypothesis",
+    "question1": "question2",
+    "text1": "text2",
+    "text": "text_pair",
+}
+LABEL_NAMES = ("label", "labels", "class", "category", "target", "score")
+METRICS = {
+    TaskKind.CLASSIFICATION: (("accuracy", "f1_macro", "matthews"), "accuracy"),
+    TaskKind.REGRESSION: (("pearson", "spearman"), "pearson_and_spearman"),
+    TaskKind.MULTILABEL: (("f1_micro", "f1_macro", "accuracy"), "f1_micro"),
+}
+
+
+def task_from_table(
+    train: Any,
+    dev: Any = None,
+    *,
+    name: str | None = None,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | Sequence[str] | None = None,
+    kind: str | TaskKind | None = None,
+    max_length: int = 128,
+) -> TaskSpec:
+    """Makes a task of a table.
+
+    Args:
+        train: a .csv, .tsv, .jsonl or .parquet file, a pandas DataFrame, or a mapping of columns.
+        dev: the same for the dev rows. With None a fifth of train is set aside as dev, always the same rows.
+        name: the task's; by default the file's.
+        text: the column of the text; with None one of TEXT_NAMES that is there.
+        text_pair: the column of the second text; with None the partner of a text column such as "sentence1", where
+            `text` was left out too.
+        label: the column of the label; with None one of LABEL_NAMES. Several columns of 0 and 1 are the classes of
+            a multi-label task.
+        kind: "classification", "regression" or "multilabel". With None labels that are all numbers, one of them with
+            a fraction, make a regression, several label columns a multi-label task, and all else a classification.
+        max_length: tokens, special ones included.
+
+    Raises:
+        TaskError: a column is missing, a text or a label is empty, a label of dev is not in train, there is one class
+            only, or a regression's label is no number; with the file and the line.
+
+    Example:
+        >>> task = task_from_table({"text": ["good", "bad"] * 200, "label": ["+", "-"] * 200}, name="reviews")
+        >>> task.label_names
+        ('+', '-')
+    """
+    table = read_table(train)
+    text, text_pair = _find_texts(table, text, text_pair)
+    labels = (
+        [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
+    )
+    cells = _read_labels(table, labels)
+    if kind is not None and kind not in list(TaskKind):
+        raise TaskError(f"task kind {kind!r} is not known; known: {', '.join(TaskKind)}.")
+    kind = TaskKind(kind) if kind else _guess_kind(cells, labels)
+    if not table.rows:
+        raise TaskError(f"{table.name} has no rows.")
+    classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels)
+    metrics, main_metric = METRICS[kind]
+    task = TaskSpec(
+        name=name or _name_after(train),
+        title=name or _name_after(train),
+        kind=kind,
+        text=text,
+        text_pair=text_pair,
+        label=";".join(labels),
+        label_names=classes,
+        metrics=metrics,
+        main_metric=main_metric,
+        max_length=max_length,
+        source="rows",
+    )
+    rows = {"train": _read_examples(task, table, labels, "train")}
+    if dev is not None:
+        rows["dev"] = _read_examples(task, read_table(dev), labels, "dev")
+    else:
+        rows["train"], rows["dev"] = _split_dev(rows["train"], kind)
+    task.rows.update(rows)  # type: ignore[attr-defined]
+    return task
+
+
+def _find_texts(table: Table, text: str | None, text_pair: str | None) -> tuple[str, str | None]:
+    if text is None:
+        text = _find(table, TEXT_NAMES, "text", "--text-column")
+        partner = PAIR_NAMES.get(text)
+        text_pair = text_pair or (partner if partner in table.header else None)
+    return text, text_pair
+
+
+def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
+    lower = {column.strip().lower(): column for column in reversed(table.header)}
+    for name in names:
+        if name in lower:
+            return lower[name]
+    raise TaskError(
+        f"{table.name}: which column is the {what}? Name it with {option}; there are "
+        f"{', '.join(map(repr, table.header))}."
+    )
+
+
+def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
+    """One cell a row; several columns of 0 and 1 become the names of those with 1, with ";" between."""
+    if len(columns) == 1:
+        return [cell.strip() for cell in table.column(columns[0])]
+    chosen: list[list[str]] = [[] for _ in table.rows]
+    for column in columns:
+        for row, cell in enumerate(table.column(column)):
+            if cell.strip().lower() not in ("0", "1", "false", "true"):
+                raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} needs 0 or 1, got {cell!r}.")
+            if cell.strip().lower() in ("1", "true"):
+                chosen[row].append(column)
+    return [";".join(names) for names in chosen]
+
+
+def _guess_kind(cells: Sequence[str], columns: Sequence[str]) -> TaskKind:
+    if len(columns) > 1:
+        return TaskKind.MULTILABEL
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        return TaskKind.CLASSIFICATION
+    return TaskKind.REGRESSION if any(number % 1 for number in numbers) else TaskKind.CLASSIFICATION
+
+
+def _find_classes(table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str]) -> tuple[str, ...]:
+    if kind is TaskKind.MULTILABEL:
+        if len(columns) > 1:
+            return tuple(columns)
+        names = {name for cell in cells for name in split_classes(cell)}
+    else:
+        names = set(cells) - {""}
+    if len(names) < 2 and kind is TaskKind.CLASSIFICATION:
+        only = f"one class only ({next(iter(names))!r})" if names else "no label"
+        raise TaskError(f"{table.name}: column {columns[0]!r} has {only}; there is nothing to tell apart.")
+    if kind is TaskKind.CLASSIFICATION and len(names) > max(len(cells) // 2, 20):
+        raise TaskError(
+            f"{table.name}: column {columns[0]!r} has {len(names)} different labels in {len(cells)} rows: are they "
+            "numbers (--kind regression), or is it another column?"
+        )
+    return tuple(sorted(names, key=_order))
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Numbers by size, then names by the alphabet."""
+    try:
+        return 0, float(name), name
+    except ValueError:
+        return 1, 0.0, name
+
+
+def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: str) -> Examples:
+    texts = [table.column(column) for column in (task.text, task.text_pair) if column is not None]
+    cells = _read_labels(table, labels)
+    for row in range(len(table.rows)):
+        for column, side in zip((task.text, task.text_pair), texts, strict=False):
+            if not side[row].strip():
+                raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} is empty.")
+        if not cells[row] and task.kind is not TaskKind.MULTILABEL:
+            raise TaskError(f"{table.name}, line {table.lines[row]}: the label is empty.")
+    if not table.rows:
+        raise TaskError(f"{table.name} has no rows.")
+    ids = table.column("id") if "id" in table.header else []
+    return Examples(
+        task=task.name,
+        split=split,
+        ids=ids if ids and len(set(ids)) == len(ids) else [f"{split}-{row}" for row in range(len(table.rows))],
+        texts=texts[0],
+        text_pairs=texts[1] if len(texts) > 1 else None,
+        labels=encode_labels(task, cells, table.name, table.lines),
+    )
+
+
+def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
+    """A fifth of the rows as dev, each class giving its share where it can."""
+    from sklearn.model_selection import train_test_split
+
+    if len(examples) < 10:
+        raise TaskError(f"{len(examples)} rows are too few to set dev rows aside: name a dev file.")
+    counts = np.unique(examples.labels, return_counts=True)[1] if kind is TaskKind.CLASSIFICATION else np.zeros(1)
+    size = round(DEV_FRACTION * len(examples))
+    stratify = examples.labels if counts.min() >= 2 and len(counts) <= size else None
+    train, dev = train_test_split(np.arange(len(examples)), test_size=size, random_state=SPLIT_SEED, stratify=stratify)
+    return examples.select(np.sort(train)), dataclasses.replace(examples.select(np.sort(dev)), split="dev")
+
+
+def _name_after(source: Any) -> str:
+    if not isinstance(source, (str, Path)):
+        return "table"
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in Path(source).stem) or "table"

@@ -1,0 +1,89 @@
+"""Labels as they stand in files → arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import TaskError
+
+if TYPE_CHECKING:
+    from .spec import TaskSpec
+
+SEPARATOR = ";"  # between the classes of one row where several may hold
+
+
+def encode_labels(task: TaskSpec, cells: Sequence[str | None], path: Path | str, lines: Sequence[int]) -> np.ndarray:
+    """Turns labels into numbers.
+
+    Args:
+        task: its kind and its classes.
+        cells: one a row: a class's name (GLUE's also by index); a number for a regression; classes with ";" between
+            where several may hold; None where there is no label.
+        path, lines: where the cells stand, for errors.
+
+    Returns:
+        int32 class indices (−1 for None); float32 numbers (nan for None); int32 (rows, classes) of 0 and 1 (−1).
+
+    Raises:
+        TaskError: a label is no class of the task, or no number.
+    """
+    from .spec import TaskKind
+
+    if task.kind is TaskKind.REGRESSION:
+        return np.array([_read_number(cell, path, lines, row) for row, cell in enumerate(cells)], np.float32)
+    classes = {name: index for index, name in enumerate(task.label_names)}
+    if task.source != "rows" and not any(name.isdigit() for name in task.label_names):
+        classes |= {str(index): index for index in range(len(task.label_names))}
+
+    def find(name: str, row: int) -> int:
+        if name not in classes:
+            known = ", ".join(task.label_names[:20]) + (" …" if len(task.label_names) > 20 else "")
+            raise TaskError(f"{_place(path, lines, row)}: label {name!r} is not known; known: {known}.")
+        return classes[name]
+
+    if task.kind is TaskKind.CLASSIFICATION:
+        return np.array([-1 if cell is None else find(cell, row) for row, cell in enumerate(cells)], np.int32)
+    table = np.zeros((len(cells), len(task.label_names)), np.int32)
+    for row, cell in enumerate(cells):
+        if cell is None:
+            table[row] = -1
+            continue
+        table[row, [find(name, row) for name in split_classes(cell)]] = 1
+    return table
+
+
+def show_label(task: TaskSpec, label: np.ndarray) -> str:
+    """One row's label as it would stand in a file: what `encode_labels` reads; nothing where there is none."""
+    from .spec import TaskKind
+
+    if task.kind is TaskKind.REGRESSION:
+        return "" if np.isnan(label) else f"{label:.6g}"
+    if task.kind is TaskKind.MULTILABEL:
+        return SEPARATOR.join(task.label_names[place] for place in np.flatnonzero(label > 0))
+    return task.label_names[label] if label >= 0 else ""
+
+
+def split_classes(cell: str) -> list[str]:
+    """The classes of one row; an empty cell has none."""
+    return [name.strip() for name in cell.split(SEPARATOR) if name.strip()]
+
+
+def _read_number(cell: str | None, path: Path | str, lines: Sequence[int], row: int) -> float:
+    if cell is None:
+        return float("nan")
+    try:
+        with np.errstate(over="ignore"):
+            number = float(np.float32(cell))
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise TaskError(f"{_place(path, lines, row)}: expected a number as label, got {cell!r}.")
+    return number
+
+
+def _place(path: Path | str, lines: Sequence[int], row: int) -> str:
+    return f"{path}, line {lines[row]}" if row < len(lines) else f"{path}, row {row}"

@@ -1,0 +1,54 @@
+"""What a head's logits mean, by the kind of its task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..tasks import TaskKind
+
+
+def build_loss(kind: TaskKind) -> keras.losses.Loss:
+    """What is made small: of logits against classes, scores, or classes of which several may hold."""
+    if kind is TaskKind.REGRESSION:
+        return keras.losses.MeanSquaredError()
+    if kind is TaskKind.MULTILABEL:
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def read_predictions(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
+    """Predictions in the form of the task's labels.
+
+    Args:
+        kind: the task's.
+        logits: float, (rows, outputs).
+
+    Returns:
+        classes (rows,), the most probable; scores (rows,); or 0 and 1 (rows, classes), 1 where it is more likely.
+    """
+    if kind is TaskKind.REGRESSION:
+        return logits[:, 0]
+    if kind is TaskKind.MULTILABEL:
+        return (logits > 0).astype(np.int32)
+    return logits.argmax(axis=1)
+
+
+def compute_probabilities(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
+    """float, (rows, classes): softmax, or the logistic function of each class where several may hold."""
+    if kind is TaskKind.MULTILABEL:
+        return 1 / (1 + np.exp(-logits))
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def describe_predictions(kind: TaskKind, names: Sequence[str], logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """What a user is told of logits: of each row a name, a score, or a tuple of names; and the probabilities."""
+    found = read_predictions(kind, logits)
+    if kind is TaskKind.REGRESSION:
+        return [float(score) for score in found], np.zeros((len(logits), 0), np.float32)
+    probabilities = compute_probabilities(kind, logits)
+    if kind is TaskKind.MULTILABEL:
+        return [tuple(name for name, holds in zip(names, row, strict=True) if holds) for row in found], probabilities
+    return [names[place] for place in found], probabilities
