@@ -83,13 +83,10 @@ def train_heads(
     """Train heads on every hidden state of a frozen encoder, and score them on dev."""
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
-        from .experiment import DEFAULT_HEAD
         from .experiment import train as run_experiment
-        from .heads import get_preset
         from .tasks import GLUE, task_from_table
-        from .training import FitConfig
 
-        config = _read_head(head or DEFAULT_HEAD)
+        config = _read_head(head) if head else None
         asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         changes = {name: value for name, value in asked.items() if value is not None}
         tasks: list[Any] = list(GLUE) if task.lower() == "all" else [task]
@@ -116,7 +113,7 @@ def train_heads(
                 pooler=pooler,
                 layers=_read_layers(layers),
                 codec=codec,
-                fit=FitConfig.for_head(get_preset(config) if isinstance(config, str) else config, **changes),
+                fit=changes,
                 strategy=strategy,
                 baselines=baselines,
                 export=export,

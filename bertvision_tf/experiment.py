@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,17 @@ import numpy as np
 from .encoders import Encoder, load_encoder
 from .errors import RunError
 from .extraction import extract, plan_spec
-from .heads import HeadConfig, build_head, get_preset
+from .heads import HeadConfig, adapt_head, build_head, get_preset
 from .metrics.glue import compute_metric
 from .runs import RESULTS, Run, load_run, write_run, writing_to
 from .runs.contents import write_contents
 from .store import Store, StoreSpec
-from .store.codecs import Calibration
 from .tasks import Examples, TaskKind, TaskSpec, get_task, split_selection, take_shots
 from .training import FitConfig, FitResult, fit_head, get_strategy, predict_logits, read_predictions
 from .training.baselines import Rows, fit_baselines
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
+DEFAULT_PAIR_HEAD = "comparison_adapter_64"
 DEFAULT_CODEC = "int8"
 STATISTICS_ROWS = 500
 VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
@@ -47,7 +47,7 @@ def train(
     encoder: str | Encoder = "minilm",
     *,
     dtype: str = "float32",
-    head: str | HeadConfig = DEFAULT_HEAD,
+    head: str | HeadConfig | None = None,
     seeds: int | Sequence[int] = 5,
     store: str | Path = "states",
     output: str | Path | None = None,
@@ -60,7 +60,7 @@ def train(
     pooler: bool = False,
     layers: Sequence[int] | None = None,
     codec: str = DEFAULT_CODEC,
-    fit: FitConfig | None = None,
+    fit: FitConfig | Mapping[str, Any] | None = None,
     strategy: str = "one_device",
     baselines: bool = True,
     export: bool = False,
@@ -72,7 +72,7 @@ def train(
         task: a name of TASKS, or a TaskSpec.
         encoder: what `load_encoder` takes, or an Encoder.
         dtype: "float32" or "bfloat16", where `encoder` is a name.
-        head: a preset's name or a HeadConfig.
+        head: a preset's name or a HeadConfig; with None the default one for single texts, or for pairs.
         seeds: how many heads are trained, from seed 0, or the seeds themselves.
         store: the root of all stores; states that are there already are found again.
         output: the run's folder; a run that is there is replaced. By default runs/TASK-HEAD, where only a run of the
@@ -83,7 +83,7 @@ def train(
         balance_classes: let every class count the same in the loss.
         max_length: tokens a text; the task's own with None.
         tokens, pooler, layers, codec: see `extract`.
-        fit: how a head is trained; FitConfig.for_head's with None.
+        fit: how a head is trained; or only what differs from FitConfig.for_head's.
         strategy: "one_device" or "mirrored".
         baselines: whether simple rivals are fitted on the same rows.
         export: whether the chosen head is saved as a SavedModel too.
@@ -100,6 +100,7 @@ def train(
         >>> run.results["mean"]
     """
     task = get_task(task)
+    head = head or (DEFAULT_HEAD if task.text_pair is None or tokens == "cls" else DEFAULT_PAIR_HEAD)
     config = get_preset(head) if isinstance(head, str) else head
     name = head if isinstance(head, str) else f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
     if (shots or balance_classes) and task.kind is not TaskKind.CLASSIFICATION:
@@ -120,7 +121,8 @@ def train(
             "pooler": pooler,
             "layers": layers,
         }
-        fit = fit or FitConfig.for_head(config)
+        if not isinstance(fit, FitConfig):
+            fit = FitConfig.for_head(config, **(fit or {}))
         spec = plan_spec(encoder, splits[0], codec=codec, **states)
         _check_choices(config, strategy, spec, task)
         asked = {
@@ -209,17 +211,9 @@ class _Experiment:
 
     def build(self, name: str):
         head = _build_head(self.head, self.stores[0].spec, self.task, name)
-        if self.head.standardize:
-            head.get_layer("standardize").set_statistics(*self.statistics)
+        rows = self.training[:: max(len(self.training) // STATISTICS_ROWS, 1)]  # spread over the file
+        adapt_head(head, (images for images, _ in self.stores[0].as_dataset(batch_size=32, rows=rows)))
         return head
-
-    @functools.cached_property
-    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of each (state, channel) over the tokens of training rows spread over the file."""
-        rows = self.training[:: max(len(self.training) // STATISTICS_ROWS, 1)]
-        tokens = [self.stores[0][row]["hidden_states"].swapaxes(0, 1) for row in rows]  # (tokens, states, hidden)
-        calibration = Calibration.of(np.concatenate(tokens))
-        return calibration.mean, calibration.deviation
 
     def describe(
         self, encoder: Encoder, head: str, seeds: list[int], fitted: list[FitResult], logits: list[list[np.ndarray]]
@@ -311,6 +305,8 @@ def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: Tas
     """Raises what is wrong with a head or a strategy before the encoder has run for hours."""
     get_strategy(strategy)
     _build_head(head, states, task)
+    if head.comparison and task.text_pair is None:
+        raise RunError(f"a comparison head reads pairs of texts, {task.name} has single ones: choose another head.")
 
 
 def _check_same_run(output: Path, asked: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from ..layers import (
     LayerAveragePooling,
     LayerDropout,
     LayerWeightPooling,
+    PairSimilarities,
+    PairViews,
     SelectLayer,
     SpanLogits,
     StandardizeStates,
@@ -40,6 +42,8 @@ def build_head(
     hidden_states -> [standardize] -> [convolution] -> [layer dropout] -> [pool layers] -> [adapter]
     -> pool tokens (a span head keeps them) -> flatten (layers, channels) -> [skip] -> [dropout] -> dense
 
+    A comparison instead: three views of a pair, each pooled over layers and adapted, and five similarities a layer.
+
     Skip puts the final block beside them: index -1 of the standardized image, pooled over tokens in the same
     way. What stands in a padded cell never changes an output; a span's padded positions have logits of -1e9.
     Logits are float32 under any dtype policy.
@@ -54,8 +58,9 @@ def build_head(
         name: the model's name; by default the preset's.
     Returns:
         keras.Model. Inputs: a dict of `hidden_states`, (batch, num_hidden_states, tokens, hidden_dim), and
-        `padding_mask`, (batch, tokens); other keys are left alone. Output: (batch, num_outputs), or for a
-        span {"start_logits", "end_logits"}, each (batch, tokens).
+        `padding_mask`, (batch, tokens); for a comparison also `segment_ids`, (batch, tokens). Other keys are
+        left alone. Output: (batch, num_outputs), or for a span {"start_logits", "end_logits"}, each
+        (batch, tokens).
     Raises:
         HeadError: no such preset, or a config and sizes that contradict each other.
     Example:
@@ -76,6 +81,15 @@ def build_head(
     image_shape = (num_hidden_states, num_tokens, hidden_dim)
     hidden_states = keras.Input(image_shape, name="hidden_states", dtype="float32")
     padding_mask = keras.Input((num_tokens,), name="padding_mask", dtype="int32")  # (batch, tokens)
+    inputs = {"hidden_states": hidden_states, "padding_mask": padding_mask}
+    name = name or (head if isinstance(head, str) else "head")
+    if config.comparison:
+        if kind is HeadKind.SPAN or num_tokens == 1:
+            raise HeadError(
+                "A comparison reads all tokens of a pair of texts: it is no span head, nor for [CLS] stores."
+            )
+        inputs["segment_ids"] = keras.Input((num_tokens,), name="segment_ids", dtype="int32")  # (batch, tokens)
+        return Head(inputs, _read_out(_compare(inputs, config), config, outputs_wanted), name=name)
     picture = _standardize(hidden_states, config)  # (batch, layers, tokens, hidden)
     image = picture
     for step in _STEPS:
@@ -89,14 +103,30 @@ def build_head(
         beside = flatten(beside, padding_mask, config, "final_block_")  # (batch[, tokens], hidden)
         join = keras.layers.Concatenate(name="skip")
         features = join([features, beside])  # (batch[, tokens], features + hidden)
-    if config.dropout:
-        features = keras.layers.Dropout(config.dropout, name="dropout")(features)
-    dense = keras.layers.Dense(outputs_wanted, dtype="float32", name="logits")
-    outputs = dense(features)  # (batch[, tokens], num_outputs)
+    outputs = _read_out(features, config, outputs_wanted)  # (batch[, tokens], num_outputs)
     if kind is HeadKind.SPAN:
         outputs = SpanLogits(name="span_logits")(outputs, padding_mask)  # twice (batch, tokens)
-    inputs = {"hidden_states": hidden_states, "padding_mask": padding_mask}
-    return Head(inputs, outputs, name=name or (head if isinstance(head, str) else "head"))
+    return Head(inputs, outputs, name=name)
+
+
+def _read_out(features: Tensor, config: HeadConfig, num_outputs: int) -> Tensor:
+    if config.dropout:
+        features = keras.layers.Dropout(config.dropout, name="dropout")(features)
+    return keras.layers.Dense(num_outputs, dtype="float32", name="logits")(features)
+
+
+def _compare(inputs: dict[str, Tensor], config: HeadConfig) -> Tensor:
+    """The features of a pair, (batch, features): its views, an image of three columns, and its similarities."""
+    views = PairViews(name="views", dtype="float32")(**inputs)  # (batch, layers, 3, hidden)
+    image = keras.layers.Normalization(axis=(1, 2, 3), name="scale_views", dtype="float32")(views)
+    image = _pool_layers(image, config)
+    if config.dropout:
+        image = keras.layers.Dropout(config.dropout, name="views_dropout")(image)
+    image = _adapt(image, config)  # (batch, layers or 1, 3, channels)
+    similarities = PairSimilarities(name="similarities", dtype="float32")(**inputs)  # (batch, layers, 5)
+    similarities = keras.layers.Normalization(axis=(1, 2), name="scale_similarities", dtype="float32")(similarities)
+    parts = [keras.layers.Flatten(name="flatten")(image), keras.layers.Flatten(name="flat_similarities")(similarities)]
+    return keras.layers.Concatenate(name="compared")(parts)
 
 
 def _check_outputs(kind: HeadKind, num_outputs: int | None) -> int:

@@ -89,6 +89,9 @@ class HeadConfig:
     """One head, in the order an image passes through it. Choices may be given as strings.
 
     Args:
+        comparison: for pairs: the image becomes three views of the two texts (mean, |a - b|, a * b of their means),
+            and five similarities a layer go beside them into the last dense layer; all on one scale, by statistics
+            set from data. Pooling and adapter read the views as they would tokens.
         standardize: bring every (layer, channel) to mean 0 and deviation 1, by statistics set from data.
         convolution: "none", or "conv1x1_adapter": a bottleneck of `convolution_dim` with a residual.
         convolution_dim: int > 0, the width of that bottleneck; None without one.
@@ -98,7 +101,8 @@ class HeadConfig:
         shared: one adapter for all layers, or (False) one for each.
         skip: concatenate the final block's hidden state before the last dense layer.
         token_pooling: "mean", "max", "cls", "flat" or "mean_max_cls"; a span head does not read it.
-        dropout: share of features dropped in training before the last dense layer, 0 <= dropout < 1.
+        dropout: share of features dropped in training before the last dense layer, and in a comparison before the
+            adapter too, 0 <= dropout < 1.
     Raises:
         HeadError: a value out of bounds, or two that contradict each other; the message names them.
     Example:
@@ -106,6 +110,7 @@ class HeadConfig:
         True
     """
 
+    comparison: bool = field(default=False, metadata=_FLAG)
     standardize: bool = field(default=False, metadata=_FLAG)
     convolution: Convolution = field(default=Convolution.NONE, metadata=_one_of(Convolution))
     convolution_dim: int | None = field(default=None, metadata=_SIZE)
@@ -157,6 +162,10 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
     """One line for each pair of fields that cannot both be meant."""
     convolved = config.convolution is not Convolution.NONE
     last = config.pooling is Pooling.LAST
+    if config.comparison and (config.standardize or convolved or config.skip or config.layer_dropout > 0):
+        yield "`comparison=True` goes with `pooling`, `adapter_dim` and `dropout` alone: leave the others out."
+    if config.comparison and (not config.shared or config.token_pooling is not TokenPoolingMode.MEAN):
+        yield "`comparison=True` has views instead of tokens: leave `shared` and `token_pooling` out."
     if convolved and config.convolution_dim is None:
         yield f"`convolution='{config.convolution}'` needs its width: set `convolution_dim`."
     if config.convolution_dim is not None and not convolved:

@@ -52,6 +52,15 @@ def _convolved(parts: Mapping[str, str | None]) -> dict:
     }
 
 
+def _compared(parts: Mapping[str, str | None]) -> dict:
+    return {
+        "comparison": True,
+        "pooling": Pooling.LEARNED,
+        "adapter_dim": int(str(parts["dim"])),
+        "dropout": 0.3,
+    }
+
+
 _FAMILIES = (
     _Family(
         rf"(?P<pooling>{'|'.join(_POOLINGS)})(_adapter_(?P<dim>{_DIM}))?(?P<skip>_skip)?",
@@ -64,6 +73,7 @@ _FAMILIES = (
         _adapted,
     ),
     _Family(rf"conv1x1_adapter_(?P<dim>{_DIM})_residual", "conv1x1_adapter_D_residual", _convolved),
+    _Family(rf"comparison_adapter_(?P<dim>{_DIM})", "comparison_adapter_D", _compared),
 )
 GRAMMAR = (
     "; ".join(family.shown for family in _FAMILIES)
@@ -77,7 +87,7 @@ def get_preset(name: str) -> HeadConfig:
     `adapter_386_shared_skip` is a shared adapter of 386 with the final block's state beside it, and so on for
     any width. One name serves classification, scores and spans. Tokens are pooled by their masked mean unless
     the name ends in `_cls` or `_flat`; a span head keeps its tokens. `standardized_` before a name puts each
-    (layer, channel) of the image on one scale first.
+    (layer, channel) of the image on one scale first. `comparison_adapter_64` reads pairs of texts only.
 
     Raises:
         HeadError: no such name; the message has near ones and the grammar.
@@ -133,6 +143,7 @@ PRESETS: Mapping[str, HeadConfig] = MappingProxyType(
             "average_pooling_adapter_386_skip",
             "conv1x1_adapter_16_residual",
             "conv1x1_adapter_64_residual",
+            "comparison_adapter_64",
         )
     }
 )

@@ -5,6 +5,7 @@ from .conv1x1_adapter import Conv1x1Adapter
 from .layer_average_pooling import LayerAveragePooling
 from .layer_dropout import LayerDropout
 from .layer_weight_pooling import LayerWeightPooling
+from .pair_comparison import PairSimilarities, PairViews
 from .select_layer import SelectLayer
 from .span_logits import SpanLogits
 from .standardize_states import StandardizeStates
@@ -16,6 +17,8 @@ __all__ = [
     "LayerAveragePooling",
     "LayerDropout",
     "LayerWeightPooling",
+    "PairSimilarities",
+    "PairViews",
     "SelectLayer",
     "SpanLogits",
     "StandardizeStates",

@@ -36,7 +36,7 @@ ENDINGS = [
     "last_layer_cls",
     "last_layer_adapter_2_skip",
 ]
-FREE = [*list_presets(), *ENDINGS, *CONFIGS]
+FREE = [name for name in (*list_presets(), *ENDINGS, *CONFIGS) if not name.startswith("comparison")]
 FLAT = [
     "learned_pooling_flat",
     "adapter_6_shared_flat",

@@ -23,6 +23,7 @@ FULL = HeadConfig(
 
 def test_defaults():
     assert HeadConfig().to_dict() == {
+        "comparison": False,
         "standardize": False,
         "convolution": "none",
         "convolution_dim": None,
@@ -99,7 +100,7 @@ def test_a_contradiction_names_both_sides_in_one_line(fields, named):
 
 
 def test_unknown_keys_are_refused_by_name():
-    with pytest.raises(HeadError, match=r"A head has no field 'adaptor', 'depth'\. Its fields: standardize, "):
+    with pytest.raises(HeadError, match=r"A head has no field 'adaptor', 'depth'\. Its fields: comparison, "):
         HeadConfig.from_dict({"adaptor": 4, "skip": True, "depth": 2})
 
 

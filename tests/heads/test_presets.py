@@ -43,7 +43,7 @@ def test_a_name_stands_for_one_config(name, fields):
 
 def test_the_table():
     assert list_presets() == list(PRESETS)
-    assert len(set(PRESETS.values())) == len(PRESETS) == 15
+    assert len(set(PRESETS.values())) == len(PRESETS) == 16
     assert all(get_preset(name) == config for name, config in PRESETS.items())
     with pytest.raises(TypeError):
         PRESETS["mine"] = HeadConfig()
@@ -70,7 +70,7 @@ def test_an_unknown_name_shows_the_grammar(name):
     assert str(error.value).startswith(f"No head is named {name!r}.")
     assert str(error.value).endswith(
         "Names are read as last_layer|average_pooling|learned_pooling[_adapter_D][_skip]; "
-        "adapter_D_shared|unshared[_skip]; conv1x1_adapter_D_residual; "
+        "adapter_D_shared|unshared[_skip]; conv1x1_adapter_D_residual; comparison_adapter_D; "
         "each may begin with standardized_ and end in _cls or _flat; D is any width."
     )
 

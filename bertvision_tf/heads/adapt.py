@@ -1,0 +1,37 @@
+"""Statistics that a head takes from data before it is trained."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from ..layers import StandardizeStates
+
+
+def adapt_head(head: keras.Model, batches: Iterable[dict]) -> None:
+    """Sets mean and deviation of the layers that bring features to one scale; other heads are left as they are.
+
+    Args:
+        head: what `build_head` gave.
+        batches: dicts of images, of training rows only.
+    """
+    standardizers = [layer for layer in head.layers if isinstance(layer, StandardizeStates)]
+    scalers = [layer for layer in head.layers if isinstance(layer, keras.layers.Normalization)]
+    if not standardizers and not scalers:
+        return
+    reader = keras.Model(head.input, [layer.input for layer in scalers]) if scalers else None
+    tokens: list[np.ndarray] = []
+    features: list[list[np.ndarray]] = [[] for _ in scalers]
+    for images in batches:
+        if standardizers:
+            real = np.asarray(images["padding_mask"]) > 0  # (batch, tokens)
+            tokens.append(np.asarray(images["hidden_states"]).swapaxes(1, 2)[real])  # (real tokens, layers, hidden)
+        if reader is not None:
+            outputs = reader({name: images[name] for name in head.input}, training=False)
+            for kept, output in zip(features, outputs, strict=True):
+                kept.append(np.asarray(output))
+    for layer in standardizers:
+        states = np.concatenate(tokens)
+        layer.set_statistics(states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64))
+    for layer, kept in zip(scalers, features, strict=True):
+        layer.adapt(np.concatenate(kept))
