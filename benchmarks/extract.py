@@ -114,7 +114,7 @@ def run_research(texts, pairs):
     import numpy as np
 
     from bertvision_tf import load_encoder
-    from bertvision_tf.encoders.bert import build_states_model
+    from bertvision_tf.encoders.backbone import build_states_model
 
     encoder = load_encoder("minilm")
     model = build_states_model(encoder.backbone)

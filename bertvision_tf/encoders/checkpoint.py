@@ -18,6 +18,8 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 # The files of a hub repository that an encoder needs: weights as safetensors, and the tokenizer.
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
+FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra")
+
 # `hidden_act` in config.json → the name of the Keras activation, and whether GELU is its tanh approximation.
 ACTIVATIONS = {
     "gelu": "gelu_exact",
@@ -42,9 +44,15 @@ class Architecture:
     hidden_dim: int
     intermediate_dim: int
     max_positions: int
-    num_segments: int
+    num_segments: int  # 0 where the family knows none
     activation: str
     layer_norm_epsilon: float
+    embedding_dim: int  # projected to hidden_dim where it differs, in ALBERT always
+    num_blocks: int  # blocks with weights of their own: fewer than layers in ALBERT
+
+    def block_of(self, layer: int) -> int:
+        """The block whose weights a layer has."""
+        return layer * self.num_blocks // self.num_layers
 
 
 def find_checkpoint(name: str) -> Path:
@@ -76,28 +84,55 @@ def read_architecture(folder: Path) -> Architecture:
     except ValueError as error:
         raise EncoderError(f"{folder / 'config.json'} is no JSON: {error}.") from None
     family = config.get("model_type")
-    if family != "bert":
-        raise EncoderError(f"model type {family!r} of {folder} is not known; known: 'bert'.")
-    activation = config.get("hidden_act", "gelu")
+    if family not in FAMILIES:
+        raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(FAMILIES)}.")
+    activation = config.get("hidden_act", config.get("activation", "gelu_new" if family == "albert" else "gelu"))
     if activation not in ACTIVATIONS:
         raise EncoderError(f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
-        raise EncoderError(f"{folder} is a decoder or has relative positions; only plain BERT encoders are read.")
+        raise EncoderError(f"{folder} is a decoder or has relative positions; only plain encoders are read.")
+    if config.get("inner_group_num", 1) != 1:
+        raise EncoderError(f"{folder} repeats {config['inner_group_num']} blocks in a group; only 1 is read.")
     try:
-        return Architecture(
-            family=family,
-            vocabulary_size=config["vocab_size"],
-            num_layers=config["num_hidden_layers"],
-            num_heads=config["num_attention_heads"],
-            hidden_dim=config["hidden_size"],
-            intermediate_dim=config["intermediate_size"],
-            max_positions=config["max_position_embeddings"],
-            num_segments=config.get("type_vocab_size", 2),
-            activation=ACTIVATIONS[activation],
-            layer_norm_epsilon=float(config.get("layer_norm_eps", 1e-12)),
-        )
+        sizes = _read_distilbert_sizes(config) if family == "distilbert" else _read_sizes(config)
     except KeyError as error:
         raise EncoderError(f"{folder / 'config.json'} lacks {error}.") from None
+    if family in ("roberta", "xlm-roberta"):  # positions are counted from the padding's number on
+        sizes["max_positions"] -= config.get("pad_token_id", 1) + 1
+    return Architecture(
+        family=family,
+        activation=ACTIVATIONS[activation],
+        layer_norm_epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        **sizes,
+    )
+
+
+def _read_sizes(config: dict) -> dict[str, int]:
+    return {
+        "vocabulary_size": config["vocab_size"],
+        "num_layers": config["num_hidden_layers"],
+        "num_heads": config["num_attention_heads"],
+        "hidden_dim": config["hidden_size"],
+        "intermediate_dim": config["intermediate_size"],
+        "max_positions": config["max_position_embeddings"],
+        "num_segments": config.get("type_vocab_size", 2),
+        "embedding_dim": config.get("embedding_size", config["hidden_size"]),
+        "num_blocks": config.get("num_hidden_groups", config["num_hidden_layers"]),
+    }
+
+
+def _read_distilbert_sizes(config: dict) -> dict[str, int]:
+    return {
+        "vocabulary_size": config["vocab_size"],
+        "num_layers": config["n_layers"],
+        "num_heads": config["n_heads"],
+        "hidden_dim": config["dim"],
+        "intermediate_dim": config["hidden_dim"],
+        "max_positions": config["max_position_embeddings"],
+        "num_segments": 0,
+        "embedding_dim": config["dim"],
+        "num_blocks": config["n_layers"],
+    }
 
 
 def _find_minilm() -> Path:

