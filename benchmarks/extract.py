@@ -56,7 +56,7 @@ def build_examples(texts, pairs):
 
 def run_states(texts, pairs):
     from bertvision_tf import load_encoder
-    from bertvision_tf.extraction.extract import _map_in_order
+    from bertvision_tf.extraction.extract import map_in_order
     from bertvision_tf.store.plan import plan_batches
 
     encoder = load_encoder("minilm", "bfloat16")
@@ -64,7 +64,7 @@ def run_states(texts, pairs):
     batches = plan_batches(tokens.lengths, BATCH_TOKENS)
 
     def run():
-        for states in _map_in_order(lambda batch: encoder.hidden_state_rows(tokens.pad(batch)), batches, 2):
+        for states in map_in_order(lambda batch: encoder.hidden_state_rows(tokens.pad(batch)), batches, 2):
             assert states.shape[1:] == (7, 384)
 
     return time_calls(run, tokens.lengths.sum())

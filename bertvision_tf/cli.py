@@ -84,16 +84,15 @@ def train_heads(
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
         from .experiment import train as run_experiment
-        from .tasks import GLUE, task_from_table
+        from .tasks import GLUE
 
         config = _read_head(head) if head else None
         asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         changes = {name: value for name, value in asked.items() if value is not None}
-        tasks: list[Any] = list(GLUE) if task.lower() == "all" else [task]
-        if train is not None:
-            tasks = [
-                task_from_table(train, dev, text=text_column, text_pair=text_pair_column, label=label_column, kind=kind)
-            ]
+        if task.lower() == "all" and train is None:
+            tasks: list[Any] = list(GLUE)
+        else:
+            tasks = [_choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)]
         runs = []
         for one in tasks:
             run = run_experiment(
@@ -175,6 +174,44 @@ def extract(
         f"{store.path}: {len(store):,} examples, {store.rows:,} tokens, {store.num_hidden_states} states, "
         f"{store.bytes / 2**20:.1f} MiB in {codec}; {store.manifest.truncated} texts cut"
     )
+
+
+@app.command()
+def plan(
+    task: TaskOption = "starter",
+    train: Annotated[Path | None, typer.Option(help=TABLE_HELP)] = None,
+    dev: Annotated[Path | None, typer.Option(help="Its dev rows. Left out: a fifth of --train.")] = None,
+    text_column: TextOption = None,
+    text_pair_column: PairOption = None,
+    label_column: LabelOption = None,
+    kind: KindOption = None,
+    encoder: EncoderOption = "minilm",
+    data_dir: DataOption = None,
+    store: StoreOption = Path("states"),
+    dtype: DtypeOption = "float32",
+    layers: LayersOption = "all",
+    max_length: LengthOption = None,
+    limit: LimitOption = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of the trial.")] = 10.0,
+) -> None:
+    """Say what extraction would cost: tokens, hours, bytes of each codec, and room on the disk."""
+    with _errors_as_lines():
+        _start_tensorflow()
+        from .encoders import load_encoder
+        from .extraction import estimate
+
+        spec = _choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)
+        splits = [spec.load(split, data_dir).take(limit) for split in spec.splits]
+        loaded = load_encoder(encoder, dtype)
+        found = estimate(
+            loaded,
+            splits,
+            store,
+            max_length=max_length or min(spec.max_length, loaded.architecture.max_positions),
+            layers=_read_layers(layers),
+            seconds=seconds,
+        )
+    _print_estimate(spec.name, encoder, found)
 
 
 @app.command()
@@ -329,6 +366,49 @@ def _read_layers(text: str) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--layers needs numbers with commas between, or all; got {text!r}") from None
+
+
+def _choose_task(task: str, train: Path | None, dev: Path | None, text, text_pair, label, kind):
+    """The task of a name, or the one that a table of the user's makes."""
+    from .tasks import get_task, task_from_table
+
+    if train is None:
+        return get_task(task)
+    return task_from_table(train, dev, text=text, text_pair=text_pair, label=label, kind=kind)
+
+
+def _print_estimate(task: str, encoder: str, found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    typer.echo(
+        f"{task} with {encoder}: {found.examples:,} texts, {found.tokens:,} tokens, the longest {found.longest}; "
+        f"{found.truncated} texts cut.\n"
+        f"{found.tokens_per_second:,.0f} tokens a second in a trial here: {found.hours:.2f} hours "
+        f"({found.hours * 60:.1f} minutes). {_show_size(found.free_bytes)} free on the disk."
+    )
+    table = Table(title=f"bytes of {found.states} states a token (* does not fit)")
+    for column in ("--codec", "--tokens all", "--tokens cls"):
+        table.add_column(column, justify="left" if column == "--codec" else "right")
+    for codec, sizes in found.bytes.items():
+        table.add_row(
+            codec, *(_show_size(size) + ("" if found.fits(codec, mode) else " *") for mode, size in sizes.items())
+        )
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    typer.echo(
+        "Cheaper: a codec of fewer bits; --tokens cls; some of the --layers; a shorter --max-length; fewer rows with "
+        "--limit; --dtype bfloat16 for time; or no store at all, with images_from_encoder."
+    )
+    if not found.fits("int8", "all"):
+        typer.echo("warning: int8, the default, does not fit with all tokens.", err=True)
+
+
+def _show_size(count: int) -> str:
+    unit = next((unit for unit in ("TiB", "GiB") if count >= _UNITS[unit]), "MiB")
+    return f"{count / _UNITS[unit]:,.1f} {unit}"
+
+
+_UNITS = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20}
 
 
 def _prefix(progress, name: str):

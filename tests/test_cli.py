@@ -187,3 +187,30 @@ def test_every_public_name_is_there():
     assert set(bertvision_tf.__all__) <= set(dir(bertvision_tf))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = bertvision_tf.nonsense
+
+
+def test_plan_says_what_it_costs(tmp_path):
+    done = run_command("plan", "--encoder", TINY, "--seconds", "0.2", "--limit", "50", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "starter with" in done.stdout and "100 texts" in done.stdout
+    for part in ("tokens a second", "int2", "--tokens cls", "free on the disk", "images_from_encoder"):
+        assert part in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_ones_own(tmp_path):
+    rows = [
+        f'"{word}, it is {number}",{label}' for number in range(150) for word, label in (("good", "+"), ("bad", "-"))
+    ]
+    (tmp_path / "my.csv").write_text("\n".join(["What was said,Verdict!", *rows]) + "\n", encoding="utf-8")
+    options = ["--train", "my.csv", "--encoder", TINY, "--seeds", "1", "--epochs", "1", "--output", "run"]
+    done = run_command("train", *options, cwd=tmp_path)
+    assert_one_line_error(done, "which column is the text? Name it with --text-column", "'What was said', 'Verdict!'")
+    done = run_command("train", *options, "--text-column", "What was said", "--label-column", "Verdict!", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_command("predict", "run", "--input", "my.csv", "--output", "out.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = read_csv(tmp_path / "out.csv")
+    assert len(found) == 300
+    assert list(found[0]) == ["What was said", "Verdict!", "prediction", "p_+", "p_-"]
+    assert {row["prediction"] for row in found} <= {"+", "-"}

@@ -1,5 +1,6 @@
-"""Encoder and examples → a store."""
+"""Encoder → store: every hidden state of a split, once; and what that would cost."""
 
+from .estimate import Estimate, estimate
 from .extract import extract, plan_spec
 
-__all__ = ["extract", "plan_spec"]
+__all__ = ["Estimate", "estimate", "extract", "plan_spec"]

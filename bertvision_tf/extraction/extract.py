@@ -163,7 +163,7 @@ class _Extraction:
         if not self.sample:
             zeros = np.zeros((1, self.spec.num_hidden_states, self.spec.hidden_dim), np.float32)
             return Calibration.of(zeros)
-        states = list(_map_in_order(self._run_encoder, self.sample, self.workers))
+        states = list(map_in_order(self._run_encoder, self.sample, self.workers))
         self.sampled = {int(batch[0]): state for batch, state in zip(self.sample, states, strict=True)}
         calibration = Calibration.of(np.concatenate(states))
         if not (np.isfinite(calibration.mean).all() and np.isfinite(calibration.deviation).all()):
@@ -180,7 +180,7 @@ class _Extraction:
             encoded = codec.encode(self._run_encoder(batch) if states is None else states, calibration)
             return int(self.tokens.lengths[batch].sum()), encoded
 
-        for tokens, encoded in _map_in_order(encode, batches, self.workers):
+        for tokens, encoded in map_in_order(encode, batches, self.workers):
             done += tokens
             self.progress(done, total)
             yield encoded
@@ -210,7 +210,7 @@ def _choose_sample(batches: list[np.ndarray], lengths: np.ndarray) -> list[np.nd
     return [batches[int(place)] for place in middle]
 
 
-def _map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """Like `map`, with `workers` calls at a time and at most twice as many results waiting."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()

@@ -1,0 +1,116 @@
+"""What an extraction would cost, before anything is spent."""
+
+import dataclasses
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..encoders import Encoder
+from ..store import CODECS, get_codec
+from ..store.plan import plan_batches
+from ..tasks import Examples
+from .extract import BATCH_TOKENS, map_in_order, plan_spec
+
+TRIAL_SECONDS = 10.0
+TOKEN_BYTES = 5  # token id and segment id of a token
+EXAMPLE_BYTES = 16 + 12  # length, place and label of an example, and its id
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What `estimate` found.
+
+    Attributes:
+        examples, tokens, truncated: counts, by the encoder's own tokenizer.
+        longest: tokens of the longest text, cut ones at `max_length`.
+        states: hidden states of a token that would be kept.
+        tokens_per_second: of the trial on this machine.
+        bytes: of the stores together, by codec and token mode ("all", "cls").
+        free_bytes: on the disk where they would go.
+    """
+
+    examples: int
+    tokens: int
+    truncated: int
+    longest: int
+    states: int
+    tokens_per_second: float
+    bytes: dict[str, dict[str, int]]
+    free_bytes: int
+
+    @property
+    def hours(self) -> float:
+        """Of extraction at the trial's rate."""
+        return self.tokens / self.tokens_per_second / 3600
+
+    def fits(self, codec: str, mode: str) -> bool:
+        """Whether the disk has room for it."""
+        return self.bytes[codec][mode] < self.free_bytes
+
+
+def estimate(
+    encoder: Encoder,
+    splits: Sequence[Examples],
+    path: str | Path,
+    *,
+    max_length: int = 128,
+    layers: Sequence[int] | None = None,
+    seconds: float = TRIAL_SECONDS,
+) -> Estimate:
+    """Counts tokens, tries the encoder on a sample for some seconds, and works out the sizes.
+
+    Args:
+        encoder, splits: what would be run over what.
+        path: where the stores would go; only its disk is looked at.
+        max_length: tokens a text.
+        layers: hidden states that would be kept; all with None.
+        seconds: of the trial.
+    """
+    tokens = [encoder.tokenize_rows(rows.texts, rows.text_pairs, max_length) for rows in splits]
+    lengths = np.concatenate([part.lengths for part in tokens])
+    states = plan_spec(encoder, splits[0], max_length=max_length, layers=layers).num_hidden_states
+    count = {"all": int(lengths.sum()), "cls": len(lengths)}
+    sizes = {
+        codec: {
+            mode: rows * (get_codec(codec).row_bytes(states, encoder.hidden_dim) + TOKEN_BYTES)
+            + len(lengths) * EXAMPLE_BYTES
+            for mode, rows in count.items()
+        }
+        for codec in CODECS
+    }
+    existing = next(folder for folder in (Path(path).absolute(), *Path(path).absolute().parents) if folder.exists())
+    return Estimate(
+        examples=len(lengths),
+        tokens=count["all"],
+        truncated=sum(part.truncated for part in tokens),
+        longest=int(lengths.max(initial=0)),
+        states=states,
+        tokens_per_second=_try(encoder, tokens[0], layers, seconds),
+        bytes=sizes,
+        free_bytes=shutil.disk_usage(existing).free,
+    )
+
+
+def _try(encoder: Encoder, tokens, layers: Sequence[int] | None, seconds: float) -> float:
+    """Tokens a second over batches spread over all lengths, after one that is not counted."""
+    batches = plan_batches(tokens.lengths, BATCH_TOKENS)
+    if not batches:
+        return float("inf")
+    chosen = [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]
+    chosen_layers = None if layers is None else sorted({range(encoder.num_hidden_states)[layer] for layer in layers})
+
+    def run(batch: np.ndarray) -> int:
+        return len(encoder.hidden_state_rows(tokens.pad(batch), layers=chosen_layers))
+
+    run(chosen[0])
+    start, done = time.perf_counter(), 0
+    for count in map_in_order(run, itertools.cycle(chosen), min(os.cpu_count() or 1, 4)):
+        done += count
+        if time.perf_counter() - start > seconds:
+            break
+    return done / (time.perf_counter() - start)
