@@ -84,13 +84,17 @@ def train_heads(
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
         from .experiment import train as run_experiment
-        from .tasks import GLUE
+        from .tasks import GLUE, get_task
 
         config = _read_head(head) if head else None
         asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         changes = {name: value for name, value in asked.items() if value is not None}
         if task.lower() == "all" and train is None:
             tasks: list[Any] = list(GLUE)
+            for spec in map(get_task, GLUE):  # all are there before the first is begun
+                for split in spec.splits:
+                    if data_dir is not None:
+                        spec.find_file(split, data_dir)
         else:
             tasks = [_choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)]
         runs = []
@@ -339,6 +343,7 @@ def _start_tensorflow() -> None:
     try:
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # it counts a head's new shapes as a user's mistake
         tf.config.list_logical_devices()
     finally:
         os.dup2(kept, 2)
@@ -423,7 +428,8 @@ def _print_tasks(results: list[dict[str, Any]]) -> None:
     from .reports.table import build_task_rows
 
     first, header, rows = results[0], *build_task_rows(results)
-    table = Table(title=f"dev; encoder {first['encoder']}, frozen; head {first['head']}")
+    heads = " and ".join(dict.fromkeys(run["head"] for run in results))
+    table = Table(title=f"dev; encoder {first['encoder']}, frozen; heads {heads}")
     for column in header:
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for row in rows:

@@ -113,6 +113,14 @@ class TaskSpec:
             return read_official(Path(__file__).parent / "data" / self.name / f"{split}.tsv", self, split)
         if data_dir is None:
             return load_from_tfds(self, split)
+        return read_official(self.find_file(split, data_dir), self, split)
+
+    def find_file(self, split: str, data_dir: str | Path) -> Path:
+        """The file of a split in a folder of the official download, or in the task's own folder of it.
+
+        Raises:
+            TaskError: it is not there.
+        """
         file = self.dev_splits[0] if split == "dev" else split
         if split == "test" and self.extra_dev:
             file = self.dev_splits[0].replace("dev", "test")
@@ -120,7 +128,7 @@ class TaskSpec:
         folders = [folder / self.title, folder / self.name, folder]
         for place in folders:
             if (place / f"{file}.tsv").is_file():
-                return read_official(place / f"{file}.tsv", self, split)
+                return place / f"{file}.tsv"
         raise TaskError(f"no {split} rows of {self.title}: expected {folders[0] / file}.tsv.")
 
 
