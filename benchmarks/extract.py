@@ -1,18 +1,21 @@
 """Tokens a second from text to every hidden state: this library, PyTorch transformers, and the research's way.
 
-python benchmarks/extract.py --data-dir glue [--tasks CoLA RTE] [--rows 2000] [--repeats 3]
+python benchmarks/extract.py --data-dir glue [--tasks CoLA MRPC RTE STS-B] [--encoders minilm roberta bert-base]
+    [--contenders states pytorch] [--rows 2000] [--repeats 3]
 
-Each contender runs in a process of its own on the same texts and the same encoder (MiniLM), warmed up; contenders take
-turns, and the median of the repeats counts. Tokens are real ones, without padding.
+Each contender runs in a process of its own on the same texts and the same encoder, warmed up; contenders take turns,
+and the median of the repeats counts. Tokens are real ones, without padding. Encoders but MiniLM have random weights:
+one of each family at MiniLM's size, and bert-base at BERT-base's.
 
     states      this library, bfloat16: all states of each batch as float32 arrays in memory
     pytorch     transformers' AutoModel, bfloat16, the same batches sorted by length, all states stacked as float32;
-                the better of its eager and sdpa attention
+                the better of its eager and sdpa attention (and of torch.compile with --compile)
     store       this library, bfloat16: texts to a finished int8 store, tokenizing, checksums and flushing included
     research    float32, padded to 128 tokens, 16 texts a batch, one HDF5 file an example
 """
 
 import argparse
+import inspect
 import itertools
 import json
 import statistics
@@ -28,11 +31,34 @@ RESEARCH_ROWS = 160  # its rate does not depend on their number, its patience do
 
 
 def read_texts(folder: Path, task: str, rows: int) -> tuple[list[str], list[str] | None]:
-    lines = (folder / task / "train.tsv").read_text(encoding="utf-8").splitlines()
-    if task == "CoLA":
-        return [line.split("\t")[3] for line in lines[:rows]], None
-    columns = [line.split("\t") for line in lines[1 : rows + 1]]
-    return [row[1] for row in columns], [row[2] for row in columns]
+    from bertvision_tf import get_task
+
+    examples = get_task(task).load("train", folder).take(rows)
+    return list(examples.texts), examples.text_pairs and list(examples.text_pairs)
+
+
+def make_random_encoder(name: str, folder: Path) -> None:
+    """A checkpoint of random weights with MiniLM's tokenizer; needs torch."""
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    from bertvision_tf.encoders.checkpoint import find_checkpoint
+
+    family = name.removesuffix("-base") if name == "bert-base" else name
+    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    if family == "distilbert":
+        sizes = {"dim": 384, "n_layers": 6, "n_heads": 12, "hidden_dim": 1536}
+    if family in ("albert", "electra"):
+        sizes["embedding_size"] = 128
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, vocab_size=30522, **({} if name == "bert-base" else sizes))
+    model = AutoModel.from_config(config)
+    with torch.no_grad():  # a bias of zeros would be folded away, which no trained model's is
+        for label, parameter in model.named_parameters():
+            if label.endswith("bias") or "LayerNorm" in label or "layer_norm" in label:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(find_checkpoint("minilm")).save_pretrained(folder)
 
 
 def time_calls(run, tokens: int) -> float:
@@ -54,26 +80,26 @@ def build_examples(texts, pairs):
     return Examples("benchmark", "train", ids, texts, pairs, np.zeros(len(texts), np.int32))
 
 
-def run_states(texts, pairs):
+def run_states(texts, pairs, options):
     from bertvision_tf import load_encoder
     from bertvision_tf.extraction.extract import map_in_order
     from bertvision_tf.store.plan import plan_batches
 
-    encoder = load_encoder("minilm", "bfloat16")
+    encoder = load_encoder(options.encoder, "bfloat16")
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)
     batches = plan_batches(tokens.lengths, BATCH_TOKENS)
 
     def run():
         for states in map_in_order(lambda batch: encoder.hidden_state_rows(tokens.pad(batch)), batches, 2):
-            assert states.shape[1:] == (7, 384)
+            assert states.shape[1:] == (encoder.num_hidden_states, encoder.hidden_dim)
 
     return time_calls(run, tokens.lengths.sum())
 
 
-def run_store(texts, pairs):
+def run_store(texts, pairs, options):
     from bertvision_tf import extract, load_encoder
 
-    encoder = load_encoder("minilm", "bfloat16")
+    encoder = load_encoder(options.encoder, "bfloat16")
     examples = build_examples(texts, pairs)
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH).lengths.sum()
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +107,7 @@ def run_store(texts, pairs):
         return time_calls(lambda: extract(encoder, examples, Path(folder) / str(next(numbers))), tokens)
 
 
-def run_pytorch(texts, pairs):
+def run_pytorch(texts, pairs, options):
     import torch
     from transformers import AutoModel
 
@@ -89,34 +115,39 @@ def run_pytorch(texts, pairs):
     from bertvision_tf.encoders.checkpoint import find_checkpoint
     from bertvision_tf.store.plan import plan_batches
 
-    tokens = load_encoder("minilm").tokenize_rows(texts, pairs, MAX_LENGTH)
+    tokens = load_encoder(options.encoder).tokenize_rows(texts, pairs, MAX_LENGTH)
     batches = plan_batches(tokens.lengths, BATCH_TOKENS)
     names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
     best = 0.0
-    for attention in ("eager", "sdpa"):
+    for attention, compiled in itertools.product(("eager", "sdpa"), (False, True) if options.compile else (False,)):
         model = AutoModel.from_pretrained(
-            find_checkpoint("minilm"), dtype=torch.bfloat16, attn_implementation=attention
+            find_checkpoint(options.encoder), dtype=torch.bfloat16, attn_implementation=attention
         ).eval()
+        known = inspect.signature(model.forward).parameters
+        count = model.config.num_hidden_layers + 1
+        if compiled:
+            model = torch.compile(model, dynamic=True)
 
-        def run(model=model):
+        def run(model=model, known=known, count=count):
             with torch.inference_mode():
                 for batch in batches:
                     inputs = {names[name]: torch.from_numpy(value).long() for name, value in tokens.pad(batch).items()}
+                    inputs = {name: value for name, value in inputs.items() if name in known}
                     states = model(**inputs, output_hidden_states=True).hidden_states
-                    assert torch.stack([state.float() for state in states], 1).shape[1] == 7
+                    assert torch.stack([state.float() for state in states], 1).shape[1] == count
 
         best = max(best, time_calls(run, tokens.lengths.sum()))
     return best
 
 
-def run_research(texts, pairs):
+def run_research(texts, pairs, options):
     import h5py
     import numpy as np
 
     from bertvision_tf import load_encoder
     from bertvision_tf.encoders.backbone import build_states_model
 
-    encoder = load_encoder("minilm")
+    encoder = load_encoder(options.encoder)
     model = build_states_model(encoder.backbone)
     model.compile(jit_compile=False)
     texts, pairs = texts[:RESEARCH_ROWS], pairs and pairs[:RESEARCH_ROWS]
@@ -127,7 +158,7 @@ def run_research(texts, pairs):
 
         def run():
             for start in range(0, len(texts), 16):
-                batch = {name: value[start : start + 16] for name, value in padded.items()}
+                batch = {name: value[start : start + 16] for name, value in padded.items() if name in model.input}
                 states = np.stack(model.predict_on_batch(batch), axis=1)
                 for place, image in enumerate(states):
                     with h5py.File(f"{folder}/{start + place}.h5", "w") as file:
@@ -136,37 +167,52 @@ def run_research(texts, pairs):
         return time_calls(run, tokens["padding_mask"].sum())
 
 
+ENCODERS = ("minilm", "bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "bert-base")
 CONTENDERS = {"states": run_states, "pytorch": run_pytorch, "store": run_store, "research": run_research}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of GLUE's official download")
-    parser.add_argument("--tasks", nargs="+", default=["CoLA", "RTE"], choices=["CoLA", "RTE"])
+    parser.add_argument("--tasks", nargs="+", default=["CoLA", "RTE"])
+    parser.add_argument("--encoders", nargs="+", default=["minilm"], choices=ENCODERS)
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="try torch.compile too (needs a C++ compiler)")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--encoder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
         texts, pairs = read_texts(options.data_dir, options.tasks[0], options.rows)
-        print(json.dumps(CONTENDERS[options.contender](texts, pairs)))
+        print(json.dumps(CONTENDERS[options.contender](texts, pairs, options)))
         return
-    print("| texts | " + " | ".join(CONTENDERS) + " | states / pytorch | store / research |")
-    print("| --- |" + " ---: |" * (len(CONTENDERS) + 2))
-    for task in options.tasks:
-        rates = {name: [] for name in CONTENDERS}
-        for _ in range(options.repeats):
-            for name in CONTENDERS:
-                command = [sys.executable, __file__, "--data-dir", options.data_dir, "--tasks", task]
-                command += ["--rows", str(options.rows), "--contender", name]
-                done = subprocess.run(command, capture_output=True, text=True)
-                if done.returncode:
-                    sys.exit(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
-                rates[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
-        medians = {name: statistics.median(values) for name, values in rates.items()}
-        cells = [f"{medians[name]:,.0f}" for name in CONTENDERS]
-        ratios = medians["states"] / medians["pytorch"], medians["store"] / medians["research"]
-        print(f"| {task} | " + " | ".join(cells) + f" | {ratios[0]:.2f} | {ratios[1]:.1f} |", flush=True)
+    ratios = [("states", "pytorch"), ("store", "research")]
+    ratios = [pair for pair in ratios if set(pair) <= set(options.contenders)]
+    header = ["encoder", "texts", *options.contenders, *(f"{ours} / {theirs}" for ours, theirs in ratios)]
+    print(f"| {' | '.join(header)} |\n| --- | --- |" + " ---: |" * (len(header) - 2))
+    with tempfile.TemporaryDirectory() as folder:
+        for encoder, task in itertools.product(options.encoders, options.tasks):
+            place = "minilm" if encoder == "minilm" else f"{folder}/{encoder}"
+            if place != "minilm" and not Path(place).exists():
+                make_random_encoder(encoder, Path(place))
+            medians = race(options, place, task)
+            cells = [f"{medians[name]:,.0f}" for name in options.contenders]
+            cells += [f"{medians[ours] / medians[theirs]:.2f}" for ours, theirs in ratios]
+            print(f"| {encoder} | {task} | {' | '.join(cells)} |", flush=True)
+
+
+def race(options, encoder: str, task: str) -> dict[str, float]:
+    """The median rate of each contender; they take turns."""
+    rates: dict[str, list[float]] = {name: [] for name in options.contenders}
+    for _, name in itertools.product(range(options.repeats), options.contenders):
+        command = [sys.executable, __file__, "--data-dir", options.data_dir, "--tasks", task, "--encoder", encoder]
+        command += ["--rows", str(options.rows), "--contender", name] + ["--compile"] * options.compile
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+        rates[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
+    return {name: statistics.median(values) for name, values in rates.items()}
 
 
 if __name__ == "__main__":

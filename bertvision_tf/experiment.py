@@ -103,6 +103,8 @@ def train(
     head = head or (DEFAULT_HEAD if task.text_pair is None or tokens == "cls" else DEFAULT_PAIR_HEAD)
     config = get_preset(head) if isinstance(head, str) else head
     name = head if isinstance(head, str) else f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
+    if shots is not None and shots < 1:
+        raise RunError(f"`shots` needs 1 or more, got {shots}.")
     if (shots or balance_classes) and task.kind is not TaskKind.CLASSIFICATION:
         raise RunError(f"`shots` and `balance_classes` need a task of single classes, {task.name} is a {task.kind}.")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
@@ -167,7 +169,7 @@ def train(
         results = {
             **experiment.describe(encoder, name, seeds, fitted, logits),
             "seconds": seconds,
-            "baselines": experiment.fit_baselines(encoder, splits, progress) if baselines else {},
+            "baselines": experiment.fit_baselines(encoder, splits, seeds[0], progress) if baselines else {},
         }
         results["rows"]["skipped"] = sum(rows.skipped for rows in splits)
         with writing_to(output):
@@ -193,10 +195,10 @@ class _Experiment:
 
     def fit(self, seed: int, strategy: str, progress: Progress) -> FitResult:
         store, kind = self.stores[0], self.task.kind
-        rows = take_shots(store.labels, self.training, self.shots, seed) if self.shots else self.training
+        rows = self.rows(seed)
         labels, selected = store.labels[rows], store.labels[self.selection]
         return fit_head(
-            functools.partial(self.build, f"seed_{seed}"),
+            functools.partial(self.build, f"seed_{seed}", rows),
             store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=rows, epochs=self.config.epochs),
             store.as_dataset(batch_size=64, rows=self.selection),
             lambda logits: self.score(selected, read_predictions(kind, logits)),
@@ -209,10 +211,16 @@ class _Experiment:
             progress=lambda done, total: progress(f"train seed {seed}", done, total),
         )
 
-    def build(self, name: str):
+    def rows(self, seed: int) -> np.ndarray:
+        """The rows that a seed trains on: all training rows, or the shots that it draws."""
+        if self.shots is None:
+            return self.training
+        return take_shots(self.stores[0].labels, self.training, self.shots, seed)
+
+    def build(self, name: str, rows: np.ndarray):
         head = _build_head(self.head, self.stores[0].spec, self.task, name)
-        rows = self.training[:: max(len(self.training) // STATISTICS_ROWS, 1)]  # spread over the file
-        adapt_head(head, (images for images, _ in self.stores[0].as_dataset(batch_size=32, rows=rows)))
+        sample = rows[:: max(len(rows) // STATISTICS_ROWS, 1)]  # spread over the file
+        adapt_head(head, (images for images, _ in self.stores[0].as_dataset(batch_size=32, rows=sample)))
         return head
 
     def describe(
@@ -247,7 +255,7 @@ class _Experiment:
             "selection_scores": [result.selection_score for result in fitted],
             "best_epochs": [result.best_epoch for result in fitted],
             "rows": {
-                "training": len(self.training),
+                "training": len(self.rows(seeds[0])),
                 "selection": len(self.selection),
                 "dev": sum(len(store) for store in stores[1:]),
                 "truncated": sum(store.manifest.truncated for store in stores),
@@ -262,9 +270,11 @@ class _Experiment:
             "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
         }
 
-    def fit_baselines(self, encoder: Encoder, splits: Sequence[Examples], progress: Progress) -> dict[str, Any]:
-        """Simple rivals by name; all deterministic, so of one score each."""
-        rows = Rows(self.task.kind, self.stores[0].labels, self.training, self.selection, self.score)
+    def fit_baselines(
+        self, encoder: Encoder, splits: Sequence[Examples], seed: int, progress: Progress
+    ) -> dict[str, Any]:
+        """Simple rivals by name, on the rows of one seed; all deterministic, so of one score each."""
+        rows = Rows(self.task.kind, self.stores[0].labels, self.rows(seed), self.selection, self.score)
         whole = self.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
         names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
         table: dict[str, Any] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import TaskError
 from .examples import Examples
-from .labels import encode_labels, split_classes
+from .labels import SEPARATOR, encode_labels, split_classes
 from .selection import SPLIT_SEED
 from .spec import TaskKind, TaskSpec
 from .tables import Table, read_table
@@ -82,7 +82,7 @@ def task_from_table(
     classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels)
     metrics, main_metric = METRICS[kind]
     task = TaskSpec(
-        name=name or _name_after(train),
+        name=_clean(name) if name else _name_after(train),
         title=name or _name_after(train),
         kind=kind,
         text=text,
@@ -106,13 +106,13 @@ def task_from_table(
 def _find_texts(table: Table, text: str | None, text_pair: str | None) -> tuple[str, str | None]:
     if text is None:
         text = _find(table, TEXT_NAMES, "text", "--text-column")
-        partner = PAIR_NAMES.get(text)
-        text_pair = text_pair or (partner if partner in table.header else None)
+        partner = PAIR_NAMES.get(_simplify(text))
+        text_pair = text_pair or next((name for name in table.header if _simplify(name) == partner), None)
     return text, text_pair
 
 
 def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
-    lower = {column.strip().lower(): column for column in reversed(table.header)}
+    lower = {_simplify(column): column for column in reversed(table.header)}
     for name in names:
         if name in lower:
             return lower[name]
@@ -120,6 +120,10 @@ def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
         f"{table.name}: which column is the {what}? Name it with {option}; there are "
         f"{', '.join(map(repr, table.header))}."
     )
+
+
+def _simplify(column: str) -> str:
+    return column.strip().lower()
 
 
 def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
@@ -132,7 +136,7 @@ def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
             if cell.strip().lower() not in ("0", "1", "false", "true"):
                 raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} needs 0 or 1, got {cell!r}.")
             if cell.strip().lower() in ("1", "true"):
-                chosen[row].append(column)
+                chosen[row].append(column.strip())
     return [";".join(names) for names in chosen]
 
 
@@ -143,17 +147,21 @@ def _guess_kind(cells: Sequence[str], columns: Sequence[str]) -> TaskKind:
         numbers = [float(cell) for cell in cells]
     except ValueError:
         return TaskKind.CLASSIFICATION
-    return TaskKind.REGRESSION if any(number % 1 for number in numbers) else TaskKind.CLASSIFICATION
+    fractions = np.isfinite(numbers).all() and any(number % 1 for number in numbers)
+    return TaskKind.REGRESSION if fractions else TaskKind.CLASSIFICATION
 
 
 def _find_classes(table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str]) -> tuple[str, ...]:
     if kind is TaskKind.MULTILABEL:
         if len(columns) > 1:
-            return tuple(columns)
+            names_given = tuple(column.strip() for column in columns)
+            if any(SEPARATOR in name for name in names_given) or len(set(names_given)) < len(columns):
+                raise TaskError(f"label columns need names of their own, without {SEPARATOR!r}, got {names_given}.")
+            return names_given
         names = {name for cell in cells for name in split_classes(cell)}
     else:
         names = set(cells) - {""}
-    if len(names) < 2 and kind is TaskKind.CLASSIFICATION:
+    if len(names) < (2 if kind is TaskKind.CLASSIFICATION else 1):
         only = f"one class only ({next(iter(names))!r})" if names else "no label"
         raise TaskError(f"{table.name}: column {columns[0]!r} has {only}; there is nothing to tell apart.")
     if kind is TaskKind.CLASSIFICATION and len(names) > max(len(cells) // 2, 20):
@@ -167,9 +175,10 @@ def _find_classes(table: Table, cells: Sequence[str], kind: TaskKind, columns: S
 def _order(name: str) -> tuple[int, float, str]:
     """Numbers by size, then names by the alphabet."""
     try:
-        return 0, float(name), name
+        number = float(name)
     except ValueError:
-        return 1, 0.0, name
+        number = float("nan")
+    return (0, number, name) if np.isfinite(number) else (1, 0.0, name)
 
 
 def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: str) -> Examples:
@@ -183,7 +192,7 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: s
             raise TaskError(f"{table.name}, line {table.lines[row]}: the label is empty.")
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
-    ids = table.column("id") if "id" in table.header else []
+    ids = table.column("id") if table.header.count("id") == 1 else []
     return Examples(
         task=task.name,
         split=split,
@@ -208,6 +217,9 @@ def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
 
 
 def _name_after(source: Any) -> str:
-    if not isinstance(source, (str, Path)):
-        return "table"
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in Path(source).stem) or "table"
+    return _clean(Path(source).stem) if isinstance(source, (str, Path)) else "table"
+
+
+def _clean(name: str) -> str:
+    """A name that can stand in a path."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name) or "table"

@@ -61,7 +61,7 @@ def show_label(task: TaskSpec, label: np.ndarray) -> str:
     from .spec import TaskKind
 
     if task.kind is TaskKind.REGRESSION:
-        return "" if np.isnan(label) else f"{label:.6g}"
+        return "" if np.isnan(label) else str(np.float32(label))
     if task.kind is TaskKind.MULTILABEL:
         return SEPARATOR.join(task.label_names[place] for place in np.flatnonzero(label > 0))
     return task.label_names[label] if label >= 0 else ""

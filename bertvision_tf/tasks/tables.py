@@ -57,6 +57,8 @@ def read_table(source: Any) -> Table:
         TaskError: it cannot be read, is empty, or a row has more or fewer cells than the header.
     """
     if not isinstance(source, (str, os.PathLike)):
+        if not hasattr(source, "__getitem__") or isinstance(source, Sequence):
+            raise TaskError(f"a table is a file, a DataFrame or a mapping of columns, got {type(source).__name__}.")
         return _read_columns("the table", {str(name): list(source[name]) for name in source})
     path = Path(source)
     suffix = path.suffix.lower()
@@ -96,7 +98,7 @@ def check_writable(path: Path) -> None:
 def _read_delimited(path: Path) -> Table:
     delimiter = _find_delimiter(path, READ)
     reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
-    header = next(_read_rows(reader, path), None)
+    header = next((row for row in _read_rows(reader, path) if row), None)
     if not header:
         raise TaskError(f"{path} is empty: expected a header and rows.")
     rows, lines = [], []
@@ -162,7 +164,8 @@ def _show_cell(cell: Any) -> str:
     """A cell as it would stand in a CSV file: nothing for what is missing, 1 for 1.0, a;b for a list."""
     if hasattr(cell, "tolist"):
         cell = cell.tolist()  # numpy's numbers and arrays
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    missing = type(cell).__name__ in ("NAType", "NaTType")  # pandas's
+    if cell is None or missing or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, (list, tuple)):
         return ";".join(map(_show_cell, cell))

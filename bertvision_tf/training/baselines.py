@@ -70,6 +70,10 @@ class Rows:
         """Whether there is nothing to tell apart."""
         return bool((self.labels[self.training] == self.labels[self.training[0]]).all())
 
+    def predict(self, model, features) -> np.ndarray:
+        """A model's predictions in the form of the labels, which it forgets where there is one class."""
+        return model.predict(features).reshape(-1, *self.labels.shape[1:])
+
 
 def fit_baselines(
     rows: Rows, examples: Sequence[Examples], stores: Sequence[Store], layers_name: tuple[str, str]
@@ -163,14 +167,14 @@ def _fit_linear(name: str, rows: Rows, features: Sequence, strengths: Sequence[f
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a class that no training row has, or every one
             model.fit(features[0][rows.training], rows.labels[rows.training])
-        selected = rows.score(rows.labels[rows.selection], model.predict(features[0][rows.selection]))
+        selected = rows.score(rows.labels[rows.selection], rows.predict(model, features[0][rows.selection]))
         if best is None or selected > best[0]:
             best = selected, model
     assert best is not None
     selected, model = best
     parts = [part for part in getattr(model, "estimators_", [model]) if hasattr(part, "coef_")]  # not the constant ones
     parameters = sum(part.coef_.size + np.size(part.intercept_) for part in parts)
-    predictions = [model.predict(part) for part in features[1:]]
+    predictions = [rows.predict(model, part) for part in features[1:]]
     return Baseline(name, predictions, selected, parameters, time.perf_counter() - start)
 
 

@@ -37,10 +37,9 @@ def read_predictions(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
 
 def compute_probabilities(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
     """float, (rows, classes): softmax, or the logistic function of each class where several may hold."""
-    if kind is TaskKind.MULTILABEL:
-        return 1 / (1 + np.exp(-logits))
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    from scipy.special import expit, softmax
+
+    return expit(logits) if kind is TaskKind.MULTILABEL else softmax(logits, axis=-1)
 
 
 def describe_predictions(kind: TaskKind, names: Sequence[str], logits: np.ndarray) -> tuple[list[Any], np.ndarray]:

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from bertvision_tf.errors import TaskError
-from bertvision_tf.tasks.tables import read_table, write_table
+from bertvision_tf.tasks.tables import check_writable, read_table, write_table
 
 
 def test_round_trip(tmp_path):
@@ -35,3 +36,123 @@ def test_names_and_folders(tmp_path):
         read_table(tmp_path / "t.csv")
     with pytest.raises(TaskError, match="cannot be written"):
         write_table(tmp_path / "absent" / "t.csv", ["a"], [])
+
+
+def show(source):
+    table = read_table(source)
+    return table.header, table.rows, table.lines
+
+
+def test_lines_are_those_of_the_file(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbfa,b\r\n1,"x\r\ny"\r\n\r\n,\r\n')
+    assert show(tmp_path / "t.csv") == (["a", "b"], [["1", "x\r\ny"], ["", ""]], [3, 5])
+    (tmp_path / "t.JSONL").write_text('\n{"a": 1}\n  \n{"b": 2, "a": null}\n', encoding="utf-8")
+    assert show(tmp_path / "t.JSONL") == (["a", "b"], [["1", ""], ["", "2"]], [2, 4])
+    assert show({"a": [1, 2], 3: "xy"}) == (["a", "3"], [["1", "x"], ["2", "y"]], [1, 2])
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"a": "x\u2028y\x85z"}\n', encoding="utf-8")
+    assert read_table(tmp_path / "t.jsonl").rows == [["x\u2028y\x85z"]]
+    (tmp_path / "t.csv").write_text("a,b\nx\u2028y,z\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv").rows == [["x\u2028y", "z"]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("a", "a"),
+        (" a ", " a "),
+        (None, ""),
+        (float("nan"), ""),
+        (3, "3"),
+        (3.0, "3"),
+        (-0.5, "-0.5"),
+        (True, "True"),
+        (["a", "b"], "a;b"),
+        ((1, 2.0, None), "1;2;"),
+        ([], ""),
+        (np.float32(0.25), "0.25"),
+        (np.float64("nan"), ""),
+        (np.int64(7), "7"),
+        (np.bool_(False), "False"),
+        (np.str_("ü"), "ü"),
+        (np.array(["a", "b"]), "a;b"),
+        (np.array([1.0, 0.5]), "1;0.5"),
+    ],
+)
+def test_a_cell_reads_as_in_a_csv_file(cell, shown):
+    assert read_table({"a": [cell]}).rows == [[shown]]
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = {"a": ["x", None, "ü\n"], "b": [1.0, 0.5, None], "c": [["p", "q"], [], None], "d": [1, None, 2]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    header, rows, lines = show(tmp_path / "t.parquet")
+    assert (header, lines) == (["a", "b", "c", "d"], [1, 2, 3])
+    assert rows == [["x", "1", "p;q", "1"], ["", "0.5", "", ""], ["ü\n", "", "", "2"]]
+    (tmp_path / "text.parquet").write_text("a,b\n1,2\n")
+    for name in ("text.parquet", "absent.parquet"):
+        with pytest.raises(TaskError, match=f"{name} cannot be read: ") as raised:
+            read_table(tmp_path / name)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.jsonl", "", "{file} is empty: expected an object on each line."),
+        ("t.jsonl", " \n\n", "{file} is empty: expected an object on each line."),
+        ("t.jsonl", '{"a": 1}\n\n{"a": }\n', "{file}, line 3: no JSON (Expecting value)."),
+        ("t.jsonl", "[1, 2]\n", "{file}, line 1: expected an object, got list."),
+        ("t.jsonl", '{"a": 1}\n"b"\n', "{file}, line 2: expected an object, got str."),
+        ("t.tsv", "a\tb\n1\t2\t3\n", "{file}, line 2: 3 cells, the header has 2 (a, b)."),
+        ("t.csv", "a,b\n1,2\n\n3;4\n", "{file}, line 4: 1 cells, the header has 2 (a, b)."),
+        ("t.csv", 'a,b\n1,2\n"3,4\n5,6\n', "{file}, line 4: 1 cells, the header has 2 (a, b)."),
+    ],
+)
+def test_a_complaint_names_the_line(name, content, message, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TaskError) as raised:
+        read_table(tmp_path / name)
+    assert str(raised.value) == message.format(file=tmp_path / name)
+
+
+def test_a_cell_without_end_is_one_line(tmp_path):
+    (tmp_path / "t.csv").write_text('a,b\n1,"' + "x\n" * 70_000)
+    with pytest.raises(TaskError, match=r"t\.csv, line \d+: field larger than .*; is a quote left open\?$"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_columns_by_name():
+    table = read_table({"a": [1], "b": [2]})
+    assert table.column("b") == ["2"]
+    with pytest.raises(TaskError, match=r"^the table has no column 'B'; it has 'a', 'b'\.$"):
+        table.column("B")
+    with pytest.raises(TaskError, match=r"^the columns of the table differ in length: \{'a': 1, 'b': 2\}\.$"):
+        read_table({"a": [1], "b": [1, 2]})
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    write_table(tmp_path / "t.csv", ["a"], [["old"]])
+
+    def rows():
+        yield ["new"]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(TaskError, match=r"t\.csv cannot be written: No space left on device\.$"):
+        write_table(tmp_path / "t.csv", ["a"], rows())
+    assert read_table(tmp_path / "t.csv").rows == [["old"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_what_can_be_written_is_known_before(tmp_path):
+    check_writable(tmp_path / "t.tsv")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TaskError, match=r"needs a name that ends in \.csv or \.tsv\.$"):
+        check_writable(tmp_path / "t.jsonl")
+    with pytest.raises(TaskError, match="absent is no folder"):
+        check_writable(tmp_path / "absent" / "t.csv")
