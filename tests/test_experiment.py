@@ -267,7 +267,9 @@ def test_cls_with_pooler_and_standardized_head(tiny_encoder, tmp_path):
     states = np.stack([train[row]["hidden_states"][:, 0] for row in training])  # (rows, states, channels)
     mean, deviation = (weights.reshape(4, 8) for weights in run.load_head().get_layer("standardize").get_weights())
     np.testing.assert_allclose(mean, states.mean(axis=0), atol=1e-5)
-    np.testing.assert_allclose(deviation, states.std(axis=0), atol=1e-5)
+    expected = states.std(axis=0)
+    assert expected[1].max() < 1e-5  # every text has the same [CLS] in the embedding layer
+    np.testing.assert_allclose(deviation, np.maximum(expected, 1e-3 * np.sqrt((expected**2).mean())), atol=1e-5)
     assert run.results["std"] is None
     assert json.loads((run.path / "config.json").read_text())["pooler"] is True
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from ..layers import StandardizeStates
 
+DEAD = 1e-3
+
 
 def adapt_head(head: keras.Model, batches: Iterable[dict]) -> None:
     """Sets mean and deviation of the layers that bring features to one scale; other heads are left as they are.
@@ -32,6 +34,18 @@ def adapt_head(head: keras.Model, batches: Iterable[dict]) -> None:
                 kept.append(np.asarray(output))
     for layer in standardizers:
         states = np.concatenate(tokens)
-        layer.set_statistics(states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64))
+        layer.set_statistics(states.mean(axis=0, dtype=np.float64), _keep_dead_channels_dead(states.std(axis=0)))
     for layer, kept in zip(scalers, features, strict=True):
         layer.adapt(np.concatenate(kept))
+        layer.adapt_variance.assign(_keep_dead_channels_dead(np.sqrt(layer.adapt_variance)) ** 2)
+        layer.finalize_state()
+
+
+def _keep_dead_channels_dead(deviation: np.ndarray) -> np.ndarray:
+    """Deviations of at least a thousandth of their root mean square.
+
+    Some channels hardly move (three of MiniLM's last layer, by 1e-32 to 1e-8; all of [CLS] in the embedding layer):
+    brought to the others' scale they would be rounding alone, and any new text could lie many orders of magnitude
+    beyond the sample.
+    """
+    return np.maximum(deviation, DEAD * np.sqrt(np.mean(np.square(deviation))))

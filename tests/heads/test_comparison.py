@@ -97,3 +97,17 @@ def test_where_it_cannot_be():
         build("comparison_adapter_2")({name: BATCH[name] for name in ("hidden_states", "padding_mask")})
     with pytest.raises(HeadError, match="has views instead of tokens"):
         get_preset("comparison_adapter_2_cls")
+
+
+@pytest.mark.parametrize("name", ["comparison_adapter_2", "standardized_adapter_2_shared"])
+def test_a_channel_that_hardly_moves_is_not_blown_up(name):
+    states = RANDOM.normal(size=(50, LAYERS, TOKENS, HIDDEN)).astype("float32")
+    states[..., 1] = 1e-9 * states[..., 1]
+    batch = {part: np.repeat(BATCH[part], 10, axis=0) for part in ("padding_mask", "segment_ids")}
+    head = build(name)
+    for weight in head.trainable_weights:
+        weight.assign(RANDOM.normal(size=weight.shape))
+    adapt_head(head, [batch | {"hidden_states": states}])
+    before = np.asarray(head(batch | {"hidden_states": states}))
+    states[..., 1] += 1e-5  # what float16 would make of it, many deviations of that channel
+    np.testing.assert_allclose(head(batch | {"hidden_states": states}), before, atol=0.1)
