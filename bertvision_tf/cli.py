@@ -33,9 +33,7 @@ CodecOption = Annotated[str, typer.Option(help="float32, float16, bfloat16, int8
 TokensOption = Annotated[str, typer.Option(help="all, or cls for the first token of each text.")]
 PoolerOption = Annotated[bool, typer.Option(help="Keep the pooler's output too, before the others; with --tokens cls.")]
 LayersOption = Annotated[str, typer.Option(help="Hidden states to keep, as in 0,3,6; or all.")]
-TaskOption = Annotated[
-    str, typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, starter; train takes all for the nine.")
-]
+TaskOption = Annotated[str, typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli or starter.")]
 TABLE_HELP = "Instead of --task: a .csv, .tsv, .jsonl or .parquet file of your own."
 TextOption = Annotated[str | None, typer.Option(help="Column of the text. Left out: guessed by name.")]
 PairOption = Annotated[str | None, typer.Option(help="Column of the second text of a pair.")]
@@ -51,7 +49,10 @@ LengthOption = Annotated[int | None, typer.Option(min=3, help="Tokens a text. Le
 
 @app.command("train")
 def train_heads(
-    task: TaskOption = "starter",
+    task: Annotated[
+        str,
+        typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli or starter; 'all' for GLUE's nine."),
+    ] = "starter",
     train: Annotated[Path | None, typer.Option(help=TABLE_HELP)] = None,
     dev: Annotated[Path | None, typer.Option(help="Its dev rows. Left out: a fifth of --train.")] = None,
     text_column: TextOption = None,
@@ -234,21 +235,29 @@ def verify(stores: Annotated[list[Path], typer.Argument(help="Folders of stores.
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     input: Annotated[Path, typer.Option(help="A .csv, .tsv, .jsonl or .parquet file.")],
-    output: Annotated[Path, typer.Option(help="The same rows with a prediction and a probability for each class.")],
+    output: Annotated[
+        Path, typer.Option(help="A .csv or .tsv file: the same rows, a prediction, and each class's probability.")
+    ],
     text_column: Annotated[str | None, typer.Option(help="Left out: the task's own, as in 'sentence'.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="For tasks on pairs.")] = None,
 ) -> None:
     """Predict the rows of a table with a run's head."""
     with _errors_as_lines():
         _start_tensorflow()
+        from .errors import TaskError
         from .runs import load_run
         from .tasks.tables import check_writable, read_table, write_table
 
+        if input.resolve() == output.resolve():
+            raise TaskError(f"--output {output} is the input: name another file.")
         table = read_table(input)
         check_writable(output)
         found = load_run(run)
         texts = table.column(text_column or found.config["text"])
         pair = text_pair_column or found.config["text_pair"]
+        for row, text in enumerate(texts):
+            if not text.strip():
+                raise TaskError(f"{table.name}, line {table.lines[row]}: the text is empty.")
         predictions = found.predict(texts, table.column(pair) if pair else None)
         added = ["prediction", *(f"p_{name}" for name in predictions.label_names)]
         rows = (
@@ -375,10 +384,17 @@ def _read_layers(text: str) -> list[int] | None:
 
 def _choose_task(task: str, train: Path | None, dev: Path | None, text, text_pair, label, kind):
     """The task of a name, or the one that a table of the user's makes."""
+    from .errors import TaskError
     from .tasks import get_task, task_from_table
 
     if train is None:
+        given = {"--dev": dev, "--text-column": text, "--text-pair-column": text_pair, "--label-column": label}
+        for option, value in (given | {"--kind": kind}).items():
+            if value:
+                raise TaskError(f"{option} goes with --train, a table of your own.")
         return get_task(task)
+    if task != "starter":
+        raise TaskError(f"--task {task} and --train {train} are two tasks: leave one out.")
     return task_from_table(train, dev, text=text, text_pair=text_pair, label=label, kind=kind)
 
 

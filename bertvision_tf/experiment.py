@@ -129,6 +129,7 @@ def train(
         _check_choices(config, strategy, spec, task)
         asked = {
             "task": task.name,
+            "examples": {rows.split: rows.fingerprint for rows in splits},
             "kind": str(task.kind),
             "text": task.text,
             "text_pair": task.text_pair,
@@ -327,8 +328,8 @@ def _check_same_run(output: Path, asked: dict[str, Any]) -> None:
     for name, value in json.loads(json.dumps(asked)).items():
         if there.get(name) != value:
             raise RunError(
-                f"{output} holds a run with {name} {there.get(name)}, now it is {value}: name another output, or that "
-                "one to replace it."
+                f"{output} holds a run with {name} {there.get(name)}, now it is {value}: name another --output, or "
+                "this one to replace it."
             )
 
 

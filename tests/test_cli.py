@@ -214,3 +214,13 @@ def test_a_table_of_ones_own(tmp_path):
     assert len(found) == 300
     assert list(found[0]) == ["What was said", "Verdict!", "prediction", "p_+", "p_-"]
     assert {row["prediction"] for row in found} <= {"+", "-"}
+
+
+def test_options_that_do_not_go_together_are_refused(tmp_path):
+    (tmp_path / "my.csv").write_text("text,label\na,1\n", encoding="utf-8")
+    for options, part in (
+        (("--dev", "my.csv"), "--dev goes with --train"),
+        (("--task", "cola", "--kind", "regression"), "--kind goes with --train"),
+        (("--task", "cola", "--train", "my.csv"), "are two tasks: leave one out"),
+    ):
+        assert_one_line_error(run_command("train", *options, "--encoder", TINY, cwd=tmp_path), part)

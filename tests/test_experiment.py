@@ -202,7 +202,7 @@ def test_a_folder_that_was_not_named_keeps_a_run_of_other_settings(tiny_encoder,
     assert first.path == tmp_path / "runs" / "starter-learned_pooling"
     again = bv.train("starter", tiny_encoder, **options)
     assert again.results["scores"] == first.results["scores"]
-    with pytest.raises(RunError, match=r"holds a run with seeds \[0\], now it is \[0, 1\]: name another output"):
+    with pytest.raises(RunError, match=r"holds a run with seeds \[0\], now it is \[0, 1\]: name another --output"):
         bv.train("starter", tiny_encoder, **options | {"seeds": 2})
     assert bv.load_run(first.path).results["seeds"] == [0]
     replaced = bv.train("starter", tiny_encoder, **options | {"seeds": 2}, output=first.path)

@@ -86,6 +86,8 @@ class Tokenizer:
         pairs = None if text_pairs is None else list(text_pairs)
         if pairs is not None and len(pairs) != len(texts):
             raise EncoderError(f"`text_pairs` has {len(pairs)} texts, `texts` {len(texts)}: they go together.")
+        if not all(isinstance(text, str) for text in (*texts, *(pairs or ()))):
+            raise EncoderError("`texts` needs strings, each one.")
         if not texts:
             return Tokens(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
         backend = self._fast.backend_tokenizer

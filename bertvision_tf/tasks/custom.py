@@ -56,7 +56,8 @@ def task_from_table(
         label: the column of the label; with None one of LABEL_NAMES. Several columns of 0 and 1 are the classes of
             a multi-label task.
         kind: "classification", "regression" or "multilabel". With None labels that are all numbers, one of them with
-            a fraction, make a regression, several label columns a multi-label task, and all else a classification.
+            a fraction, make a regression, several label columns or cells with ";" (or lists) a multi-label task, and
+            all else a classification.
         max_length: tokens, special ones included.
 
     Raises:
@@ -141,7 +142,7 @@ def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
 
 
 def _guess_kind(cells: Sequence[str], columns: Sequence[str]) -> TaskKind:
-    if len(columns) > 1:
+    if len(columns) > 1 or any(SEPARATOR in cell for cell in cells):
         return TaskKind.MULTILABEL
     try:
         numbers = [float(cell) for cell in cells]

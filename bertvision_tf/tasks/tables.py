@@ -97,10 +97,12 @@ def check_writable(path: Path) -> None:
 
 def _read_delimited(path: Path) -> Table:
     delimiter = _find_delimiter(path, READ)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
     header = next((row for row in _read_rows(reader, path) if row), None)
     if not header:
         raise TaskError(f"{path} is empty: expected a header and rows.")
+    if len(header) == 1 and ";" in header[0]:
+        raise TaskError(f"{path} has semicolons between its cells: save it with commas, or as .tsv with tabs.")
     rows, lines = [], []
     for row in _read_rows(reader, path):
         if len(row) not in (0, len(header)):

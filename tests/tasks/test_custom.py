@@ -193,7 +193,7 @@ def test_the_second_text_is_found_beside_the_first(first, second):
         (["b", "2", "B", "10", "a"] * 4, "classification", ("2", "10", "B", "a", "b")),
         ([True, False] * 10, "classification", ("False", "True")),
         (["-1", "1", "0", "-10"] * 5, "classification", ("-10", "-1", "0", "1")),
-        (["a;b", "a"] * 10, "classification", ("a", "a;b")),
+        (["a;b", "a"] * 10, "multilabel", ("a", "b")),
     ],
 )
 def test_the_kind_is_guessed_and_classes_are_put_in_order(labels, kind, classes):

@@ -111,7 +111,7 @@ def test_parquet(tmp_path):
         ("t.jsonl", '{"a": 1}\n"b"\n', "{file}, line 2: expected an object, got str."),
         ("t.tsv", "a\tb\n1\t2\t3\n", "{file}, line 2: 3 cells, the header has 2 (a, b)."),
         ("t.csv", "a,b\n1,2\n\n3;4\n", "{file}, line 4: 1 cells, the header has 2 (a, b)."),
-        ("t.csv", 'a,b\n1,2\n"3,4\n5,6\n', "{file}, line 4: 1 cells, the header has 2 (a, b)."),
+        ("t.csv", 'a,b\n1,2\n"3,4\n5,6\n', "{file}, line 4: unexpected end of data; is a quote left open?"),
     ],
 )
 def test_a_complaint_names_the_line(name, content, message, tmp_path):
@@ -156,3 +156,18 @@ def test_what_can_be_written_is_known_before(tmp_path):
         check_writable(tmp_path / "t.jsonl")
     with pytest.raises(TaskError, match="absent is no folder"):
         check_writable(tmp_path / "absent" / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_a_quote_left_open_swallows_no_rows(name, tmp_path):
+    delimiter = "," if name.endswith("csv") else "\t"
+    rows = [f"1{delimiter}one", f'1{delimiter}"open', *[f"2{delimiter}two"] * 9]
+    (tmp_path / name).write_text("\n".join([f"label{delimiter}text", *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(TaskError, match="is a quote left open"):
+        read_table(tmp_path / name)
+
+
+def test_semicolons_are_named(tmp_path):
+    (tmp_path / "t.csv").write_text("Text;Klasse\na;1\n", encoding="utf-8")
+    with pytest.raises(TaskError, match="has semicolons between its cells"):
+        read_table(tmp_path / "t.csv")
