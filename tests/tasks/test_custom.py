@@ -207,7 +207,7 @@ def test_the_kind_is_guessed_and_classes_are_put_in_order(labels, kind, classes)
         assert (task.main_metric, task.metrics) == ("pearson_and_spearman", ("pearson", "spearman"))
     else:
         shown = [str(int(label)) if isinstance(label, float) else str(label) for label in labels]
-        assert [classes[index] for index in found] == shown
+        assert [show_label(task, label) for label in found] == shown
 
 
 def test_whole_numbers_are_a_regression_when_asked():
