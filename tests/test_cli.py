@@ -86,12 +86,12 @@ def test_verify(finished, tmp_path):
 def test_predict(finished, tmp_path):
     folder, _ = finished
     table = tmp_path / "mine.csv"
-    table.write_text('\ufeffnote,sentence\n"a, b",the cats eat .\n,"she said ""run"""\n', encoding="utf-8")
+    table.write_text('\ufeffnote,sentence\n"a, b",the cats eat .\nc,"she said ""run"""\n', encoding="utf-8")
     done = run_command("predict", "run", "--input", table, "--output", tmp_path / "out.csv", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     rows = read_csv(tmp_path / "out.csv")
     assert list(rows[0]) == ["note", "sentence", "prediction", "p_unacceptable", "p_acceptable"]
-    assert [(row["note"], row["sentence"]) for row in rows] == [("a, b", "the cats eat ."), ("", 'she said "run"')]
+    assert [(row["note"], row["sentence"]) for row in rows] == [("a, b", "the cats eat ."), ("c", 'she said "run"')]
     for row in rows:
         best = max(("unacceptable", "acceptable"), key=lambda name: float(row[f"p_{name}"]))
         assert row["prediction"] == best
@@ -112,6 +112,9 @@ def test_predict_bad_input(finished, tmp_path):
     table.write_text("sentence,note\nthe cat\n")
     done = run_command("predict", "run", "--input", table, "--output", out, cwd=folder)
     assert_one_line_error(done, "line 2", "1 cells", "2")
+    table.write_text("sentence\nthe cat\n \n")
+    done = run_command("predict", "run", "--input", table, "--output", out, cwd=folder)
+    assert_one_line_error(done, "line 3: the text is empty")
     table.write_bytes(b"sentence\nca\xff\n")
     done = run_command("predict", "run", "--input", table, "--output", out, cwd=folder)
     assert_one_line_error(done, "line 2", "UTF-8")
