@@ -34,7 +34,10 @@ TokensOption = Annotated[str, typer.Option(help="all, or cls for the first token
 PoolerOption = Annotated[bool, typer.Option(help="Keep the pooler's output too, before the others; with --tokens cls.")]
 LayersOption = Annotated[str, typer.Option(help="Hidden states to keep, as in 0,3,6; or all.")]
 TaskOption = Annotated[str, typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli or starter.")]
-TABLE_HELP = "Instead of --task: a .csv, .tsv, .jsonl or .parquet file of your own."
+TrainOption = Annotated[
+    Path | None, typer.Option(help="Instead of --task: a .csv, .tsv, .jsonl or .parquet file of your own.")
+]
+DevOption = Annotated[Path | None, typer.Option(help="Its dev rows. Left out: a fifth of --train.")]
 TextOption = Annotated[str | None, typer.Option(help="Column of the text. Left out: guessed by name.")]
 PairOption = Annotated[str | None, typer.Option(help="Column of the second text of a pair.")]
 LabelOption = Annotated[
@@ -53,8 +56,8 @@ def train_heads(
         str,
         typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli or starter; 'all' for GLUE's nine."),
     ] = "starter",
-    train: Annotated[Path | None, typer.Option(help=TABLE_HELP)] = None,
-    dev: Annotated[Path | None, typer.Option(help="Its dev rows. Left out: a fifth of --train.")] = None,
+    train: TrainOption = None,
+    dev: DevOption = None,
     text_column: TextOption = None,
     text_pair_column: PairOption = None,
     label_column: LabelOption = None,
@@ -162,7 +165,7 @@ def extract(
         examples = spec.load(split, data_dir).take(limit)
         loaded = load_encoder(encoder, dtype)
         choices: dict[str, Any] = {
-            "max_length": max_length or min(spec.max_length, loaded.architecture.max_positions),
+            "max_length": loaded.choose_length(max_length, spec.max_length),
             "tokens": tokens,
             "pooler": pooler,
             "layers": _read_layers(layers),
@@ -184,8 +187,8 @@ def extract(
 @app.command()
 def plan(
     task: TaskOption = "starter",
-    train: Annotated[Path | None, typer.Option(help=TABLE_HELP)] = None,
-    dev: Annotated[Path | None, typer.Option(help="Its dev rows. Left out: a fifth of --train.")] = None,
+    train: TrainOption = None,
+    dev: DevOption = None,
     text_column: TextOption = None,
     text_pair_column: PairOption = None,
     label_column: LabelOption = None,
@@ -212,7 +215,7 @@ def plan(
             loaded,
             splits,
             store,
-            max_length=max_length or min(spec.max_length, loaded.architecture.max_positions),
+            max_length=loaded.choose_length(max_length, spec.max_length),
             layers=_read_layers(layers),
             seconds=seconds,
         )
@@ -246,6 +249,7 @@ def predict(
         _start_tensorflow()
         from .errors import TaskError
         from .runs import load_run
+        from .tasks.labels import SEPARATOR
         from .tasks.tables import check_writable, read_table, write_table
 
         if input.resolve() == output.resolve():
@@ -261,7 +265,11 @@ def predict(
         predictions = found.predict(texts, table.column(pair) if pair else None)
         added = ["prediction", *(f"p_{name}" for name in predictions.label_names)]
         rows = (
-            [*row, ";".join(label) if isinstance(label, tuple) else label, *(f"{part:.6f}" for part in probabilities)]
+            [
+                *row,
+                SEPARATOR.join(label) if isinstance(label, tuple) else label,
+                *(f"{part:.6f}" for part in probabilities),
+            ]
             for row, label, probabilities in zip(table.rows, predictions.labels, predictions.probabilities, strict=True)
         )
         write_table(output, [*table.header, *added], rows)

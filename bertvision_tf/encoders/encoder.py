@@ -80,6 +80,10 @@ class Encoder:
             digest.update(np.ascontiguousarray(value, np.float32).data)
         return digest.hexdigest()[:32]
 
+    def choose_length(self, asked: int | None, usual: int) -> int:
+        """The tokens a text may have: as asked, or a task's usual number as far as the positions go."""
+        return asked or min(usual, self.architecture.max_positions)
+
     def tokenize(
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, max_length: int = 128
     ) -> dict[str, np.ndarray]:

@@ -100,17 +100,14 @@ def read_weights(folder: Path, architecture: Architecture) -> dict[str, np.ndarr
     weights |= source.read_norm("embeddings_norm", "embeddings.LayerNorm", width)
     if layout.projection and (width != hidden or architecture.family == "albert"):
         weights |= source.read_dense("projection", layout.projection, width, hidden)
+    sizes = dict.fromkeys(DENSE, (hidden, hidden)) | {"intermediate": (hidden, inner), "output": (inner, hidden)}
     for block in range(architecture.num_blocks):
-        stems = dict(zip((*DENSE, *NORMS), layout.parts, strict=True))
-        for part, stem in stems.items():
+        for part, stem in zip((*DENSE, *NORMS), layout.parts, strict=True):
             name, stem = f"block_{block}.{part}", f"{layout.block.format(block)}.{stem}"
             if part in NORMS:
                 weights |= source.read_norm(name, stem, hidden)
             else:
-                inputs, outputs = {"intermediate": (hidden, inner), "output": (inner, hidden)}.get(
-                    part, (hidden, hidden)
-                )
-                weights |= source.read_dense(name, stem, inputs, outputs)
+                weights |= source.read_dense(name, stem, *sizes[part])
     pooler = "pooler" if architecture.family == "albert" else "pooler.dense"
     if source.has(f"{pooler}.weight"):
         weights |= source.read_dense("pooler", pooler, hidden, hidden)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..encoders import Encoder
+from ..encoders import Encoder, Tokens
 from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
-from .extract import BATCH_TOKENS, map_in_order, plan_spec
+from .extract import BATCH_TOKENS, count_workers, map_in_order, plan_spec
 
 TRIAL_SECONDS = 10.0
 TOKEN_BYTES = 5  # token id and segment id of a token
@@ -73,7 +72,8 @@ def estimate(
     """
     tokens = [encoder.tokenize_rows(rows.texts, rows.text_pairs, max_length) for rows in splits]
     lengths = np.concatenate([part.lengths for part in tokens])
-    states = plan_spec(encoder, splits[0], max_length=max_length, layers=layers).num_hidden_states
+    spec = plan_spec(encoder, splits[0], max_length=max_length, layers=layers)
+    states = spec.num_hidden_states
     count = {"all": int(lengths.sum()), "cls": len(lengths)}
     sizes = {
         codec: {
@@ -90,26 +90,25 @@ def estimate(
         truncated=sum(part.truncated for part in tokens),
         longest=int(lengths.max(initial=0)),
         states=states,
-        tokens_per_second=_try(encoder, tokens[0], layers, seconds),
+        tokens_per_second=_try(encoder, tokens[0], spec.layers, seconds),
         bytes=sizes,
         free_bytes=shutil.disk_usage(existing).free,
     )
 
 
-def _try(encoder: Encoder, tokens, layers: Sequence[int] | None, seconds: float) -> float:
+def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float) -> float:
     """Tokens a second over batches spread over all lengths, after one that is not counted."""
     batches = plan_batches(tokens.lengths, BATCH_TOKENS)
     if not batches:
         return float("inf")
     chosen = [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]
-    chosen_layers = None if layers is None else sorted({range(encoder.num_hidden_states)[layer] for layer in layers})
 
     def run(batch: np.ndarray) -> int:
-        return len(encoder.hidden_state_rows(tokens.pad(batch), layers=chosen_layers))
+        return len(encoder.hidden_state_rows(tokens.pad(batch), layers=layers))
 
     run(chosen[0])
     start, done = time.perf_counter(), 0
-    for count in map_in_order(run, itertools.cycle(chosen), min(os.cpu_count() or 1, 4)):
+    for count in map_in_order(run, itertools.cycle(chosen), count_workers()):
         done += count
         if time.perf_counter() - start > seconds:
             break

@@ -112,7 +112,12 @@ def extract(
             return open_store(path, spec)
         spec = found.spec  # its batches and shards are those that it was begun with
     tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, spec.max_length)
-    return _Extraction(encoder, examples, tokens, path, spec, workers or min(os.cpu_count() or 1, 4), progress).run()
+    return _Extraction(encoder, examples, tokens, path, spec, workers or count_workers(), progress).run()
+
+
+def count_workers() -> int:
+    """Batches in work at a time where nobody says: the processor's cores, at most 4."""
+    return min(os.cpu_count() or 1, 4)
 
 
 class _Extraction:

@@ -12,7 +12,7 @@ from ..errors import RunError
 from ..reports.plots import plot_layer_weights
 from ..tasks import Examples, TaskSpec
 from ..tasks.labels import show_label
-from ..training import FitResult, describe_predictions, read_predictions
+from ..training import FitResult, compute_probabilities, read_predictions
 from .folder import CONFIG, RESULTS, write_csv, write_json
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def write_contents(
 
 def _write_predictions(file: Path, task: TaskSpec, seeds, logits: Sequence[np.ndarray], best: int, rows: Examples):
     found = [read_predictions(task.kind, part) for part in logits]
-    _, probabilities = describe_predictions(task.kind, task.label_names, logits[best])
+    probabilities = compute_probabilities(task.kind, logits[best])
     pairs = [] if rows.text_pairs is None else ["text_pair"]
     header = ["id", "text", *pairs, *rows.columns, "label", "prediction"]
     header += [f"p_{name}" for name in task.label_names] + [f"prediction_seed_{seed}" for seed in seeds]

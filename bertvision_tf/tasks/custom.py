@@ -13,7 +13,7 @@ from ..errors import TaskError
 from .examples import Examples
 from .labels import SEPARATOR, encode_labels, split_classes
 from .selection import SPLIT_SEED
-from .spec import TaskKind, TaskSpec
+from .spec import TaskKind, TaskSpec, choose_kind
 from .tables import Table, read_table
 
 DEV_FRACTION = 0.2
@@ -75,9 +75,7 @@ def task_from_table(
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
     )
     cells = _read_labels(table, labels)
-    if kind is not None and kind not in list(TaskKind):
-        raise TaskError(f"task kind {kind!r} is not known; known: {', '.join(TaskKind)}.")
-    kind = TaskKind(kind) if kind else _guess_kind(cells, labels)
+    kind = _guess_kind(cells, labels) if kind is None else choose_kind(kind)
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
     classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels)
@@ -88,7 +86,7 @@ def task_from_table(
         kind=kind,
         text=text,
         text_pair=text_pair,
-        label=";".join(labels),
+        label=SEPARATOR.join(labels),
         label_names=classes,
         metrics=metrics,
         main_metric=main_metric,
@@ -138,7 +136,7 @@ def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
                 raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} needs 0 or 1, got {cell!r}.")
             if cell.strip().lower() in ("1", "true"):
                 chosen[row].append(column.strip())
-    return [";".join(names) for names in chosen]
+    return [SEPARATOR.join(names) for names in chosen]
 
 
 def _guess_kind(cells: Sequence[str], columns: Sequence[str]) -> TaskKind:

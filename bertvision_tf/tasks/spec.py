@@ -18,6 +18,17 @@ class TaskKind(StrEnum):
     MULTILABEL = "multilabel"
 
 
+def choose_kind(name: str) -> TaskKind:
+    """The kind of a name.
+
+    Raises:
+        TaskError: there is none.
+    """
+    if name not in list(TaskKind):
+        raise TaskError(f"task kind {name!r} is not known; known: {', '.join(TaskKind)}.")
+    return TaskKind(name)
+
+
 @dataclasses.dataclass(frozen=True)
 class FineTuning:
     """How the paper fine-tuned an encoder on a task: one epoch, linear decay after 10% of warm-up."""
@@ -69,9 +80,7 @@ class TaskSpec:
     rows: Mapping[str, Examples] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self):
-        if self.kind not in list(TaskKind):
-            raise TaskError(f"task kind {self.kind!r} is not known; known: {', '.join(TaskKind)}.")
-        object.__setattr__(self, "kind", TaskKind(self.kind))
+        object.__setattr__(self, "kind", choose_kind(self.kind))
 
     @property
     def num_outputs(self) -> int:

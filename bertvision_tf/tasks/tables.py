@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import TaskError
 from .files import read_text
+from .labels import SEPARATOR
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 READ = (*DELIMITERS, ".jsonl", ".parquet")
@@ -170,7 +171,7 @@ def _show_cell(cell: Any) -> str:
     if cell is None or missing or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, (list, tuple)):
-        return ";".join(map(_show_cell, cell))
+        return SEPARATOR.join(map(_show_cell, cell))
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)

@@ -36,7 +36,10 @@ def read_predictions(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
 
 
 def compute_probabilities(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
-    """float, (rows, classes): softmax, or the logistic function of each class where several may hold."""
+    """float, (rows, classes): softmax, or the logistic function of each class where several may hold; a regression
+    has no classes."""
+    if kind is TaskKind.REGRESSION:
+        return np.zeros((len(logits), 0), np.float32)
     from scipy.special import expit, softmax
 
     return expit(logits) if kind is TaskKind.MULTILABEL else softmax(logits, axis=-1)
@@ -44,10 +47,9 @@ def compute_probabilities(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
 
 def describe_predictions(kind: TaskKind, names: Sequence[str], logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
     """What a user is told of logits: of each row a name, a score, or a tuple of names; and the probabilities."""
-    found = read_predictions(kind, logits)
+    found, probabilities = read_predictions(kind, logits), compute_probabilities(kind, logits)
     if kind is TaskKind.REGRESSION:
-        return [float(score) for score in found], np.zeros((len(logits), 0), np.float32)
-    probabilities = compute_probabilities(kind, logits)
+        return [float(score) for score in found], probabilities
     if kind is TaskKind.MULTILABEL:
         return [tuple(name for name, holds in zip(names, row, strict=True) if holds) for row in found], probabilities
     return [names[place] for place in found], probabilities
