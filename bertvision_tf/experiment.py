@@ -25,7 +25,7 @@ import numpy as np
 from .encoders import Encoder, load_encoder
 from .errors import RunError
 from .extraction import extract, plan_spec
-from .heads import HeadConfig, adapt_head, build_head, get_preset
+from .heads import HeadConfig, adapt_head, build_head, get_preset, split_head
 from .metrics.glue import compute_metric
 from .runs import RESULTS, Run, load_run, write_run, writing_to
 from .runs.contents import write_contents
@@ -33,6 +33,7 @@ from .store import Store, StoreSpec
 from .tasks import Examples, TaskKind, TaskSpec, get_task, split_selection, take_shots
 from .training import FitConfig, FitResult, fit_head, get_strategy, predict_logits, read_predictions
 from .training.baselines import Rows, fit_baselines
+from .training.measured import MeasuredStore
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64"
@@ -159,13 +160,12 @@ def train(
         training, selection = split_selection(
             splits[0].labels, splits[0].groups, stratify=task.kind is TaskKind.CLASSIFICATION
         )
-        experiment = _Experiment(task, config, stores, training, selection, fit, shots, balance_classes)
 
         start = time.perf_counter()
+        inputs = _measure(config, task, stores, progress)
+        experiment = _Experiment(task, config, stores, inputs, training, selection, fit, shots, balance_classes)
         fitted = [experiment.fit(seed, strategy, progress) for seed in seeds]
-        logits = [
-            [predict_logits(result.head, part.as_dataset(batch_size=64)) for result in fitted] for part in stores[1:]
-        ]
+        logits = [[experiment.predict(result.head, part) for result in fitted] for part in inputs[1:]]
         seconds["train"] = time.perf_counter() - start
 
         results = {
@@ -181,11 +181,13 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class _Experiment:
-    """The stores of one task, train's and those of its dev splits, with the roles of train's rows."""
+    """The stores of one task, train's and those of its dev splits, what heads read of each, and the roles of train's
+    rows."""
 
     task: TaskSpec
     head: HeadConfig
     stores: Sequence[Store]
+    inputs: Sequence[Store | MeasuredStore]
     training: np.ndarray
     selection: np.ndarray
     config: FitConfig
@@ -196,7 +198,7 @@ class _Experiment:
         return compute_metric(self.task.main_metric, labels, predictions)
 
     def fit(self, seed: int, strategy: str, progress: Progress) -> FitResult:
-        store, kind = self.stores[0], self.task.kind
+        store, kind = self.inputs[0], self.task.kind
         rows = self.rows(seed)
         labels, selected = store.labels[rows], store.labels[self.selection]
         return fit_head(
@@ -207,11 +209,15 @@ class _Experiment:
             kind=kind,
             scale=(float(labels.mean()), float(labels.std()) or 1.0) if kind is TaskKind.REGRESSION else None,
             class_weights=_balance(labels, self.task.num_outputs) if self.balance_classes else None,
+            measured=isinstance(store, MeasuredStore),
             config=self.config,
             seed=seed,
             strategy=get_strategy(strategy),
             progress=lambda done, total: progress(f"train seed {seed}", done, total),
         )
+
+    def predict(self, head, store: Store | MeasuredStore) -> np.ndarray:
+        return predict_logits(head, store.as_dataset(batch_size=64), isinstance(store, MeasuredStore))
 
     def rows(self, seed: int) -> np.ndarray:
         """The rows that a seed trains on: all training rows, or the shots that it draws."""
@@ -222,7 +228,7 @@ class _Experiment:
     def build(self, name: str, rows: np.ndarray):
         head = _build_head(self.head, self.stores[0].spec, self.task, name)
         sample = rows[:: max(len(rows) // STATISTICS_ROWS, 1)]  # spread over the file
-        adapt_head(head, (images for images, _ in self.stores[0].as_dataset(batch_size=32, rows=sample)))
+        adapt_head(head, (images for images, _ in self.inputs[0].as_dataset(batch_size=32, rows=sample)))
         return head
 
     def describe(
@@ -311,6 +317,18 @@ def _build_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: str |
         num_tokens=1 if states.tokens == "cls" else None,
         name=name,
     )
+
+
+def _measure(
+    head: HeadConfig, task: TaskSpec, stores: Sequence[Store], progress: Progress
+) -> list[Store | MeasuredStore]:
+    """What heads of a config read: the stores, or what they measure of them, where that fits into memory."""
+    parts = split_head(_build_head(head, stores[0].spec, task))
+    if parts is None or not MeasuredStore.fits(parts[0], *stores):
+        return list(stores)
+    return [
+        MeasuredStore(parts[0], store, functools.partial(progress, f"measure {store.spec.split}")) for store in stores
+    ]
 
 
 def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: TaskSpec) -> None:

@@ -195,13 +195,6 @@ def _build_dataset(
     all_labels: np.ndarray,
     hidden_dim: int,
 ) -> tf.data.Dataset:
-    iterations = itertools.count()
-
-    def plan_iteration() -> Iterator[np.ndarray]:
-        epochs = [next(iterations)] if plan.epochs is None else range(plan.epochs)
-        for epoch in epochs:
-            yield from plan.batches(epoch)
-
     types = [storage, tf.int32, tf.int32, tf.as_dtype(all_labels.dtype)]
 
     def load(batch):
@@ -214,6 +207,23 @@ def _build_dataset(
             states, mask, segments, labels = decode(states, mask, segments, labels)
         states.set_shape((*shape[:-1], hidden_dim))
         return {"hidden_states": states, "padding_mask": mask, "segment_ids": segments}, labels
+
+    return load_batches(plan, load)
+
+
+def load_batches(plan: BatchPlan, load: Callable) -> tf.data.Dataset:
+    """The batches of a plan as a dataset of known cardinality.
+
+    Args:
+        plan: which examples stand together.
+        load: an int64 tensor of example indices, (batch,) → the dataset's element; traced into the graph.
+    """
+    iterations = itertools.count()
+
+    def plan_iteration() -> Iterator[np.ndarray]:
+        epochs = [next(iterations)] if plan.epochs is None else range(plan.epochs)
+        for epoch in epochs:
+            yield from plan.batches(epoch)
 
     dataset = tf.data.Dataset.from_generator(plan_iteration, output_signature=tf.TensorSpec((None,), tf.int64))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(plan.batches()) * (plan.epochs or 1)))

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from ..layers import StandardizeStates
+from .split import split_head
 
 DEAD = 1e-3
 
@@ -15,23 +16,23 @@ def adapt_head(head: keras.Model, batches: Iterable[dict]) -> None:
 
     Args:
         head: what `build_head` gave.
-        batches: dicts of images, of training rows only.
+        batches: dicts of images, or of what `split_head` measures of them, of training rows only.
     """
     standardizers = [layer for layer in head.layers if isinstance(layer, StandardizeStates)]
     scalers = [layer for layer in head.layers if isinstance(layer, keras.layers.Normalization)]
     if not standardizers and not scalers:
         return
-    reader = keras.Model(head.input, [layer.input for layer in scalers]) if scalers else None
+    parts = split_head(head)
     tokens: list[np.ndarray] = []
     features: list[list[np.ndarray]] = [[] for _ in scalers]
     for images in batches:
         if standardizers:
             real = np.asarray(images["padding_mask"]) > 0  # (batch, tokens)
             tokens.append(np.asarray(images["hidden_states"]).swapaxes(1, 2)[real])  # (real tokens, layers, hidden)
-        if reader is not None:
-            outputs = reader({name: images[name] for name in head.input}, training=False)
-            for kept, output in zip(features, outputs, strict=True):
-                kept.append(np.asarray(output))
+        if parts is not None:
+            measured = images if parts[1].input.keys() <= images.keys() else parts[0](images, training=False)
+            for kept, layer in zip(features, scalers, strict=True):
+                kept.append(np.asarray(measured[layer.input._keras_history.operation.name]))
     for layer in standardizers:
         states = np.concatenate(tokens)
         layer.set_statistics(states.mean(axis=0, dtype=np.float64), _keep_dead_channels_dead(states.std(axis=0)))

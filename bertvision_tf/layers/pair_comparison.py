@@ -6,8 +6,18 @@ from keras import ops
 from .shapes import Shape, check_axes
 
 
+class PairLayer(keras.layers.Layer):
+    """What measures a pair: a layer without weights or randomness, whose output has no token axis.
+
+    The same for every epoch and seed, it can be computed once for all of them (`heads.split`).
+    """
+
+    def build(self, hidden_states_shape: Shape, padding_mask_shape: Shape, segment_ids_shape: Shape) -> None:
+        check_axes(hidden_states_shape, (4,))
+
+
 @keras.saving.register_keras_serializable(package="bertvision_tf")
-class PairViews(keras.layers.Layer):
+class PairViews(PairLayer):
     """Three views of a pair at each layer: the mean over all tokens, and |a - b| and a * b of the two texts' means.
 
     The second text is where `segment_ids` is 1; its separator counts with it, [CLS] with the first. What stands in a
@@ -28,9 +38,6 @@ class PairViews(keras.layers.Layer):
     Source: the features of Conneau et al., 2017, arXiv 1705.02364, section 3.1.
     """
 
-    def build(self, hidden_states_shape: Shape, padding_mask_shape: Shape, segment_ids_shape: Shape) -> None:
-        check_axes(hidden_states_shape, (4,))
-
     def call(self, hidden_states, padding_mask, segment_ids):
         first, second = split_texts(padding_mask, segment_ids)  # each (batch, tokens)
         cells = ops.where((first | second)[:, None, :, None], ops.cast(hidden_states, "float32"), 0.0)
@@ -46,7 +53,7 @@ class PairViews(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="bertvision_tf")
-class PairSimilarities(keras.layers.Layer):
+class PairSimilarities(PairLayer):
     """Five similarities of the two texts at each layer, all cosines.
 
     That of the two means; of each token of the first text to its nearest of the second, the mean and the least; the
@@ -63,9 +70,6 @@ class PairSimilarities(keras.layers.Layer):
 
     Source: mean and least of the nearest cosines after Zhang et al., 2020, arXiv 1904.09675, equation 2.
     """
-
-    def build(self, hidden_states_shape: Shape, padding_mask_shape: Shape, segment_ids_shape: Shape) -> None:
-        check_axes(hidden_states_shape, (4,))
 
     def call(self, hidden_states, padding_mask, segment_ids):
         first, second = split_texts(padding_mask, segment_ids)  # each (batch, tokens)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import RunError
-from ..heads import HeadConfig
+from ..heads import HeadConfig, split_head
 from ..tasks import TaskKind
 from .optimizer import build_optimizer
 from .outputs import build_loss
@@ -78,6 +78,7 @@ def fit_head(
     kind: TaskKind = TaskKind.CLASSIFICATION,
     scale: tuple[float, float] | None = None,
     class_weights: Mapping[int, float] | None = None,
+    measured: bool = False,
     config: FitConfig | None = None,
     seed: int = 0,
     strategy: tf.distribute.Strategy | None = None,
@@ -94,6 +95,7 @@ def fit_head(
         scale: mean and deviation of a regression's labels: the head is trained on labels of mean 0 and deviation 1,
             and its last layer then brought back to theirs.
         class_weights: what a row of each class counts; 1 with None.
+        measured: whether the datasets hold what `split_head` measures, instead of images.
         config: how it is trained.
         seed: of the first weights and of dropout; the dataset has its own.
         strategy: where; the default device with None.
@@ -108,7 +110,8 @@ def fit_head(
     steps = int(training.cardinality())
     with strategy.scope():
         head = build()
-        head.compile(
+        model = choose_part(head, measured)
+        model.compile(
             optimizer=build_optimizer(
                 steps, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
             ),
@@ -122,7 +125,7 @@ def fit_head(
         training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
     watcher = _SelectionScore(selection, lambda logits: score(logits * deviation + mean), config.patience)
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, config.epochs))
-    history = head.fit(
+    history = model.fit(
         training,
         epochs=config.epochs,
         steps_per_epoch=steps // config.epochs,
@@ -132,7 +135,7 @@ def fit_head(
         verbose=0,
     )
     progress(config.epochs, config.epochs)
-    head.set_weights(watcher.best_weights)
+    model.set_weights(watcher.best_weights)
     if scale:
         last = head.get_layer("logits")
         kernel, bias = last.get_weights()
@@ -151,9 +154,19 @@ def build_predictor(head: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray
     )
 
 
-def predict_logits(head: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
-    """Logits (rows, outputs) of all rows, in the dataset's order."""
-    return build_predictor(head)(dataset)
+def predict_logits(head: keras.Model, dataset: tf.data.Dataset, measured: bool = False) -> np.ndarray:
+    """Logits (rows, outputs) of all rows, in the dataset's order; `measured` as for `fit_head`."""
+    return build_predictor(choose_part(head, measured))(dataset)
+
+
+def choose_part(head: keras.Model, measured: bool) -> keras.Model:
+    """A head, or the part of it that reads what the other part measures."""
+    if not measured:
+        return head
+    parts = split_head(head)
+    if parts is None:
+        raise RunError(f"head {head.name} measures nothing: it reads images.")
+    return parts[1]
 
 
 class _SelectionScore(keras.callbacks.Callback):

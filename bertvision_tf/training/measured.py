@@ -1,0 +1,67 @@
+"""What a head measures of a store, kept in memory for all its epochs and seeds."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..images import BatchPlan, load_batches
+from ..store import Store
+
+MEASURED_BYTES = 4 * 2**30  # more than this stays on disk, as images
+
+
+class MeasuredStore:
+    """Stands for a store where the part of a head that is trained reads measurements instead of images.
+
+    Attributes:
+        labels: the store's.
+        measurements: by name, float32 (examples, …), in the store's order.
+    """
+
+    def __init__(self, measure: keras.Model, store: Store, progress: Callable[[int, int], None]):
+        """Runs the measuring part of a head (`split_head`) over a whole store, once.
+
+        Args:
+            measure, store: what is run over what.
+            progress: called with the examples done and those in all.
+        """
+        self.labels, self._lengths = store.labels, store.lengths
+        self.measurements = {
+            name: np.zeros((len(store), *tensor.shape[1:]), np.float32) for name, tensor in measure.output.items()
+        }
+        run = tf.function(lambda images: measure(images, training=False), reduce_retracing=True)
+        plan = BatchPlan(store.lengths, batch_tokens=4096)
+        done = 0
+        for rows, (images, _) in zip(plan.batches(), store.as_dataset(batch_tokens=4096), strict=True):
+            for name, part in run({name: images[name] for name in measure.input}).items():
+                self.measurements[name][rows] = part.numpy()
+            done += len(rows)
+            progress(done, len(store))
+
+    @staticmethod
+    def fits(measure: keras.Model, *stores: Store) -> bool:
+        """Whether the measurements of these stores come to at most MEASURED_BYTES."""
+        row = sum(4 * int(np.prod(tensor.shape[1:])) for tensor in measure.output.values())
+        return row * sum(len(store) for store in stores) <= MEASURED_BYTES
+
+    def as_dataset(
+        self, batch_size: int = 32, shuffle: bool = False, seed: int | None = None, **options
+    ) -> tf.data.Dataset:
+        """As a store's, with the same batches: elements are (measurements by name, label)."""
+        names = list(self.measurements)
+        shapes = [(None, *part.shape[1:]) for part in (*self.measurements.values(), self.labels)]
+        types = [*(tf.float32 for _ in names), tf.as_dtype(self.labels.dtype)]
+
+        def gather(rows: np.ndarray):
+            return [*(part[rows] for part in self.measurements.values()), self.labels[rows]]
+
+        def load(rows: tf.Tensor):
+            parts = tf.numpy_function(gather, [rows], types, stateful=False)
+            for part, shape in zip(parts, shapes, strict=True):
+                part.set_shape(shape)
+            return dict(zip(names, parts, strict=False)), parts[-1]
+
+        plan = BatchPlan(self._lengths, batch_size=batch_size, shuffle=shuffle, seed=seed, **options)
+        return load_batches(plan, load)
