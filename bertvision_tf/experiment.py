@@ -374,6 +374,5 @@ def _extract(encoder: Encoder, examples: Examples, root: Path, progress: Progres
 
 def _absolute(encoder: str) -> str:
     """A folder's full path, so that the run can be used from another folder; other names as they are."""
-    if encoder == "minilm" or encoder.startswith("hf://"):
-        return encoder
-    return os.path.abspath(os.path.expanduser(encoder))
+    folder = os.path.abspath(os.path.expanduser(encoder))
+    return folder if os.path.isdir(folder) and encoder != "minilm" else encoder

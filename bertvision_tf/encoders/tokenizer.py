@@ -4,10 +4,14 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import EncoderError
+
+if TYPE_CHECKING:
+    from transformers import TokenizersBackend
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers would say that PyTorch is missing
 
@@ -51,18 +55,28 @@ class Tokens:
 
 
 class Tokenizer:
-    """The fast tokenizer of a checkpoint folder, on the terms of this library."""
+    """A fast tokenizer of transformers, on the terms of this library."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, fast: "TokenizersBackend"):
+        self._fast = fast
+
+    @classmethod
+    def read(cls, folder: Path) -> "Tokenizer":
+        """The tokenizer of a checkpoint folder.
+
+        Raises:
+            EncoderError: there is none, or no fast one.
+        """
         from transformers import AutoTokenizer
 
         try:
-            self._fast = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            fast: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
             raise EncoderError(f"{folder} has no tokenizer that can be read: {reason}") from None
-        if not self._fast.is_fast:
+        if not fast.is_fast:
             raise EncoderError(f"{folder} has no fast tokenizer (tokenizer.json or vocab.txt).")
+        return cls(fast)
 
     @property
     def vocabulary_size(self) -> int:

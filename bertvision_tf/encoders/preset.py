@@ -1,0 +1,123 @@
+"""A KerasHub preset → an `Encoder`: its backbone's weights by our names, its vocabulary in a fast tokenizer.
+
+A preset is a folder with a Keras `config.json`, `model.weights.h5` and the tokenizer's assets; KerasHub knows many by
+name and downloads them.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ..errors import EncoderError
+from .backbone import ACTIVATIONS, BACKBONES, get_blocks, read_backbone
+from .checkpoint import Architecture
+from .encoder import Encoder
+from .tokenizer import Tokenizer
+
+# family → the tokenizer of transformers, and its file for each of KerasHub's.
+_PIECES = {"vocabulary.txt": "vocab.txt"}
+_PAIRS = {"vocabulary.json": "vocab.json", "merges.txt": "merges.txt"}
+TOKENIZERS: dict[str, tuple[str, dict[str, str]]] = {
+    "bert": ("BertTokenizer", _PIECES),
+    "distilbert": ("DistilBertTokenizer", _PIECES),
+    "electra": ("ElectraTokenizer", _PIECES),
+    "roberta": ("RobertaTokenizer", _PAIRS),
+    "xlm-roberta": ("XLMRobertaTokenizer", {"vocabulary.spm": "sentencepiece.bpe.model"}),
+    "albert": ("AlbertTokenizer", {"vocabulary.spm": "spiece.model"}),
+    "deberta-v3": ("DebertaV2Tokenizer", {"vocabulary.spm": "spm.model"}),
+}
+
+
+def is_preset(folder: Path) -> bool:
+    """Whether a folder's config.json is Keras's."""
+    try:
+        return "registered_name" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def is_preset_name(name: str) -> bool:
+    """Whether KerasHub knows a preset by this name."""
+    if name.startswith("kaggle://"):
+        return True
+    if "/" in name or Path(name).exists():
+        return False
+    from keras_hub.models import Backbone
+
+    return name in Backbone.presets
+
+
+def load_preset(name: str, source: str, dtype: str) -> Encoder:
+    """Loads a preset.
+
+    Args:
+        name: how it was asked for.
+        source: what KerasHub loads: a name or a folder.
+        dtype: "float32" or "bfloat16".
+
+    Raises:
+        EncoderError: it cannot be had or read, or is of an architecture that is not known.
+    """
+    from keras_hub import models
+
+    try:
+        backbone = models.Backbone.from_preset(source, dtype="float32")
+        family = {kind: family for family, kind in BACKBONES.items()}.get(type(backbone).__name__)
+        if family is None:
+            raise EncoderError(f"{name} is a {type(backbone).__name__}; known: {', '.join(BACKBONES.values())}.")
+        tokenizer = _convert_tokenizer(models.Tokenizer.from_preset(source), family)
+    except EncoderError:
+        raise
+    except Exception as error:  # KerasHub, kagglehub, h5py and the network each have their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EncoderError(
+            f"the preset {name} cannot be had ({reason}); offline, copy its folder here and name that."
+        ) from None
+    return Encoder(name, _describe(backbone, family), tokenizer, read_backbone(backbone), dtype)
+
+
+def _describe(backbone: keras.Model, family: str) -> Architecture:
+    config, blocks = backbone.get_config(), get_blocks(backbone)
+    hidden = config["hidden_dim"]
+    return Architecture(
+        family=family,
+        vocabulary_size=config.get("vocabulary_size") or config["vocab_size"],
+        num_layers=config["num_layers"],
+        num_heads=config["num_heads"],
+        hidden_dim=hidden,
+        intermediate_dim=config["intermediate_dim"],
+        max_positions=config["max_sequence_length"],
+        num_segments=config.get("num_segments", 0),
+        activation=_name_activation(blocks[0]),
+        layer_norm_epsilon=float(backbone.embeddings_layer_norm.epsilon),
+        embedding_dim=config.get("embedding_dim", hidden),
+        num_blocks=len(blocks),
+        position_buckets=config.get("bucket_size", 0),
+    )
+
+
+def _name_activation(block: keras.layers.Layer) -> str:
+    """Of ACTIVATIONS the one that a block's does the same as."""
+    dense = block._feedforward_intermediate_dense
+    points = np.linspace(-3, 3, 61, dtype=np.float32)
+    for name, activation in ACTIVATIONS.items():
+        if np.allclose(activation(points), dense.activation(points), atol=1e-6):
+            return name
+    raise EncoderError(f"the activation of {block.name} is none of {', '.join(ACTIVATIONS)}.")
+
+
+def _convert_tokenizer(tokenizer, family: str) -> Tokenizer:
+    """KerasHub's tokenizer as the fast one of transformers, over the same vocabulary."""
+    import transformers
+
+    kind, files = TOKENIZERS[family]
+    settings = {"do_lower_case": "lowercase", "strip_accents": "strip_accents"} if files is _PIECES else {}
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_assets(folder)
+        for file, renamed in files.items():
+            (Path(folder) / file).rename(Path(folder) / renamed)
+        options = {name: getattr(tokenizer, own) for name, own in settings.items()}
+        return Tokenizer(getattr(transformers, kind).from_pretrained(folder, **options))
