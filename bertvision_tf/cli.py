@@ -23,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EncoderOption = Annotated[str, typer.Option(help="minilm, hf://OWNER/NAME, or the folder of a checkpoint.")]
+EncoderOption = Annotated[
+    str, typer.Option(help="minilm, hf://OWNER/NAME, a checkpoint's folder, or a KerasHub preset.")
+]
 DataOption = Annotated[
     Path | None, typer.Option(help="Folder of GLUE's official download. Left out: tensorflow_datasets.")
 ]
@@ -142,6 +144,12 @@ def extract(
         Path | None, typer.Option(help="The store's folder. Left out: where train looks, in states.")
     ] = None,
     task: TaskOption = "starter",
+    train: TrainOption = None,
+    dev: DevOption = None,
+    text_column: TextOption = None,
+    text_pair_column: PairOption = None,
+    label_column: LabelOption = None,
+    kind: KindOption = None,
     split: Annotated[str, typer.Option(help="train or dev.")] = "train",
     encoder: EncoderOption = "minilm",
     data_dir: DataOption = None,
@@ -159,9 +167,8 @@ def extract(
         from .encoders import load_encoder
         from .experiment import find_store_path
         from .extraction import extract as run_extraction
-        from .tasks import get_task
 
-        spec = get_task(task)
+        spec = _choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)
         examples = spec.load(split, data_dir).take(limit)
         loaded = load_encoder(encoder, dtype)
         choices: dict[str, Any] = {
@@ -180,7 +187,7 @@ def extract(
         )
     typer.echo(
         f"{store.path}: {len(store):,} examples, {store.rows:,} tokens, {store.num_hidden_states} states, "
-        f"{store.bytes / 2**20:.1f} MiB in {codec}; {store.manifest.truncated} texts cut"
+        f"{_show_size(store.bytes)} in {codec}; {store.manifest.truncated} texts cut"
     )
 
 
@@ -226,12 +233,21 @@ def plan(
 def verify(stores: Annotated[list[Path], typer.Argument(help="Folders of stores.")]) -> None:
     """Read every byte of stores and compare checksums."""
     with _errors_as_lines():
+        from .errors import StoreError
         from .store import open_store
 
+        damaged = 0
         for path in stores:
-            store = open_store(path)
-            store.verify()
-            typer.echo(f"{path}: whole ({len(store.manifest.shards)} shards, {store.bytes / 2**20:.1f} MiB)")
+            try:
+                store = open_store(path)
+                store.verify()
+            except StoreError as error:
+                damaged += 1
+                typer.echo(f"error: {error}", err=True)
+            else:
+                typer.echo(f"{path}: whole ({len(store.manifest.shards)} shards, {_show_size(store.bytes)})")
+    if damaged:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -294,6 +310,23 @@ def quickstart(
     _print_notes(result.runs[0].results)
     for file in result.files:
         typer.echo(f"wrote {file}")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"bertvision-tf {version('bertvision-tf')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Small Keras heads on every hidden state of a BERT."""
 
 
 def main() -> None:
@@ -482,6 +515,6 @@ def _print_notes(results: dict[str, Any]) -> None:
         f"Heads: mean ± sample deviation over {len(results['seeds'])} seeds, seconds a seed; the baselines are "
         f"deterministic. {rows['training']:,} training rows; {rows['selection']:,} selection rows chose epoch and "
         f"regularisation; {rows['dev']:,} dev rows were read once.\n"
-        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {store['bytes'] / 2**20:.1f} MiB "
+        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {_show_size(store['bytes'])} "
         f"({store['codec']}), had in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
     )

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,9 @@ def test_verify(finished, tmp_path):
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     try:
-        assert_one_line_error(run_command("verify", *paths, cwd=folder), "shard-00000.h5", "SHA-256")
+        done = run_command("verify", *paths, cwd=folder)
+        assert (done.returncode, done.stdout.count("whole")) == (1, len(paths) - 1)
+        assert "shard-00000.h5 is damaged: its SHA-256" in done.stderr
     finally:
         data[len(data) // 2] ^= 1
         shard.write_bytes(data)
@@ -227,3 +230,30 @@ def test_options_that_do_not_go_together_are_refused(tmp_path):
         (("--task", "cola", "--train", "my.csv"), "are two tasks: leave one out"),
     ):
         assert_one_line_error(run_command("train", *options, "--encoder", TINY, cwd=tmp_path), part)
+
+
+def test_version():
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"bertvision-tf {version('bertvision-tf')}\n")
+
+
+def test_extract_and_verify_a_table_of_the_users(tmp_path):
+    rows = "".join(f"the cat can run,{row % 2}\n" for row in range(20))
+    (tmp_path / "own.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    options = ["--train", "own.csv", "--encoder", TINY, "--split", "dev", "--output", "kept"]
+    done = run_command("extract", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("kept: 4 examples, 24 tokens, 3 states")
+    shard = tmp_path / "kept" / "shard-00000.h5"
+    (tmp_path / "damaged").mkdir()
+    for file in (tmp_path / "kept").iterdir():
+        (tmp_path / "damaged" / file.name).write_bytes(file.read_bytes())
+    flipped = bytearray(shard.read_bytes())
+    flipped[-1] ^= 1
+    (tmp_path / "damaged" / shard.name).write_bytes(flipped)
+    done = run_command("verify", "damaged", "kept", "nowhere", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == f"kept: whole (1 shards, {shard.stat().st_size / 2**20:.1f} MiB)\n"
+    first, second = done.stderr.strip().splitlines()
+    assert "is damaged: its SHA-256 is not the manifest's" in first
+    assert second.startswith("error: no store at nowhere")

@@ -8,6 +8,7 @@ from bertvision_tf.extraction import extract
 from bertvision_tf.store import open_store
 from bertvision_tf.store.codecs import Calibration
 from bertvision_tf.store.plan import plan_batches
+from bertvision_tf.tasks import Examples
 
 SMALL = {"batch_tokens": 64, "shard_rows": 80}
 module = importlib.import_module("bertvision_tf.extraction.extract")
@@ -178,3 +179,10 @@ def test_states_that_are_no_numbers_are_refused(tiny_encoder, tiny_examples, tmp
     with pytest.raises(StoreError, match="not finite"):
         extract(tiny_encoder, tiny_examples, tmp_path / "s")
     assert not list((tmp_path / "s").iterdir())
+
+
+def test_a_text_of_ten_thousand_words(tiny_encoder, tmp_path):
+    texts = ["the cat", "cat " * 10_000]
+    examples = Examples("long", "train", ["a", "b"], texts, None, np.array([0, 1], np.int32))
+    store = extract(tiny_encoder, examples, tmp_path / "store", max_length=64)
+    assert (store.manifest.truncated, store.lengths.tolist()) == (1, [4, 64])
