@@ -9,6 +9,8 @@ from ..errors import HeadError
 from ..layers import (
     AdapterPooler,
     Conv1x1Adapter,
+    DetectParts,
+    ImageConvolution,
     LayerAveragePooling,
     LayerDropout,
     LayerWeightPooling,
@@ -17,13 +19,16 @@ from ..layers import (
     SelectLayer,
     SpanLogits,
     StandardizeStates,
+    TokenAttention,
     TokenPooling,
 )
 from ..layers.shapes import check_size
-from .config import Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, choose
+from .bodies import build_abbreviated_xception, build_token_inception, build_token_xception, build_xception
+from .config import Body, Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, choose
 from .model import Head
 from .presets import get_preset
 
+SMALLEST_PICTURE = 9  # wide: Xception's stem leaves one column of it
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 
 
@@ -39,8 +44,9 @@ def build_head(
 ) -> keras.Model:
     """Builds the model of a head: an image in, logits out.
 
-    hidden_states -> [standardize] -> [convolution] -> [layer dropout] -> [pool layers] -> [adapter]
-    -> pool tokens (a span head keeps them) -> flatten (layers, channels) -> [skip] -> [dropout] -> dense
+    hidden_states -> [standardize] -> [convolution] -> [layer dropout] -> [pool layers] -> [adapter | parts]
+    -> [cnn] -> pool tokens (a span head keeps them) -> flatten (layers, channels) | xception | inception
+    -> [pooled branch] -> [skip] -> [dropout] -> dense
 
     A comparison instead: three views of a pair, each pooled over layers and adapted, and five similarities a layer.
 
@@ -91,22 +97,51 @@ def build_head(
         inputs["segment_ids"] = keras.Input((num_tokens,), name="segment_ids", dtype="int32")  # (batch, tokens)
         return Head(inputs, _read_out(_compare(inputs, config), config, outputs_wanted), name=name)
     picture = _standardize(hidden_states, config)  # (batch, layers, tokens, hidden)
+    flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples
     image = picture
     for step in _STEPS:
-        image = step(image, config)  # (batch, layers, tokens, channels)
+        image = step(image, padding_mask, config)  # (batch, layers, tokens, channels)
+    if config.body is Body.NONE or config.body is Body.CNN:
+        features = flatten(image, padding_mask, config, "")  # (batch[, tokens], features)
+    else:
+        features = _run_body(image, padding_mask, config, kind)  # (batch[, tokens], features)
+    if config.parts_dim is not None:
+        features = keras.layers.Activation("gelu", name="parts_gelu")(features)
 
-    flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples
-    features = flatten(image, padding_mask, config, "")  # (batch[, tokens], features)
+    beside = []
+    if config.pooled_branch and config.adapter_dim:
+        branch = LayerWeightPooling(name="branch_pooling")(picture)  # (batch, tokens, hidden)
+        branch = AdapterPooler(config.adapter_dim, name="branch_adapter")(_as_image(branch, "branch"))
+        beside.append(flatten(branch, padding_mask, config, "branch_"))  # (batch[, tokens], adapter_dim)
     if config.skip:
         final_block = SelectLayer(-1, name="final_block")(picture)  # (batch, tokens, hidden)
-        beside = _as_image(final_block, "final_block")  # (batch, 1, tokens, hidden)
-        beside = flatten(beside, padding_mask, config, "final_block_")  # (batch[, tokens], hidden)
-        join = keras.layers.Concatenate(name="skip")
-        features = join([features, beside])  # (batch[, tokens], features + hidden)
+        final_block = _as_image(final_block, "final_block")  # (batch, 1, tokens, hidden)
+        beside.append(flatten(final_block, padding_mask, config, "final_block_"))  # (batch[, tokens], hidden)
+    if beside:
+        features = keras.layers.Concatenate(name="beside" if config.pooled_branch else "skip")([features, *beside])
     outputs = _read_out(features, config, outputs_wanted)  # (batch[, tokens], num_outputs)
     if kind is HeadKind.SPAN:
         outputs = SpanLogits(name="span_logits")(outputs, padding_mask)  # twice (batch, tokens)
     return Head(inputs, outputs, name=name)
+
+
+def _run_body(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind) -> Tensor:
+    """The features of a published network: of a span's tokens (batch, tokens, channels), else (batch, channels)."""
+    if config.body is Body.INCEPTION or kind is HeadKind.SPAN:
+        if image.shape[1] != 1:
+            raise HeadError(f"`body='{config.body}'` reads the tokens of one layer here: set `pooling`.")
+        if config.body is Body.XCEPTION_ABBREVIATED:
+            raise HeadError("`body='xception_abbreviated'` shrinks what it reads: it is no span head.")
+        build = build_token_inception if config.body is Body.INCEPTION else build_token_xception
+        image = build(image, padding_mask)  # (batch, 1, tokens, channels)
+        flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples
+        return flatten(image, padding_mask, config, "")
+    vectors = _pool_tokens(image, padding_mask, config, "")  # (batch, layers, channels)
+    if vectors.shape[2] < SMALLEST_PICTURE:
+        raise HeadError(f"`body='{config.body}'` needs {SMALLEST_PICTURE} channels or more, got {vectors.shape[2]}.")
+    channels = keras.layers.Permute((2, 1), name="layers_as_channels")(vectors)  # (batch, channels, layers)
+    picture = keras.layers.Reshape((1, *channels.shape[1:]), name="picture")(channels)  # (batch, 1, channels, layers)
+    return build_xception(picture) if config.body is Body.XCEPTION else build_abbreviated_xception(picture)
 
 
 def _read_out(features: Tensor, config: HeadConfig, num_outputs: int) -> Tensor:
@@ -119,10 +154,11 @@ def _compare(inputs: dict[str, Tensor], config: HeadConfig) -> Tensor:
     """The features of a pair, (batch, features): its views, an image of three columns, and its similarities."""
     views = PairViews(name="views", dtype="float32")(**inputs)  # (batch, layers, 3, hidden)
     image = keras.layers.Normalization(axis=(1, 2, 3), name="scale_views", dtype="float32")(views)
-    image = _pool_layers(image, config)
+    if config.pooling is not Pooling.NONE:
+        image = _merge_layers(image, config)
     if config.dropout:
         image = keras.layers.Dropout(config.dropout, name="views_dropout")(image)
-    image = _adapt(image, config)  # (batch, layers or 1, 3, channels)
+    image = _adapt(image, inputs["padding_mask"], config)  # (batch, layers or 1, 3, channels)
     similarities = PairSimilarities(name="similarities", dtype="float32")(**inputs)  # (batch, layers, 5)
     similarities = keras.layers.Normalization(axis=(1, 2), name="scale_similarities", dtype="float32")(similarities)
     parts = [keras.layers.Flatten(name="flatten")(image), keras.layers.Flatten(name="flat_similarities")(similarities)]
@@ -147,28 +183,49 @@ def _standardize(image: Tensor, config: HeadConfig) -> Tensor:
     return StandardizeStates(name="standardize", dtype="float32")(image)
 
 
-def _convolve(image: Tensor, config: HeadConfig) -> Tensor:
+def _convolve(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
     if config.convolution is Convolution.NONE or config.convolution_dim is None:
         return image
     return Conv1x1Adapter(config.convolution_dim, name="convolution")(image)
 
 
-def _drop_layers(image: Tensor, config: HeadConfig) -> Tensor:
+def _drop_layers(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
     if config.layer_dropout == 0:
         return image
     return LayerDropout(config.layer_dropout, name="layer_dropout")(image)
 
 
-def _pool_layers(image: Tensor, config: HeadConfig) -> Tensor:
-    if config.pooling is Pooling.NONE:
+def _pool_layers(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
+    if config.pooling is Pooling.NONE or config.cnn_square:
         return image
-    return _as_image(_POOLINGS[config.pooling](name="layer_pooling")(image), "layer_pooling")
+    return _merge_layers(image, config)
 
 
-def _adapt(image: Tensor, config: HeadConfig) -> Tensor:
+def _adapt(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
     if config.adapter_dim is None:
         return image
     return AdapterPooler(config.adapter_dim, config.shared, name="adapter")(image)
+
+
+def _detect_parts(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
+    return image if config.parts_dim is None else DetectParts(config.parts_dim, name="parts")(image)
+
+
+def _run_cnn(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
+    if config.cnn_dim is None or config.cnn_kernel is None:
+        return image
+    dilations = (1, 2, 4, 8, 16) if config.cnn_dilated else (1,)
+    layer = ImageConvolution(config.cnn_dim, config.cnn_kernel, config.cnn_square, dilations, name="cnn")
+    return layer(image, padding_mask)
+
+
+def _pool_square(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
+    """What a convolution over layers and tokens has read is pooled after it."""
+    return _merge_layers(image, config) if config.cnn_square and config.pooling is not Pooling.NONE else image
+
+
+def _merge_layers(image: Tensor, config: HeadConfig) -> Tensor:
+    return _as_image(_POOLINGS[config.pooling](name="layer_pooling")(image), "layer_pooling")
 
 
 _POOLINGS: dict[Pooling, type[keras.layers.Layer]] = {
@@ -177,7 +234,15 @@ _POOLINGS: dict[Pooling, type[keras.layers.Layer]] = {
     Pooling.LEARNED: LayerWeightPooling,
 }
 # What an image passes through in this order, each step (batch, layers, tokens, channels) to the same axes.
-_STEPS: tuple[Callable[[Tensor, HeadConfig], Tensor], ...] = (_convolve, _drop_layers, _pool_layers, _adapt)
+_STEPS: tuple[Callable[[Tensor, Tensor, HeadConfig], Tensor], ...] = (
+    _convolve,
+    _drop_layers,
+    _pool_layers,
+    _adapt,
+    _detect_parts,
+    _run_cnn,
+    _pool_square,
+)
 
 
 def _as_image(states: Tensor, name: str) -> Tensor:
@@ -187,8 +252,15 @@ def _as_image(states: Tensor, name: str) -> Tensor:
 
 def _flatten_examples(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:
     """An image as one vector an example, (batch, layers * channels)."""
-    pool = TokenPooling(str(config.token_pooling), name=f"{prefix}token_pooling")
-    return keras.layers.Flatten(name=f"{prefix}flatten")(pool(image, padding_mask))
+    return keras.layers.Flatten(name=f"{prefix}flatten")(_pool_tokens(image, padding_mask, config, prefix))
+
+
+def _pool_tokens(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:
+    """One vector a layer, (batch, layers, channels)."""
+    name = f"{prefix}token_pooling"
+    if config.token_pooling is TokenPoolingMode.ATTENTION:
+        return TokenAttention(name=name)(image, padding_mask)
+    return TokenPooling(str(config.token_pooling), name=name)(image, padding_mask)
 
 
 def _flatten_tokens(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:

@@ -17,6 +17,16 @@ class Convolution(StrEnum):
     CONV1X1_ADAPTER = "conv1x1_adapter"
 
 
+class Body(StrEnum):
+    """What reads the image after the adapter, if anything does."""
+
+    NONE = "none"
+    CNN = "cnn"
+    XCEPTION = "xception"
+    XCEPTION_ABBREVIATED = "xception_abbreviated"
+    INCEPTION = "inception"
+
+
 class Pooling(StrEnum):
     """How the layers become one, if they do."""
 
@@ -34,6 +44,7 @@ class TokenPoolingMode(StrEnum):
     CLS = "cls"
     FLAT = "flat"
     MEAN_MAX_CLS = "mean_max_cls"
+    ATTENTION = "attention"
 
 
 class HeadKind(StrEnum):
@@ -99,8 +110,18 @@ class HeadConfig:
         pooling: "none", "last", "average" or "learned": how the layers become one, if they do.
         adapter_dim: int > 0, the width every cell is projected to; None leaves the cells as they are.
         shared: one adapter for all layers, or (False) one for each.
+        parts_dim: int > 0: instead of an adapter, a learned vector is added to each layer, then dense to this width,
+            SiLU and layer normalisation; the flattened features pass a GELU.
+        body: "none"; "cnn", convolutions that keep the tokens; "inception", which keeps them too; "xception" or
+            "xception_abbreviated", which read the pooled tokens as a picture of width hidden with the layers as
+            channels, and the tokens themselves in a span head, whose layers must be pooled.
+        cnn_dim, cnn_kernel: int > 0, the width of the "cnn" and its N.
+        cnn_square: N x N over layers and tokens, before the layers are pooled, instead of 1 x N.
+        cnn_dilated: four more convolutions, of dilations 2, 4, 8 and 16.
+        pooled_branch: beside the features those of an adapter of its own over the learned pooling of the layers.
         skip: concatenate the final block's hidden state before the last dense layer.
-        token_pooling: "mean", "max", "cls", "flat" or "mean_max_cls"; a span head does not read it.
+        token_pooling: "mean", "max", "cls", "flat", "mean_max_cls" or "attention" (a learned query a layer); a span
+            head does not read it.
         dropout: share of features dropped in training before the last dense layer, and in a comparison before the
             adapter too, 0 <= dropout < 1.
     Raises:
@@ -118,6 +139,13 @@ class HeadConfig:
     pooling: Pooling = field(default=Pooling.NONE, metadata=_one_of(Pooling))
     adapter_dim: int | None = field(default=None, metadata=_SIZE)
     shared: bool = field(default=True, metadata=_FLAG)
+    parts_dim: int | None = field(default=None, metadata=_SIZE)
+    body: Body = field(default=Body.NONE, metadata=_one_of(Body))
+    cnn_dim: int | None = field(default=None, metadata=_SIZE)
+    cnn_kernel: int | None = field(default=None, metadata=_SIZE)
+    cnn_square: bool = field(default=False, metadata=_FLAG)
+    cnn_dilated: bool = field(default=False, metadata=_FLAG)
+    pooled_branch: bool = field(default=False, metadata=_FLAG)
     skip: bool = field(default=False, metadata=_FLAG)
     token_pooling: TokenPoolingMode = field(default=TokenPoolingMode.MEAN, metadata=_one_of(TokenPoolingMode))
     dropout: float = field(default=0.0, metadata=_RATE)
@@ -158,11 +186,15 @@ class HeadConfig:
         return cls.from_dict(values)
 
 
+_ONE_VECTOR = (Body.XCEPTION, Body.XCEPTION_ABBREVIATED)
+
+
 def _find_contradictions(config: HeadConfig) -> Iterator[str]:
     """One line for each pair of fields that cannot both be meant."""
     convolved = config.convolution is not Convolution.NONE
     last = config.pooling is Pooling.LAST
-    if config.comparison and (config.standardize or convolved or config.skip or config.layer_dropout > 0):
+    branches = config.skip or config.pooled_branch or config.parts_dim or config.body is not Body.NONE
+    if config.comparison and (config.standardize or convolved or branches or config.layer_dropout > 0):
         yield "`comparison=True` goes with `pooling`, `adapter_dim` and `dropout` alone: leave the others out."
     if config.comparison and (not config.shared or config.token_pooling is not TokenPoolingMode.MEAN):
         yield "`comparison=True` has views instead of tokens: leave `shared` and `token_pooling` out."
@@ -173,6 +205,17 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
             f"`convolution_dim={config.convolution_dim}` has no convolution to widen: "
             "set `convolution='conv1x1_adapter'`, or leave it out."
         )
+    cnn = config.body is Body.CNN
+    if cnn != (config.cnn_dim is not None) or cnn != (config.cnn_kernel is not None):
+        yield "`body='cnn'`, `cnn_dim` and `cnn_kernel` go together: set all three, or leave all out."
+    if (config.cnn_square or config.cnn_dilated) and not cnn:
+        yield "`cnn_square` and `cnn_dilated` go with `body='cnn'`: set it, or leave them out."
+    if config.body in _ONE_VECTOR and config.token_pooling is TokenPoolingMode.FLAT:
+        yield f"`body='{config.body}'` reads pooled tokens: choose another `token_pooling` than 'flat'."
+    if config.parts_dim is not None and config.adapter_dim is not None:
+        yield "`parts_dim` stands in an adapter's place: leave `adapter_dim` out, or it."
+    if config.pooled_branch and (config.adapter_dim is None or config.pooling is not Pooling.NONE):
+        yield "`pooled_branch=True` goes beside an adapter over all layers: set `adapter_dim`, and `pooling='none'`."
     if not config.shared and config.adapter_dim is None:
         yield "`shared=False` has no adapter to share or not: set `adapter_dim`, or leave it out."
     if not config.shared and config.pooling is not Pooling.NONE:
@@ -180,7 +223,8 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
             f"`shared=False` needs many layers, and `pooling='{config.pooling}'` leaves one: "
             "set `pooling='none'` or `shared=True`."
         )
-    if config.skip and last and config.adapter_dim is None and not convolved:
+    plain = config.adapter_dim is None and config.parts_dim is None and config.body is Body.NONE
+    if config.skip and last and plain and not convolved:
         yield (
             "`skip=True` puts the final block's state beside itself where `pooling='last'` and no adapter or "
             "convolution stands between: set `adapter_dim`, or leave `skip` out."

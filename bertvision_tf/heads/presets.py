@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import HeadError
-from .config import Convolution, HeadConfig, Pooling, TokenPoolingMode
+from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode
 
 _POOLINGS = {
     "last_layer": Pooling.LAST,
@@ -16,7 +16,7 @@ _POOLINGS = {
 }
 _DIM = r"[1-9][0-9]*"
 _STANDARDIZED = "standardized_"
-_ENDINGS = {"_cls": TokenPoolingMode.CLS, "_flat": TokenPoolingMode.FLAT}
+_ENDINGS = {"_cls": TokenPoolingMode.CLS, "_flat": TokenPoolingMode.FLAT, "_attention": TokenPoolingMode.ATTENTION}
 
 
 class _Family(NamedTuple):
@@ -41,6 +41,7 @@ def _adapted(parts: Mapping[str, str | None]) -> dict:
         "adapter_dim": int(str(parts["dim"])),
         "shared": parts["sharing"] == "shared",
         "skip": bool(parts["skip"]),
+        "pooled_branch": bool(parts["branch"]),
     }
 
 
@@ -61,6 +62,34 @@ def _compared(parts: Mapping[str, str | None]) -> dict:
     }
 
 
+def _cnn(parts: Mapping[str, str | None]) -> dict:
+    dim, pooling = parts["dim"], parts["pooling"]
+    return {
+        "pooling": _POOLINGS[pooling] if pooling else Pooling.NONE,
+        "adapter_dim": int(dim) if dim else None,
+        "body": Body.CNN,
+        "cnn_kernel": int(str(parts["size"] or parts["square"])),
+        "cnn_dim": int(str(parts["width"])),
+        "cnn_square": bool(parts["square"]),
+        "cnn_dilated": bool(parts["dilated"]),
+    }
+
+
+def _network(parts: Mapping[str, str | None]) -> dict:
+    dim, pooling = parts["dim"], parts["pooling"]
+    return {
+        "pooling": _POOLINGS[pooling] if pooling else Pooling.NONE,
+        "adapter_dim": int(dim) if dim else None,
+        "body": Body(str(parts["body"])),
+        "skip": bool(parts["skip"]),
+    }
+
+
+def _parts(parts: Mapping[str, str | None]) -> dict:
+    return {"parts_dim": int(parts["dim"] or 128), "dropout": 0.3}
+
+
+_FRONT = rf"((?P<pooling>{'|'.join(_POOLINGS)})_)?(adapter_(?P<dim>{_DIM})_)?"
 _FAMILIES = (
     _Family(
         rf"(?P<pooling>{'|'.join(_POOLINGS)})(_adapter_(?P<dim>{_DIM}))?(?P<skip>_skip)?",
@@ -68,16 +97,27 @@ _FAMILIES = (
         _pooled,
     ),
     _Family(
-        rf"adapter_(?P<dim>{_DIM})_(?P<sharing>shared|unshared)(?P<skip>_skip)?",
-        "adapter_D_shared|unshared[_skip]",
+        rf"adapter_(?P<dim>{_DIM})_(?P<sharing>shared|unshared)(?P<skip>_skip)?(?P<branch>_pooled_branch)?",
+        "adapter_D_shared|unshared[_skip][_pooled_branch]",
         _adapted,
     ),
     _Family(rf"conv1x1_adapter_(?P<dim>{_DIM})_residual", "conv1x1_adapter_D_residual", _convolved),
+    _Family(
+        _FRONT + rf"cnn_(1x(?P<size>[1-9])|(?P<square>[2-9])x(?P=square))_(?P<width>{_DIM})(?P<dilated>_dilated)?",
+        "[POOLING_][adapter_D_]cnn_1xN|NxN_D[_dilated]",
+        _cnn,
+    ),
+    _Family(
+        _FRONT + r"(?P<body>xception|xception_abbreviated|inception)(?P<skip>_skip)?",
+        "[POOLING_][adapter_D_]xception|xception_abbreviated|inception[_skip]",
+        _network,
+    ),
+    _Family(rf"detect_parts(_(?P<dim>{_DIM}))?", "detect_parts[_D]", _parts),
     _Family(rf"comparison_adapter_(?P<dim>{_DIM})", "comparison_adapter_D", _compared),
 )
 GRAMMAR = (
     "; ".join(family.shown for family in _FAMILIES)
-    + f"; each may begin with {_STANDARDIZED} and end in _cls or _flat; D is any width"
+    + f"; each may begin with {_STANDARDIZED} and end in _cls, _flat or _attention; D is any width"
 )
 
 
@@ -139,8 +179,22 @@ PRESETS: Mapping[str, HeadConfig] = MappingProxyType(
             "adapter_386_shared_skip",
             "adapter_386_unshared",
             "adapter_386_unshared_skip",
+            "adapter_386_shared_skip_pooled_branch",
             "learned_pooling_adapter_386_skip",
             "average_pooling_adapter_386_skip",
+            "cnn_1x5_64",
+            "cnn_1x5_64_dilated",
+            "learned_pooling_cnn_1x5_60",
+            "average_pooling_cnn_1x5_60",
+            "learned_pooling_adapter_386_cnn_1x5_154",
+            "learned_pooling_adapter_386_cnn_3x3_206",
+            "learned_pooling_adapter_386_xception",
+            "learned_pooling_adapter_386_inception",
+            "xception",
+            "xception_abbreviated",
+            "xception_abbreviated_skip",
+            "adapter_16_shared_flat",
+            "detect_parts",
             "conv1x1_adapter_16_residual",
             "conv1x1_adapter_64_residual",
             "comparison_adapter_64",

@@ -2,25 +2,33 @@
 
 from .adapter_pooler import AdapterPooler
 from .conv1x1_adapter import Conv1x1Adapter
+from .detect_parts import DetectParts
+from .image_convolution import ImageConvolution
 from .layer_average_pooling import LayerAveragePooling
 from .layer_dropout import LayerDropout
 from .layer_weight_pooling import LayerWeightPooling
+from .mask_tokens import MaskTokens
 from .pair_comparison import PairSimilarities, PairViews
 from .select_layer import SelectLayer
 from .span_logits import SpanLogits
 from .standardize_states import StandardizeStates
+from .token_attention import TokenAttention
 from .token_pooling import TokenPooling
 
 __all__ = [
     "AdapterPooler",
     "Conv1x1Adapter",
+    "DetectParts",
+    "ImageConvolution",
     "LayerAveragePooling",
     "LayerDropout",
     "LayerWeightPooling",
+    "MaskTokens",
     "PairSimilarities",
     "PairViews",
     "SelectLayer",
     "SpanLogits",
     "StandardizeStates",
+    "TokenAttention",
     "TokenPooling",
 ]
