@@ -35,6 +35,9 @@ CodecOption = Annotated[str, typer.Option(help="float32, float16, bfloat16, int8
 TokensOption = Annotated[str, typer.Option(help="all, or cls for the first token of each text.")]
 PoolerOption = Annotated[bool, typer.Option(help="Keep the pooler's output too, before the others; with --tokens cls.")]
 LayersOption = Annotated[str, typer.Option(help="Hidden states to keep, as in 0,3,6; or all.")]
+AutoLayersOption = Annotated[
+    str, typer.Option(help="Hidden states to keep, as in 0,3,6; all; or auto for the few that matter.")
+]
 TaskOption = Annotated[str, typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli or starter.")]
 TrainOption = Annotated[
     Path | None, typer.Option(help="Instead of --task: a .csv, .tsv, .jsonl or .parquet file of your own.")
@@ -74,7 +77,7 @@ def train_heads(
     dtype: DtypeOption = "float32",
     tokens: TokensOption = "all",
     pooler: PoolerOption = False,
-    layers: LayersOption = "all",
+    layers: AutoLayersOption = "all",
     max_length: LengthOption = None,
     limit: LimitOption = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Train on this many rows of each class.")] = None,
@@ -120,7 +123,7 @@ def train_heads(
                 max_length=max_length,
                 tokens=tokens,
                 pooler=pooler,
-                layers=_read_layers(layers),
+                layers=layers if layers == "auto" else _read_layers(layers),
                 codec=codec,
                 fit=changes,
                 strategy=strategy,
@@ -290,6 +293,48 @@ def predict(
         )
         write_table(output, [*table.header, *added], rows)
     typer.echo(f"{output}: {len(table.rows)} rows")
+
+
+@app.command()
+def heads(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of heads; all the listed ones by default.")] = None,
+    encoder: EncoderOption = "minilm",
+    tokens: Annotated[int, typer.Option(min=1, help="Of an example; 1 as with --tokens cls.")] = 128,
+    pooler: PoolerOption = False,
+    outputs: Annotated[int, typer.Option(min=1, help="Classes.")] = 2,
+    kind: Annotated[str, typer.Option(help="classification, regression or span.")] = "classification",
+) -> None:
+    """List heads: what each is, its weights beside the encoder's, and its multiply-adds an example."""
+    with _errors_as_lines():
+        _start_tensorflow()
+        from rich.console import Console
+        from rich.table import Table
+
+        from .encoders import load_encoder
+        from .errors import HeadError
+        from .heads import describe_head, list_presets, measure_head
+
+        loaded = load_encoder(encoder)
+        states = loaded.num_hidden_states + pooler
+        sizes = {"num_hidden_states": states, "hidden_dim": loaded.hidden_dim, "num_tokens": tokens}
+        table = Table(
+            title=f"heads for {kind} on {encoder} ({loaded.num_parameters:,} weights): images of {states} x {tokens} x "
+            f"{loaded.hidden_dim}"
+        )
+        for column in ("name", "weights", "of the encoder", "multiply-adds", "what it is"):
+            table.add_column(column, justify="left" if column in ("name", "what it is") else "right")
+        for name in names or list_presets():
+            try:
+                size = measure_head(name, kind=kind, num_outputs=outputs if kind == "classification" else None, **sizes)
+            except HeadError as error:
+                if names:
+                    raise
+                table.add_row(name, "", "", "", f"not here: {error}")
+                continue
+            share = f"{size.trainable_parameters / loaded.num_parameters:.3%}"
+            cost = f"{size.multiply_adds:,}"
+            table.add_row(name, f"{size.trainable_parameters:,}", share, cost, describe_head(name))
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
 @app.command()
@@ -518,3 +563,11 @@ def _print_notes(results: dict[str, Any]) -> None:
         f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {_show_size(store['bytes'])} "
         f"({store['codec']}), had in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
     )
+    chosen = results["layers"]["chosen"]
+    if chosen:
+        scores, kept, every = chosen["scores"], len(chosen["kept"]), len(chosen["ranking"])
+        typer.echo(
+            f"Layers {', '.join(map(str, chosen['kept']))} of {every} kept, {kept / every:.0%} of the bytes: on the "
+            f"selection rows of {chosen['examples']:,} examples they score {scores[str(kept)]:.3f}, all "
+            f"{scores[str(every)]:.3f} with a standard error of {chosen['standard_error']:.3f}."
+        )

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bertvision_tf.cli import app
+from bertvision_tf.heads import list_presets
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / "tests" / "checkpoints" / "bert-gelu-eps1e-12-segments2")
@@ -257,3 +258,23 @@ def test_extract_and_verify_a_table_of_the_users(tmp_path):
     first, second = done.stderr.strip().splitlines()
     assert "is damaged: its SHA-256 is not the manifest's" in first
     assert second.startswith("error: no store at nowhere")
+
+
+def test_heads_are_listed_with_their_sizes(tmp_path):
+    done = run_command("heads", "--encoder", TINY, "--tokens", 1, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("│")}
+    assert set(list_presets()) <= set(lines)
+    assert f" {3 + 1 + 8 * 2 + 2} " in lines["learned_pooling"]
+    assert "learned weights over the layers" in lines["learned_pooling"]
+    assert "not here" in lines["comparison_adapter_64"]
+    done = run_command("heads", "nonsense", "--encoder", TINY, cwd=tmp_path)
+    assert_one_line_error(done, "No head is named 'nonsense'")
+
+
+def test_layers_are_chosen_by_the_command(tmp_path):
+    options = ["--encoder", TINY, "--limit", 450, "--seeds", 1, "--epochs", 1, "--layers", "auto", "--no-baselines"]
+    done = run_command("train", *options, "--head", "last_layer", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "of 3 kept" in done.stdout
+    assert "on the selection rows of 450 examples they score" in done.stdout.replace("\n", " ")

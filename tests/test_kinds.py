@@ -11,8 +11,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import bertvision_tf as bv
 from bertvision_tf.errors import RunError
-from bertvision_tf.experiment import _balance as balance
 from bertvision_tf.tasks import split_selection, take_shots
+from bertvision_tf.training.trial import balance
 
 FIT = bv.FitConfig(epochs=2, patience=2, learning_rate=0.01)
 OPTIONS = {"head": "learned_pooling", "seeds": 2, "fit": FIT}

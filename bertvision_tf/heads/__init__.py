@@ -9,12 +9,32 @@ from .presets import PRESETS, get_preset, list_presets
 if TYPE_CHECKING:
     from .adapt import adapt_head
     from .build import build_head
+    from .describe import HeadSize, describe_head, measure_head
     from .split import split_head
 
-__all__ = ["PRESETS", "HeadConfig", "adapt_head", "build_head", "get_preset", "list_presets", "split_head"]
+__all__ = [
+    "PRESETS",
+    "HeadConfig",
+    "HeadSize",
+    "adapt_head",
+    "build_head",
+    "describe_head",
+    "get_preset",
+    "list_presets",
+    "measure_head",
+    "split_head",
+]
+_MODULES = {
+    "HeadSize": "describe",
+    "adapt_head": "adapt",
+    "build_head": "build",
+    "describe_head": "describe",
+    "measure_head": "describe",
+    "split_head": "split",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("adapt_head", "build_head", "split_head"):
-        return getattr(importlib.import_module(f".{name.removesuffix('_head')}", __name__), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

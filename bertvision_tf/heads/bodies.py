@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from ..layers import MaskTokens
+from ..layers import MaskedBatchNormalization, MaskTokens
 
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 
@@ -26,7 +26,7 @@ def build_xception(picture: Tensor) -> Tensor:
     x = _entry(net, x, (728, 1024), 1024, "max", True)
     for width in (1536, 2048):
         x = net.relu(net.separable(x, width))
-    return keras.layers.GlobalAveragePooling2D(name="xception_pool")(x)
+    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="xception_pool")(x)
 
 
 def build_abbreviated_xception(picture: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def build_abbreviated_xception(picture: Tensor) -> Tensor:
     net = _Net()
     x = _stem(net, picture, ((64, 3), (128, 1)))
     x = _entry(net, x, (256, 512), 512, "average", False)
-    return keras.layers.GlobalAveragePooling2D(name="xception_pool")(x)
+    return keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="xception_pool")(x)
 
 
 def build_token_xception(tokens: Tensor, padding_mask: Tensor) -> Tensor:
@@ -61,8 +61,7 @@ def build_token_inception(tokens: Tensor, padding_mask: Tensor, width: int = 272
     for _ in range(4):
         branches = [net.convolution(x, width, 1)]
         branches += [net.convolution(net.relu(net.convolution(x, width, 1)), width, size) for size in (3, 5)]
-        pooled = keras.layers.AveragePooling2D((1, 3), 1, "same", name=net.name("pool"))(net.mask(x))
-        branches.append(net.convolution(pooled, width, 1))
+        branches.append(net.convolution(net.average(x), width, 1))
         x = net.relu(keras.layers.Concatenate(name=net.name("branches"))(branches))
     return x
 
@@ -73,9 +72,6 @@ class _Net:
     def __init__(self, padding_mask: Tensor | None = None):
         self._count = 0
         self._padding_mask = padding_mask
-        self._real = None  # bool, (batch, 1, tokens)
-        if padding_mask is not None:
-            self._real = keras.ops.cast(padding_mask, "bool")[:, None, :]
 
     def name(self, kind: str) -> str:
         self._count += 1
@@ -97,8 +93,17 @@ class _Net:
         layer = keras.layers.SeparableConv2D(filters, (1, 3), name=self.name("separable"), **options)
         return self._normalize(layer(self.mask(x)))
 
+    def average(self, x: Tensor) -> Tensor:
+        """The mean of three tokens; 0 stands in for one beyond the text, be it padded or not."""
+        x = keras.layers.ZeroPadding2D((0, 1), data_format="channels_last", name=self.name("beyond"))(self.mask(x))
+        options = {"padding": "valid", "data_format": "channels_last"}
+        return keras.layers.AveragePooling2D((1, 3), 1, name=self.name("pool"), **options)(x)
+
     def _normalize(self, x: Tensor) -> Tensor:
-        return keras.layers.BatchNormalization(name=self.name("norm"))(x, mask=self._real)
+        name = self.name("norm")
+        if self._padding_mask is None:
+            return keras.layers.BatchNormalization(name=name)(x)
+        return MaskedBatchNormalization(name=name)(x, self._padding_mask)
 
 
 def _stem(net: _Net, x: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:
@@ -117,7 +122,7 @@ def _entry(net: _Net, x: Tensor, widths: tuple[int, ...], residual: int, pool: s
             x = net.relu(x)
         x = net.separable(x, width)
     if pool is not None:
-        x = _POOLS[pool]((1, 3), (1, 2), "same", name=net.name("pool"))(x)
+        x = _POOLS[pool]((1, 3), (1, 2), "same", data_format="channels_last", name=net.name("pool"))(x)
     return keras.layers.Add(name=net.name("residual"))([x, beside])
 
 

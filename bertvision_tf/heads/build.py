@@ -128,10 +128,10 @@ def build_head(
 def _run_body(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind) -> Tensor:
     """The features of a published network: of a span's tokens (batch, tokens, channels), else (batch, channels)."""
     if config.body is Body.INCEPTION or kind is HeadKind.SPAN:
-        if image.shape[1] != 1:
-            raise HeadError(f"`body='{config.body}'` reads the tokens of one layer here: set `pooling`.")
         if config.body is Body.XCEPTION_ABBREVIATED:
             raise HeadError("`body='xception_abbreviated'` shrinks what it reads: it is no span head.")
+        if image.shape[1] != 1:
+            raise HeadError(f"`body='{config.body}'` reads the tokens of one layer here: set `pooling`.")
         build = build_token_inception if config.body is Body.INCEPTION else build_token_xception
         image = build(image, padding_mask)  # (batch, 1, tokens, channels)
         flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples

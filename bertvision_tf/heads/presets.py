@@ -126,8 +126,8 @@ def get_preset(name: str) -> HeadConfig:
 
     `adapter_386_shared_skip` is a shared adapter of 386 with the final block's state beside it, and so on for
     any width. One name serves classification, scores and spans. Tokens are pooled by their masked mean unless
-    the name ends in `_cls` or `_flat`; a span head keeps its tokens. `standardized_` before a name puts each
-    (layer, channel) of the image on one scale first. `comparison_adapter_64` reads pairs of texts only.
+    the name ends in `_cls`, `_flat` or `_attention`; a span head keeps its tokens. `standardized_` before a name puts
+    each (layer, channel) of the image on one scale first. `comparison_adapter_64` reads pairs of texts only.
 
     Raises:
         HeadError: no such name; the message has near ones and the grammar.

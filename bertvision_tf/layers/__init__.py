@@ -8,6 +8,7 @@ from .layer_average_pooling import LayerAveragePooling
 from .layer_dropout import LayerDropout
 from .layer_weight_pooling import LayerWeightPooling
 from .mask_tokens import MaskTokens
+from .masked_batch_normalization import MaskedBatchNormalization
 from .pair_comparison import PairSimilarities, PairViews
 from .select_layer import SelectLayer
 from .span_logits import SpanLogits
@@ -24,6 +25,7 @@ __all__ = [
     "LayerDropout",
     "LayerWeightPooling",
     "MaskTokens",
+    "MaskedBatchNormalization",
     "PairSimilarities",
     "PairViews",
     "SelectLayer",

@@ -51,7 +51,7 @@ class LayerWeightPooling(keras.layers.Layer):
 
     def call(self, hidden_states):
         _, layers, tokens, hidden = ops.shape(hidden_states)
-        mixture = self.gain * ops.softmax(self.layer_logits / self.temperature)  # (layers,) float32
+        mixture = self.gain * self._shares()  # (layers,) float32
         mixture = ops.cast(mixture, self.compute_dtype)[None, :]  # (1, layers)
         # One product over flat rows: five times faster than an einsum, which turns the whole image first.
         rows = ops.reshape(hidden_states, (-1, layers, tokens * hidden))  # (batch, layers, tokens * hidden)
@@ -60,7 +60,13 @@ class LayerWeightPooling(keras.layers.Layer):
 
     def layer_weights(self) -> np.ndarray:
         """The share of each layer, (num_hidden_states,) float32, summing to 1 (the gain is not in it)."""
-        return ops.convert_to_numpy(ops.softmax(self.layer_logits / self.temperature))
+        return ops.convert_to_numpy(self._shares())
+
+    def _shares(self):
+        """(layers,); of one layer 1, of which Keras's softmax would warn."""
+        if self.layer_logits.shape == (1,):
+            return ops.ones_like(self.layer_logits) + 0.0 * self.layer_logits  # which has a gradient, of 0
+        return ops.softmax(self.layer_logits / self.temperature)
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
         return (input_shape[0], input_shape[2], input_shape[3])

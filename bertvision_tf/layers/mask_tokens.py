@@ -22,10 +22,6 @@ class MaskTokens(keras.layers.Layer):
         0.0
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True  # a Keras mask, which batch normalisation sets, passes
-
     def build(self, hidden_states_shape: Shape, padding_mask_shape: Shape | None = None) -> None:
         check_axes(hidden_states_shape, (4,))
 

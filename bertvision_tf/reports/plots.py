@@ -28,6 +28,26 @@ def plot_layer_weights(file: Path, weights: np.ndarray, names: Sequence[str]) ->
     _save(figure, file)
 
 
+def plot_layer_losses(file: Path, losses: Sequence[float], names: Sequence[str], metric: str) -> None:
+    """What a head's score loses on the selection rows when one layer says nothing.
+
+    Args:
+        file: the PNG.
+        losses: (layers,), fractions.
+        names: of the layers.
+        metric: what the score is.
+    """
+    figure, axes = _new_figure(max(5.0, 0.45 * len(names)), 3.2)
+    places = np.arange(len(names))
+    axes.bar(places, losses, color="#e4572e", width=0.7)
+    axes.axhline(0, color="#888888", linewidth=1)
+    axes.set_xticks(places, names)
+    axes.set_xlabel("hidden state (0 = embeddings)")
+    axes.set_ylabel(f"loss of {metric}")
+    axes.set_title("What is lost without each layer")
+    _save(figure, file)
+
+
 def plot_group_scores(
     file: Path, scores: np.ndarray, groups: Sequence[str], columns: Sequence[str], title: str, metric: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RunError
-from ..reports.plots import plot_layer_weights
+from ..reports.plots import plot_layer_losses, plot_layer_weights
 from ..tasks import Examples, TaskSpec
 from ..tasks.labels import show_label
 from ..training import FitResult, compute_probabilities, read_predictions
@@ -45,10 +45,11 @@ def write_contents(
     for suffix, (rows, logits) in zip(("", *(f"_{name}" for name in task.extra_dev)), dev, strict=True):
         _write_predictions(folder / f"predictions{suffix}.csv", task, results["seeds"], logits, best, rows)
     _write_curves(folder / "curves.csv", results["seeds"], fitted)
-    if asked["head"]["pooling"] == "learned":
-        weights = np.stack([result.head.get_layer("layer_pooling").layer_weights() for result in fitted])
-        names = (["pooler"] if asked["pooler"] else []) + [str(layer) for layer in asked["layers"]]
-        plot_layer_weights(folder / "layer_weights.png", weights, names)
+    layers = results["layers"]
+    names = [str(name) for name in layers["names"]]
+    if layers["weights"]:
+        plot_layer_weights(folder / "layer_weights.png", np.array(layers["weights"]), names)
+    plot_layer_losses(folder / "layer_losses.png", layers["losses"], names, results["metric"])
     if export:
         _export(fitted[best].head, folder / "saved_model")
     write_json(folder / CONFIG, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -79,6 +80,7 @@ class Store:
         self.path = path
         self.manifest = manifest
         self.spec = manifest.spec
+        self._chosen: np.ndarray | None = None  # places of the stored states that this view has; all with None
         self.codec = get_codec(self.spec.codec)
         shards = [self._read_shard(entry) for entry in manifest.shards]
         self._places = [{name: shard.pop(name) for name in MAPPED} for shard in shards]
@@ -123,6 +125,24 @@ class Store:
     def num_hidden_states(self) -> int:
         return self.spec.num_hidden_states
 
+    def select(self, states: Sequence[int]) -> Store:
+        """The same store with only some of its states, for whatever reads its images; nothing is copied.
+
+        Args:
+            states: places on the image's layer axis.
+        """
+        places = np.asarray(states)
+        if self.spec.pooler:
+            raise StoreError("a store with the pooler's output has states that are no layers: it cannot be cut.")
+        layers = np.array(self.spec.layers)[places]
+        view = copy.copy(self)
+        view.spec = dataclasses.replace(self.spec, layers=tuple(layers.tolist()))
+        view.manifest = dataclasses.replace(
+            self.manifest, spec=view.spec, calibration=self.manifest.calibration.select(places)
+        )
+        view._chosen = places if self._chosen is None else self._chosen[places]
+        return view
+
     def gather(self, indices: Sequence[int] | np.ndarray, states: Sequence[int] | None = None) -> EncodedBatch:
         """Copies examples out of the maps, as they are stored.
 
@@ -131,17 +151,20 @@ class Store:
             states: which of the stored states, by their place; all by default.
         """
         indices = np.asarray(indices)
-        chosen = np.arange(self.num_hidden_states) if states is None else np.asarray(states)
+        count = self.num_hidden_states if states is None else len(states)
+        chosen = self._chosen
+        if states is not None:
+            chosen = np.asarray(states) if chosen is None else chosen[np.asarray(states)]
         lengths = self.lengths[indices]
         shape = (len(indices), int(lengths.max(initial=1)))
         width = self.codec.width(self.spec.hidden_dim)
-        encoded = np.zeros((shape[0], len(chosen), shape[1], width), self.codec.storage)
+        encoded = np.zeros((shape[0], count, shape[1], width), self.codec.storage)
         token_ids, segment_ids = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         for place, (index, length) in enumerate(zip(indices, lengths, strict=True)):
             maps = self._map(int(self._shard[index]))
             rows = slice(self._start[index], self._start[index] + length)
             stored = maps["hidden_states"][rows]
-            if states is not None:
+            if chosen is not None:
                 stored = stored[:, chosen]
             encoded[place, :, :length] = stored.transpose(1, 0, 2)
             token_ids[place, :length] = maps["token_ids"][rows]
