@@ -8,9 +8,11 @@ several may hold. Padding is on the right and 0.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -106,7 +108,7 @@ def images_from_store(store: Store, *, layers: Sequence[int] | None = None, **pl
     storage = tf.as_dtype(codec.storage)
     affine = codec.scale_and_shift(store.manifest.calibration.select(np.arange(store.num_hidden_states)[chosen]))
 
-    def gather(batch: np.ndarray):
+    def gather(store: Store, batch: np.ndarray):
         encoded = store.gather(batch, None if layers is None else chosen)
         return encoded.states, encoded.padding_mask, encoded.segment_ids, store.labels[batch]
 
@@ -122,7 +124,7 @@ def images_from_store(store: Store, *, layers: Sequence[int] | None = None, **pl
     width = codec.width(spec.hidden_dim)
     shape = (None, len(chosen), None, width)
     return _build_dataset(
-        BatchPlan(store.lengths, **plan), gather, decode, storage, shape, store.labels, spec.hidden_dim
+        store, BatchPlan(store.lengths, **plan), gather, decode, storage, shape, store.labels, spec.hidden_dim
     )
 
 
@@ -152,7 +154,7 @@ def images_from_encoder(
     chosen = _choose(layers, encoder.num_hidden_states)
     rows = encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length)
 
-    def gather(batch: np.ndarray):
+    def gather(encoder: Encoder, batch: np.ndarray):
         padded = rows.pad(batch)
         states = encoder.hidden_state_rows(padded, mode=tokens, pooler=pooler, layers=chosen)
         mask = padded["padding_mask"] if tokens == "all" else np.ones((len(batch), 1), np.int32)
@@ -163,6 +165,7 @@ def images_from_encoder(
 
     shape = (None, len(chosen) + pooler, None, encoder.hidden_dim)
     return _build_dataset(
+        encoder,
         BatchPlan(rows.lengths, **plan),
         gather,
         None,
@@ -187,6 +190,7 @@ def unpack_in_graph(codec_name: str, encoded: tf.Tensor, hidden_dim: int) -> tf.
 
 
 def _build_dataset(
+    source: Any,
     plan: BatchPlan,
     gather: Callable,
     decode: Callable | None,
@@ -197,7 +201,7 @@ def _build_dataset(
 ) -> tf.data.Dataset:
     types = [storage, tf.int32, tf.int32, tf.as_dtype(all_labels.dtype)]
 
-    def load(batch):
+    def load(gather, batch):
         states, mask, segments, labels = tf.numpy_function(gather, [batch], types, stateful=False)
         states.set_shape(shape)
         mask.set_shape((None, None))
@@ -208,16 +212,23 @@ def _build_dataset(
         states.set_shape((*shape[:-1], hidden_dim))
         return {"hidden_states": states, "padding_mask": mask, "segment_ids": segments}, labels
 
-    return load_batches(plan, load)
+    return load_batches(source, plan, gather, load)
 
 
-def load_batches(plan: BatchPlan, load: Callable) -> tf.data.Dataset:
+def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable) -> tf.data.Dataset:
     """The batches of a plan as a dataset of known cardinality.
 
+    TensorFlow never forgets a function that it has traced, so the functions only know the source weakly: it lives
+    as long as the dataset, or one made from it, and no longer.
+
     Args:
+        source: what is read: a store, an encoder, measurements.
         plan: which examples stand together.
-        load: an int64 tensor of example indices, (batch,) → the dataset's element; traced into the graph.
+        gather: the source and example indices, int64 (batch,) → arrays.
+        load: gather of indices alone, and an int64 tensor of them, (batch,) → the dataset's element; traced into the
+            graph.
     """
+    reference = weakref.ref(source)
     iterations = itertools.count()
 
     def plan_iteration() -> Iterator[np.ndarray]:
@@ -230,7 +241,9 @@ def load_batches(plan: BatchPlan, load: Callable) -> tf.data.Dataset:
     options = tf.data.Options()
     # Batches are planned for the whole job: replicas split each one, and no file is theirs to shard.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.map(load, num_parallel_calls=2).prefetch(2).with_options(options)
+    dataset = dataset.map(functools.partial(load, lambda batch: gather(reference(), batch)), num_parallel_calls=2)
+    dataset._source = source
+    return dataset.prefetch(2).with_options(options)
 
 
 def _choose(layers: Sequence[int] | None, count: int) -> list[int]:

@@ -1,14 +1,19 @@
 import dataclasses
+import gc
 import itertools
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bertvision_tf.encoders import load_encoder
 from bertvision_tf.extraction import extract
 from bertvision_tf.images import BatchPlan, images_from_encoder, images_from_store
 from bertvision_tf.store import CODECS
 
+TINY = Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2"
 LENGTHS = np.random.default_rng(0).integers(3, 60, 1000)
 
 
@@ -259,3 +264,22 @@ def test_a_head_trains_on_it(stores):
     history = model.fit(dataset, epochs=3, shuffle=False, verbose=0)
     assert len(history.history["loss"]) == 3
     assert model.optimizer.iterations.numpy() == 9
+
+
+def test_a_store_and_an_encoder_live_as_long_as_their_datasets(tiny_examples, tmp_path):
+    encoder = load_encoder(str(TINY))
+    store = extract(encoder, tiny_examples, tmp_path)
+    references = [weakref.ref(store), weakref.ref(encoder)]
+    derived = [images.map(lambda batch, label: label) for images in (
+        store.as_dataset(), images_from_encoder(encoder, tiny_examples)
+    )]  # fmt: skip
+    iterators = [iter(dataset) for dataset in derived]
+    counts = [[len(label) for label in dataset] for dataset in derived]
+    assert counts == [[32, 8]] * 2
+    del store, encoder
+    gc.collect()
+    assert [len(next(iterator)) for iterator in iterators] == [32, 32]
+    assert all(reference() is not None for reference in references)
+    del derived, iterators
+    gc.collect()
+    assert all(reference() is None for reference in references)

@@ -54,14 +54,14 @@ class MeasuredStore:
         shapes = [(None, *part.shape[1:]) for part in (*self.measurements.values(), self.labels)]
         types = [*(tf.float32 for _ in names), tf.as_dtype(self.labels.dtype)]
 
-        def gather(rows: np.ndarray):
-            return [*(part[rows] for part in self.measurements.values()), self.labels[rows]]
+        def gather(source: MeasuredStore, rows: np.ndarray):
+            return [*(part[rows] for part in source.measurements.values()), source.labels[rows]]
 
-        def load(rows: tf.Tensor):
+        def load(gather: Callable, rows: tf.Tensor):
             parts = tf.numpy_function(gather, [rows], types, stateful=False)
             for part, shape in zip(parts, shapes, strict=True):
                 part.set_shape(shape)
             return dict(zip(names, parts, strict=False)), parts[-1]
 
         plan = BatchPlan(self._lengths, batch_size=batch_size, shuffle=shuffle, seed=seed, **options)
-        return load_batches(plan, load)
+        return load_batches(self, plan, gather, load)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import erf
 
 from bertvision_tf.errors import HeadError
 from bertvision_tf.heads import HeadConfig, build_head, get_preset, list_presets
@@ -29,20 +30,48 @@ CONFIGS = {
     "unshared, convolved": HeadConfig(
         convolution="conv1x1_adapter", convolution_dim=2, adapter_dim=3, shared=False, skip=True
     ),
+    "parts, dilated squares, pooled": HeadConfig(
+        parts_dim=3,
+        body="cnn",
+        cnn_dim=3,
+        cnn_kernel=3,
+        cnn_square=True,
+        cnn_dilated=True,
+        pooling="learned",
+        skip=True,
+        token_pooling="max",
+    ),
+    "two branches beside": HeadConfig(
+        standardize=True, adapter_dim=3, shared=False, pooled_branch=True, skip=True, token_pooling="mean_max_cls"
+    ),
 }
 ENDINGS = [
     "adapter_6_shared_skip_cls",
     "conv1x1_adapter_3_residual_cls",
     "last_layer_cls",
     "last_layer_adapter_2_skip",
-]
-FREE = [name for name in (*list_presets(), *ENDINGS, *CONFIGS) if not name.startswith("comparison")]
-FLAT = [
+    "learned_pooling_attention",
+    "standardized_adapter_6_unshared_skip_attention",
+    "adapter_2_shared_pooled_branch_attention",
+    "detect_parts_3_attention",
+    "last_layer_cnn_2x2_3",
+    "average_pooling_cnn_1x4_3",
+    "adapter_3_cnn_3x3_2_attention",
     "learned_pooling_flat",
     "adapter_6_shared_flat",
     "adapter_6_unshared_skip_flat",
     "average_pooling_flat",
+    "cnn_1x3_2_flat",
+    "detect_parts_3_flat",
 ]
+# Comparisons and published networks have files of their own.
+CONFIGS |= {
+    name: config
+    for name, config in {name: get_preset(name) for name in (*list_presets(), *ENDINGS)}.items()
+    if not config.comparison and config.body in ("none", "cnn")
+}
+FLAT = [name for name, config in CONFIGS.items() if config.token_pooling == "flat"]
+FREE = [name for name in CONFIGS if name not in FLAT]
 
 
 def make_image(seed=0, tokens=TOKENS):
@@ -52,13 +81,14 @@ def make_image(seed=0, tokens=TOKENS):
 def make_head(name, **options):
     """The head of a name here, with every weight drawn at random."""
     sizes = {"num_hidden_states": LAYERS, "hidden_dim": HIDDEN, "num_outputs": None, **options}
-    head = build_head(CONFIGS.get(name, name), **sizes)
+    head = build_head(CONFIGS[name], **sizes)
     rng = np.random.default_rng(1)
     for weight in head.weights:
-        if "seed_generator" not in weight.path:
-            weight.assign(
-                rng.uniform(0.5, 1.5, weight.shape) if "std" in weight.path else rng.normal(size=weight.shape)
-            )
+        if "std" in weight.path:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif "seed_generator" not in weight.path:
+            inputs = np.prod(weight.shape[:-1]) if "cnn" in weight.path and len(weight.shape) == 4 else 1
+            weight.assign(rng.normal(size=weight.shape) / np.sqrt(inputs))
     return head
 
 
@@ -71,8 +101,32 @@ def compute_reference(head, config, image, mask, kind="classification"):
     def get(name):
         return [np.asarray(weight, "float64") for weight in head.get_layer(name).get_weights()]
 
-    def pool(cells, real):  # (tokens, channels) -> (channels,)
+    def mix(states, name):  # (layers, tokens, channels) -> (1, tokens, channels)
+        weights, gain = get(name)
+        shares = np.exp(weights) / np.exp(weights).sum()
+        return gain * sum(share * x for share, x in zip(shares, states, strict=True))[None]
+
+    def pool_layers(states):
+        if config.pooling == "last":
+            return states[-1:]
+        if config.pooling == "average":
+            return states.mean(axis=0, keepdims=True)
+        return mix(states, "layer_pooling") if config.pooling == "learned" else states
+
+    def convolve(states, kernel, bias, step):  # (layers, tokens, channels), as many of both after it
+        height, width = kernel.shape[:2]
+        above, left = (height - 1) // 2, (width - 1) * step // 2
+        outside = ((above, height - 1 - above), (left, (width - 1) * step - left), (0, 0))
+        padded = np.pad(states, outside)
+        rows, columns = states.shape[:2]
+        taps = [(i, j) for i in range(height) for j in range(width)]
+        return bias + sum(padded[i : i + rows, j * step : j * step + columns] @ kernel[i, j] for i, j in taps)
+
+    def pool(cells, real, name, layer):  # (tokens, channels) -> (channels,)
         kept = cells[real == 1]
+        if config.token_pooling == "attention":
+            powers = np.exp(kept @ get(name)[0][layer])
+            return powers / powers.sum() @ kept
         three = {"mean": kept.mean(0), "max": kept.max(0), "cls": cells[0]}
         flat = np.where(real[:, None] == 1, cells, 0).ravel()
         return {**three, "flat": flat, "mean_max_cls": np.concatenate(list(three.values()))}[config.token_pooling]
@@ -82,29 +136,47 @@ def compute_reference(head, config, image, mask, kind="classification"):
         if config.standardize:
             mean, std = get("standardize")
             states = (states - mean) / std
-        final_block = states[-1]
+        standardized = states
         if config.convolution == "conv1x1_adapter":
             down, down_bias, up, up_bias = get("convolution")
             states = np.array([x + gelu(x @ down[0, 0] + down_bias) @ up[0, 0] + up_bias for x in states])
-        if config.pooling == "last":
-            states = states[-1:]
-        if config.pooling == "average":
-            states = states.mean(axis=0, keepdims=True)
-        if config.pooling == "learned":
-            weights, gain = get("layer_pooling")
-            shares = np.exp(weights) / np.exp(weights).sum()
-            states = gain * sum(share * x for share, x in zip(shares, states, strict=True))[None]
+        if not config.cnn_square:
+            states = pool_layers(states)
         if config.adapter_dim:
             kernel, bias = get("adapter")
             own = [(kernel, bias) if config.shared else (kernel[k], bias[k]) for k in range(len(states))]
             states = np.array([gelu(x @ w + b) for x, (w, b) in zip(states, own, strict=True)])
-        parts = [*states, *([final_block] if config.skip else [])]  # each (tokens, channels)
-        kernel, bias = get("logits")
+        if config.parts_dim:
+            vectors, kernel, bias, scale, shift = get("parts")
+            states = (states + vectors[:, None]) @ kernel + bias
+            states = states / (1 + np.exp(-states))
+            spread = np.sqrt(states.var(axis=-1, keepdims=True) + 1e-3)
+            states = (states - states.mean(axis=-1, keepdims=True)) / spread * scale + shift
+        if config.cnn_dim:
+            weights = get("cnn")
+            steps = (1, 2, 4, 8, 16) if config.cnn_dilated else (1,)
+            for step, kernel, bias in zip(steps, weights[::2], weights[1::2], strict=True):
+                states = gelu(convolve(np.where(real[:, None] == 1, states, 0), kernel, bias, step))
+        if config.cnn_square:
+            states = pool_layers(states)
+        branches = {"token_pooling": states}  # each (layers, tokens, channels)
+        if config.pooled_branch:
+            kernel, bias = get("branch_adapter")
+            branches["branch_token_pooling"] = gelu(mix(standardized, "branch_pooling") @ kernel + bias)
+        if config.skip:
+            branches["final_block_token_pooling"] = standardized[-1:]
         if kind == "span":
-            rows = [np.concatenate([part[t] for part in parts]) @ kernel + bias for t in range(len(real))]
-            logits.append(np.where(real[:, None] == 1, rows, -1e9))  # (tokens, 2)
+            features = [np.concatenate(list(branch), axis=-1) for branch in branches.values()]  # (tokens, features)
         else:
-            logits.append(np.concatenate([pool(part, real) for part in parts]) @ kernel + bias)
+            features = [
+                np.concatenate([pool(cells, real, name, layer) for layer, cells in enumerate(branch)])
+                for name, branch in branches.items()
+            ]
+        if config.parts_dim:
+            features[0] = features[0] * 0.5 * (1 + erf(features[0] / np.sqrt(2)))
+        kernel, bias = get("logits")
+        rows = np.concatenate(features, axis=-1) @ kernel + bias
+        logits.append(np.where(real[:, None] == 1, rows, -1e9) if kind == "span" else rows)
     return np.array(logits)
 
 
@@ -116,44 +188,51 @@ def run(head, image, mask=MASK):
     return np.asarray(outputs)
 
 
-@pytest.mark.parametrize("name", [*FREE, *FLAT])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_classification_against_numpy(name):
     head = make_head(name, num_tokens=TOKENS if name in FLAT else None, num_outputs=3)
-    config = CONFIGS.get(name) or get_preset(name)
-    expected = compute_reference(head, config, make_image(), MASK)
+    expected = compute_reference(head, CONFIGS[name], make_image(), MASK)
     assert expected.shape == (3, 3)
     np.testing.assert_allclose(run(head, make_image()), expected, rtol=2e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", [*FREE, *FLAT])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_span_against_numpy(name):
     head = make_head(name, kind="span")
-    config = CONFIGS.get(name) or get_preset(name)
-    expected = compute_reference(head, config, make_image(), MASK, kind="span")
+    expected = compute_reference(head, CONFIGS[name], make_image(), MASK, kind="span")
     np.testing.assert_allclose(run(head, make_image()), expected, rtol=2e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("kind", ["classification", "span"])
-@pytest.mark.parametrize("name", [*FREE, *FLAT])
+def test_a_dilated_cnn_doubles_its_step():
+    assert make_head("cnn_1x5_64").get_layer("cnn").dilations == (1,)
+    assert make_head("cnn_1x5_64_dilated").get_layer("cnn").dilations == (1, 2, 4, 8, 16)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "span"])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_what_stands_in_padded_cells_changes_nothing(name, kind):
     head = make_head(name, kind=kind, num_tokens=TOKENS if name in FLAT else None)
     clean = run(head, make_image())
+    assert np.isfinite(clean).all()
     for noise in (make_image(seed=9) * 100, np.full_like(make_image(), np.nan)):
         noisy = np.where(MASK[:, None, :, None] == 1, make_image(), noise)
         np.testing.assert_array_equal(run(head, noisy), clean)
 
 
+@pytest.mark.parametrize("kind", ["classification", "span"])
 @pytest.mark.parametrize("name", FREE)
-def test_more_padding_changes_nothing(name):
-    head = make_head(name)
+def test_more_padding_changes_nothing(name, kind):
+    head = make_head(name, kind=kind)
     wider = np.concatenate([make_image(), make_image(seed=5)], axis=2)
     padded = run(head, wider, np.concatenate([MASK, np.zeros_like(MASK)], axis=1))
+    if kind == "span":
+        padded = padded[:, :TOKENS]
     np.testing.assert_allclose(padded, run(head, make_image()), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["classification", "span"])
 def test_padding_alone_gives_finite_numbers(kind):
-    for name in ("everything", "adapter_6_shared_skip"):
+    for name in ("everything", "parts, dilated squares, pooled", "adapter_3_cnn_3x3_2_attention"):
         assert np.isfinite(run(make_head(name, kind=kind), make_image(), np.zeros_like(MASK))).all()
 
 
@@ -168,14 +247,15 @@ def test_save_and_load_give_equal_outputs(name, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["classification", "span"])
+@pytest.mark.parametrize("name", ["everything", "parts, dilated squares, pooled", "adapter_3_cnn_3x3_2_attention"])
 @pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 0.1), ("mixed_float16", 0.02)])
-def test_mixed_precision_gives_float32_logits_near_the_full_ones(kind, policy, tolerance):
-    full = make_head("everything", kind=kind)
+def test_mixed_precision_gives_float32_logits_near_the_full_ones(kind, policy, tolerance, name):
+    full = make_head(name, kind=kind)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        half = make_head("everything", kind=kind)
-        assert half.get_layer("adapter").compute_dtype == policy.removeprefix("mixed_")
+        half = make_head(name, kind=kind)
+        assert policy.removeprefix("mixed_") in {layer.compute_dtype for layer in half.layers}
         assert {str(getattr(output, "dtype", output)) for output in keras.tree.flatten(half.output)} == {"float32"}
         expected, outputs = run(full, make_image()), run(half, make_image())
     finally:
@@ -186,7 +266,7 @@ def test_mixed_precision_gives_float32_logits_near_the_full_ones(kind, policy, t
 
 
 def test_other_keys_of_a_batch_are_left_alone():
-    head = make_head("adapter_6_shared_skip")
+    head = make_head("adapter_64_shared_skip")
     batch = {"hidden_states": make_image(), "padding_mask": MASK.astype("int8")}
     crowded = {**batch, "a_first_key": np.zeros((3, 9)), "segment_ids": np.ones_like(MASK)}
     dataset = tf.data.Dataset.from_tensor_slices((crowded, np.array([0, 1, 1]))).batch(2)
@@ -201,7 +281,7 @@ def test_other_keys_of_a_batch_are_left_alone():
 
 
 def test_one_compiled_step_serves_every_batch_and_token_count():
-    head = make_head("adapter_6_unshared_skip")
+    head = make_head("adapter_64_unshared_skip")
     shape = {
         "hidden_states": tf.TensorSpec((None, LAYERS, None, HIDDEN)),
         "padding_mask": tf.TensorSpec((None, None), tf.int32),

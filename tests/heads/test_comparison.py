@@ -80,7 +80,11 @@ def test_statistics_over_several_batches_are_those_of_one():
     [
         ({"standardize": True}, "goes with `pooling`, `adapter_dim` and `dropout` alone"),
         ({"skip": True}, "goes with `pooling`, `adapter_dim` and `dropout` alone"),
+        ({"body": "inception"}, "goes with `pooling`, `adapter_dim` and `dropout` alone"),
+        ({"parts_dim": 4}, "goes with `pooling`, `adapter_dim` and `dropout` alone"),
+        ({"adapter_dim": 4, "pooled_branch": True}, "goes with `pooling`, `adapter_dim` and `dropout` alone"),
         ({"token_pooling": "max"}, "has views instead of tokens"),
+        ({"token_pooling": "attention"}, "has views instead of tokens"),
     ],
 )
 def test_contradictions(changes, message):
