@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from .errors import BertvisionError
+from .progress import prefix
 
 app = typer.Typer(
     help="Small Keras heads on every hidden state of a BERT.",
@@ -85,6 +86,7 @@ def train_heads(
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its highest value.")] = None,
+    mixup: Annotated[float | None, typer.Option(min=0.0, help="Mix training examples; 0.2 to 1.")] = None,
     strategy: Annotated[str, typer.Option(help="one_device or mirrored.")] = "one_device",
     baselines: Annotated[bool, typer.Option(help="Fit simple rivals on the same rows.")] = True,
     export: Annotated[bool, typer.Option(help="Save the chosen head as a SavedModel too.")] = False,
@@ -96,7 +98,7 @@ def train_heads(
         from .tasks import GLUE, get_task
 
         config = _read_head(head) if head else None
-        asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "mixup": mixup}
         changes = {name: value for name, value in asked.items() if value is not None}
         if task.lower() == "all" and train is None:
             tasks: list[Any] = list(GLUE)
@@ -129,7 +131,7 @@ def train_heads(
                 strategy=strategy,
                 baselines=baselines,
                 export=export,
-                progress=_prefix(progress, one) if len(tasks) > 1 else progress,
+                progress=prefix(progress, one) if len(tasks) > 1 else progress,
             )
             runs.append(run)
     if len(runs) > 1:
@@ -338,6 +340,52 @@ def heads(
 
 
 @app.command()
+def compare(
+    output: Annotated[Path, typer.Option(help="A CSV file, a line a cell; what it has is not run again.")] = Path(
+        "comparison.csv"
+    ),
+    heads: Annotated[
+        list[str] | None, typer.Option("--head", help="Several times; all the listed ones by default.")
+    ] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--task", help="Several times; cola, mrpc, rte and stsb by default.")
+    ] = None,
+    encoder: EncoderOption = "minilm",
+    dtype: DtypeOption = "float32",
+    data_dir: DataOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Heads of a cell; one of those over a million weights.")] = 3,
+    store: StoreOption = Path("states"),
+    limit: LimitOption = None,
+    only_print: Annotated[bool, typer.Option("--print", help="Run nothing: print the table of what there is.")] = False,
+) -> None:
+    """Compare heads over tasks, cell by cell: killed, it goes on where it was."""
+    with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
+        from .compare import TASKS, compare_heads, format_comparison, plan_cells, read_cells
+        from .encoders import load_encoder
+        from .heads import list_presets
+
+        names, chosen = heads or list_presets(), tasks or list(TASKS)
+        planned = plan_cells(load_encoder(encoder, dtype), names, chosen, seeds)
+        if not only_print:
+            for cell in compare_heads(
+                output,
+                encoder=encoder,
+                dtype=dtype,
+                heads=names,
+                tasks=chosen,
+                seeds=seeds,
+                store=store,
+                data_dir=data_dir,
+                limit=limit,
+                progress=progress,
+            ):
+                typer.echo(f"{cell.task} {cell.head}: {cell.mean:.3f} ({cell.weights:,} weights)", err=True)
+        table = format_comparison(read_cells(output, encoder), planned)
+    typer.echo(table)
+
+
+@app.command()
 def quickstart(
     output: Annotated[Path, typer.Option(help="Where the table, the pictures, the runs and the states go.")] = Path(
         "quickstart"
@@ -516,10 +564,6 @@ def _show_size(count: int) -> str:
 
 
 _UNITS = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20}
-
-
-def _prefix(progress, name: str):
-    return lambda what, done, total: progress(f"{name}: {what}", done, total)
 
 
 def _print_tasks(results: list[dict[str, Any]]) -> None:

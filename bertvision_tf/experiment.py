@@ -21,6 +21,7 @@ from .encoders import Encoder, load_encoder
 from .errors import RunError
 from .extraction import extract, plan_spec
 from .heads import HeadConfig, get_preset
+from .progress import Progress, ignore
 from .runs import RESULTS, Run, load_run, write_run, writing_to
 from .runs.contents import write_contents
 from .runs.describe import describe_layers, describe_scores, summarize
@@ -29,7 +30,7 @@ from .tasks import Examples, TaskKind, TaskSpec, get_task
 from .training import FitConfig, get_strategy
 from .training.baselines import Rows, fit_baselines
 from .training.layer_use import LayerChoice, choose_layers
-from .training.trial import Progress, Trial, build_task_head, split_task
+from .training.trial import Trial, build_task_head, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64"
@@ -106,7 +107,7 @@ def train(
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise RunError("`seeds` needs one seed or more, each once.")
-    progress = progress or (lambda what, done, total: None)
+    progress = progress or ignore
     named, output = output is not None, Path(output or f"runs/{task.name}-{name}").resolve()
     if Path(store).resolve().is_relative_to(output):
         raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")

@@ -2,13 +2,13 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from .encoders import load_encoder
 from .experiment import train
+from .progress import Progress, prefix
 from .reports.plots import plot_group_scores
 from .reports.table import build_rows, format_markdown
 from .runs import Run, writing_to
@@ -31,7 +31,7 @@ def run_quickstart(
     *,
     encoder: str = "minilm",
     seeds: int = 5,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> QuickstartResult:
     """Trains the heads of the quickstart on the starter task.
 
@@ -45,11 +45,6 @@ def run_quickstart(
     loaded = load_encoder(encoder)
     runs: list[Run] = []
     for head in HEADS:
-
-        def progress_of_head(what: str, done: int, total: int, head: str = head) -> None:
-            if progress:
-                progress(f"{head}: {what}", done, total)
-
         run = train(
             "starter",
             loaded,
@@ -58,7 +53,7 @@ def run_quickstart(
             store=output / "states",
             output=output / "runs" / head,
             baselines=not runs,
-            progress=progress_of_head,
+            progress=prefix(progress, head),
         )
         runs.append(run)
     table, weights, grammar = (output / name for name in ("table.md", "layer_weights.png", "grammar_by_layer.png"))

@@ -16,17 +16,22 @@ from ..layers import (
     LayerWeightPooling,
     PairSimilarities,
     PairViews,
+    ResizeImage,
     SelectLayer,
+    SimilarityImage,
+    SimilarityReader,
     SpanLogits,
     StandardizeStates,
     TokenAttention,
+    TokenCutout,
     TokenPooling,
 )
 from ..layers.shapes import check_size
 from .bodies import build_abbreviated_xception, build_token_inception, build_token_xception, build_xception
-from .config import Body, Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, choose
+from .config import Body, Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, VisionView, choose
 from .model import Head
 from .presets import get_preset
+from .vision import build_vision
 
 SMALLEST_PICTURE = 9  # wide: Xception's stem leaves one column of it
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
@@ -127,6 +132,8 @@ def build_head(
 
 def _run_body(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind) -> Tensor:
     """The features of a published network: of a span's tokens (batch, tokens, channels), else (batch, channels)."""
+    if config.body is Body.VISION:
+        return _see(image, padding_mask, config, kind)
     if config.body is Body.INCEPTION or kind is HeadKind.SPAN:
         if config.body is Body.XCEPTION_ABBREVIATED:
             raise HeadError("`body='xception_abbreviated'` shrinks what it reads: it is no span head.")
@@ -142,6 +149,21 @@ def _run_body(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: Hea
     channels = keras.layers.Permute((2, 1), name="layers_as_channels")(vectors)  # (batch, channels, layers)
     picture = keras.layers.Reshape((1, *channels.shape[1:]), name="picture")(channels)  # (batch, 1, channels, layers)
     return build_xception(picture) if config.body is Body.XCEPTION else build_abbreviated_xception(picture)
+
+
+def _see(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind) -> Tensor:
+    """The features of a vision backbone, (batch, features)."""
+    if kind is HeadKind.SPAN:
+        raise HeadError("`body='vision'` stretches the tokens to a picture: it is no span head.")
+    picture, mask = image, padding_mask
+    if config.vision_view is VisionView.HIDDEN_LAYERS:
+        vectors = _pool_tokens(image, padding_mask, config, "")  # (batch, layers, channels)
+        turned = keras.layers.Permute((2, 1), name="hidden_by_layers")(vectors)  # (batch, channels, layers)
+        picture, mask = keras.layers.Reshape((*turned.shape[1:], 1), name="picture")(turned), None
+    colours = keras.layers.Dense(3, name="projection")(picture)  # (batch, height, width, 3)
+    square = ResizeImage(config.vision_size, config.vision_size, name="resize")
+    colours = square(colours) if mask is None else square(colours, mask)
+    return build_vision(colours, str(config.vision), config.vision_weights)
 
 
 def _read_out(features: Tensor, config: HeadConfig, num_outputs: int) -> Tensor:
@@ -162,6 +184,9 @@ def _compare(inputs: dict[str, Tensor], config: HeadConfig) -> Tensor:
     similarities = PairSimilarities(name="similarities", dtype="float32")(**inputs)  # (batch, layers, 5)
     similarities = keras.layers.Normalization(axis=(1, 2), name="scale_similarities", dtype="float32")(similarities)
     parts = [keras.layers.Flatten(name="flatten")(image), keras.layers.Flatten(name="flat_similarities")(similarities)]
+    if config.similarity_dim:
+        picture = SimilarityImage(name="similarity_image", dtype="float32")(**inputs)  # (batch, 40, 24, layers + 1)
+        parts.append(SimilarityReader(config.similarity_dim, name="similarity_reader")(picture))
     return keras.layers.Concatenate(name="compared")(parts)
 
 
@@ -187,6 +212,12 @@ def _convolve(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor
     if config.convolution is Convolution.NONE or config.convolution_dim is None:
         return image
     return Conv1x1Adapter(config.convolution_dim, name="convolution")(image)
+
+
+def _cut_tokens(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
+    if config.token_cutout == 0:
+        return image
+    return TokenCutout(config.token_cutout, name="token_cutout")(image, padding_mask)
 
 
 def _drop_layers(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
@@ -236,6 +267,7 @@ _POOLINGS: dict[Pooling, type[keras.layers.Layer]] = {
 # What an image passes through in this order, each step (batch, layers, tokens, channels) to the same axes.
 _STEPS: tuple[Callable[[Tensor, Tensor, HeadConfig], Tensor], ...] = (
     _convolve,
+    _cut_tokens,
     _drop_layers,
     _pool_layers,
     _adapt,

@@ -25,6 +25,14 @@ class Body(StrEnum):
     XCEPTION = "xception"
     XCEPTION_ABBREVIATED = "xception_abbreviated"
     INCEPTION = "inception"
+    VISION = "vision"
+
+
+class VisionView(StrEnum):
+    """What a vision backbone sees as height and width."""
+
+    LAYERS_TOKENS = "layers_tokens"
+    HIDDEN_LAYERS = "hidden_layers"
 
 
 class Pooling(StrEnum):
@@ -89,9 +97,16 @@ def _check_rate(name: str, value: Any) -> float:
     return float(value)
 
 
+def _check_name(name: str, value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise HeadError(f"`{name}` needs a name, or none, got {value!r}.")
+    return value
+
+
 # How a field is checked: a function of its name and value that returns the value, or raises HeadError.
 _FLAG: dict[str, Check] = {"check": _check_flag}
 _SIZE: dict[str, Check] = {"check": _check_size}
+_NAME: dict[str, Check] = {"check": _check_name}
 _RATE: dict[str, Check] = {"check": _check_rate}
 
 
@@ -103,9 +118,12 @@ class HeadConfig:
         comparison: for pairs: the image becomes three views of the two texts (mean, |a - b|, a * b of their means),
             and five similarities a layer go beside them into the last dense layer; all on one scale, by statistics
             set from data. Pooling and adapter read the views as they would tokens.
+        similarity_dim: int > 0: in a comparison, the width of a small convolutional network on the picture of cosines
+            between tokens of the one text and of the other, whose features go beside them too.
         standardize: bring every (layer, channel) to mean 0 and deviation 1, by statistics set from data.
         convolution: "none", or "conv1x1_adapter": a bottleneck of `convolution_dim` with a residual.
         convolution_dim: int > 0, the width of that bottleneck; None without one.
+        token_cutout: share of neighbouring tokens missing in training, 0 <= token_cutout < 1.
         layer_dropout: share of whole layers dropped in training, 0 <= layer_dropout < 1.
         pooling: "none", "last", "average" or "learned": how the layers become one, if they do.
         adapter_dim: int > 0, the width every cell is projected to; None leaves the cells as they are.
@@ -118,6 +136,10 @@ class HeadConfig:
         cnn_dim, cnn_kernel: int > 0, the width of the "cnn" and its N.
         cnn_square: N x N over layers and tokens, before the layers are pooled, instead of 1 x N.
         cnn_dilated: four more convolutions, of dilations 2, 4, 8 and 16.
+        vision: the network of body "vision": a name of keras.applications, or a KerasHub preset of an image backbone.
+        vision_weights: "imagenet", a weights file, or None for random ones.
+        vision_view: "layers_tokens", each cell projected to three channels; or "hidden_layers", the pooled tokens.
+        vision_size: int > 0, height and width that the picture is stretched to.
         pooled_branch: beside the features those of an adapter of its own over the learned pooling of the layers.
         skip: concatenate the final block's hidden state before the last dense layer.
         token_pooling: "mean", "max", "cls", "flat", "mean_max_cls" or "attention" (a learned query a layer); a span
@@ -132,9 +154,11 @@ class HeadConfig:
     """
 
     comparison: bool = field(default=False, metadata=_FLAG)
+    similarity_dim: int | None = field(default=None, metadata=_SIZE)
     standardize: bool = field(default=False, metadata=_FLAG)
     convolution: Convolution = field(default=Convolution.NONE, metadata=_one_of(Convolution))
     convolution_dim: int | None = field(default=None, metadata=_SIZE)
+    token_cutout: float = field(default=0.0, metadata=_RATE)
     layer_dropout: float = field(default=0.0, metadata=_RATE)
     pooling: Pooling = field(default=Pooling.NONE, metadata=_one_of(Pooling))
     adapter_dim: int | None = field(default=None, metadata=_SIZE)
@@ -145,6 +169,10 @@ class HeadConfig:
     cnn_kernel: int | None = field(default=None, metadata=_SIZE)
     cnn_square: bool = field(default=False, metadata=_FLAG)
     cnn_dilated: bool = field(default=False, metadata=_FLAG)
+    vision: str | None = field(default=None, metadata=_NAME)
+    vision_weights: str | None = field(default=None, metadata=_NAME)
+    vision_view: VisionView = field(default=VisionView.LAYERS_TOKENS, metadata=_one_of(VisionView))
+    vision_size: int = field(default=96, metadata=_SIZE)
     pooled_branch: bool = field(default=False, metadata=_FLAG)
     skip: bool = field(default=False, metadata=_FLAG)
     token_pooling: TokenPoolingMode = field(default=TokenPoolingMode.MEAN, metadata=_one_of(TokenPoolingMode))
@@ -186,7 +214,7 @@ class HeadConfig:
         return cls.from_dict(values)
 
 
-_ONE_VECTOR = (Body.XCEPTION, Body.XCEPTION_ABBREVIATED)
+_ONE_VECTOR = (Body.XCEPTION, Body.XCEPTION_ABBREVIATED, Body.VISION)
 
 
 def _find_contradictions(config: HeadConfig) -> Iterator[str]:
@@ -194,8 +222,12 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
     convolved = config.convolution is not Convolution.NONE
     last = config.pooling is Pooling.LAST
     branches = config.skip or config.pooled_branch or config.parts_dim or config.body is not Body.NONE
-    if config.comparison and (config.standardize or convolved or branches or config.layer_dropout > 0):
+    if config.comparison and (
+        config.standardize or convolved or branches or config.layer_dropout or config.token_cutout
+    ):
         yield "`comparison=True` goes with `pooling`, `adapter_dim` and `dropout` alone: leave the others out."
+    if config.similarity_dim and not config.comparison:
+        yield "`similarity_dim` reads the two texts of a pair: set `comparison=True`, or leave it out."
     if config.comparison and (not config.shared or config.token_pooling is not TokenPoolingMode.MEAN):
         yield "`comparison=True` has views instead of tokens: leave `shared` and `token_pooling` out."
     if convolved and config.convolution_dim is None:
@@ -210,6 +242,10 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
         yield "`body='cnn'`, `cnn_dim` and `cnn_kernel` go together: set all three, or leave all out."
     if (config.cnn_square or config.cnn_dilated) and not cnn:
         yield "`cnn_square` and `cnn_dilated` go with `body='cnn'`: set it, or leave them out."
+    if (config.body is Body.VISION) != (config.vision is not None):
+        yield "`body='vision'` and the name of its network, `vision`, go together: set both, or leave both out."
+    if config.vision is None and (config.vision_weights or config.vision_view is not VisionView.LAYERS_TOKENS):
+        yield "`vision_weights` and `vision_view` go with `body='vision'`: set it, or leave them out."
     if config.body in _ONE_VECTOR and config.token_pooling is TokenPoolingMode.FLAT:
         yield f"`body='{config.body}'` reads pooled tokens: choose another `token_pooling` than 'flat'."
     if config.parts_dim is not None and config.adapter_dim is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from .build import build_head
-from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode
+from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode, VisionView
 from .presets import get_preset
 
 
@@ -95,10 +95,14 @@ def describe_head(head: str | HeadConfig) -> str:
 def _describe(config: HeadConfig):
     if config.comparison:
         yield "the two texts of a pair compared: means, difference, product, cosines"
+    if config.similarity_dim:
+        yield f"a convolutional network of {config.similarity_dim} on the picture of cosines"
     if config.standardize:
         yield "each (layer, channel) on one scale"
     if config.convolution is not Convolution.NONE:
         yield f"a residual 1x1 bottleneck of {config.convolution_dim}"
+    if config.token_cutout:
+        yield f"neighbouring tokens cut out ({config.token_cutout:.0%})"
     if config.layer_dropout:
         yield f"whole layers dropped ({config.layer_dropout:.0%})"
     if config.pooling is not Pooling.NONE:
@@ -110,6 +114,9 @@ def _describe(config: HeadConfig):
     if config.cnn_dim:
         size = f"{config.cnn_kernel if config.cnn_square else 1}x{config.cnn_kernel}"
         yield f"{size} convolution{'s, dilated,' if config.cnn_dilated else ''} to {config.cnn_dim}"
+    elif config.vision:
+        view = "hidden by layers" if config.vision_view is VisionView.HIDDEN_LAYERS else "layers by tokens"
+        yield f"{config.vision} on the picture of {view}" + (", with ImageNet's weights" * bool(config.vision_weights))
     elif config.body is not Body.NONE:
         yield _BODIES[config.body]
     if config.pooled_branch:

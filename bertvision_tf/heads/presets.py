@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import HeadError
-from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode
+from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode, VisionView
 
 _POOLINGS = {
     "last_layer": Pooling.LAST,
@@ -58,6 +58,7 @@ def _compared(parts: Mapping[str, str | None]) -> dict:
         "comparison": True,
         "pooling": Pooling.LEARNED,
         "adapter_dim": int(str(parts["dim"])),
+        "similarity_dim": int(parts["similarity"]) if parts["similarity"] else None,
         "dropout": 0.3,
     }
 
@@ -89,6 +90,15 @@ def _parts(parts: Mapping[str, str | None]) -> dict:
     return {"parts_dim": int(parts["dim"] or 128), "dropout": 0.3}
 
 
+def _vision(parts: Mapping[str, str | None]) -> dict:
+    return {
+        "body": Body.VISION,
+        "vision": parts["network"],
+        "vision_view": VisionView.HIDDEN_LAYERS if parts["view"] else VisionView.LAYERS_TOKENS,
+        "vision_weights": "imagenet" if parts["weights"] else None,
+    }
+
+
 _FRONT = rf"((?P<pooling>{'|'.join(_POOLINGS)})_)?(adapter_(?P<dim>{_DIM})_)?"
 _FAMILIES = (
     _Family(
@@ -112,8 +122,17 @@ _FAMILIES = (
         "[POOLING_][adapter_D_]xception|xception_abbreviated|inception[_skip]",
         _network,
     ),
+    _Family(
+        r"vision_(?P<network>[A-Za-z][A-Za-z0-9_]*?)(?P<view>_hidden)?(?P<weights>_imagenet)?",
+        "vision_NETWORK[_hidden][_imagenet]",
+        _vision,
+    ),
     _Family(rf"detect_parts(_(?P<dim>{_DIM}))?", "detect_parts[_D]", _parts),
-    _Family(rf"comparison_adapter_(?P<dim>{_DIM})", "comparison_adapter_D", _compared),
+    _Family(
+        rf"comparison_adapter_(?P<dim>{_DIM})(_similarity_(?P<similarity>{_DIM}))?",
+        "comparison_adapter_D[_similarity_D]",
+        _compared,
+    ),
 )
 GRAMMAR = (
     "; ".join(family.shown for family in _FAMILIES)
@@ -195,9 +214,12 @@ PRESETS: Mapping[str, HeadConfig] = MappingProxyType(
             "xception_abbreviated_skip",
             "adapter_16_shared_flat",
             "detect_parts",
+            "standardized_vision_MobileNetV3Small",
+            "standardized_vision_MobileNetV3Small_hidden",
             "conv1x1_adapter_16_residual",
             "conv1x1_adapter_64_residual",
             "comparison_adapter_64",
+            "comparison_adapter_64_similarity_16",
         )
     }
 )

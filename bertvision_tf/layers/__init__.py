@@ -10,10 +10,13 @@ from .layer_weight_pooling import LayerWeightPooling
 from .mask_tokens import MaskTokens
 from .masked_batch_normalization import MaskedBatchNormalization
 from .pair_comparison import PairSimilarities, PairViews
+from .resize_image import ResizeImage
 from .select_layer import SelectLayer
+from .similarity_image import SimilarityImage, SimilarityReader
 from .span_logits import SpanLogits
 from .standardize_states import StandardizeStates
 from .token_attention import TokenAttention
+from .token_cutout import TokenCutout
 from .token_pooling import TokenPooling
 
 __all__ = [
@@ -28,9 +31,13 @@ __all__ = [
     "MaskedBatchNormalization",
     "PairSimilarities",
     "PairViews",
+    "ResizeImage",
     "SelectLayer",
+    "SimilarityImage",
+    "SimilarityReader",
     "SpanLogits",
     "StandardizeStates",
     "TokenAttention",
+    "TokenCutout",
     "TokenPooling",
 ]

@@ -20,8 +20,12 @@ class TableRow:
 
     def cells(self) -> tuple[str, str, str, str]:
         """The row as text."""
-        spread = "" if self.std is None else f" ± {self.std:.3f}"
-        return self.name, f"{self.mean:.3f}{spread}", f"{self.trainable_parameters:,}", f"{self.seconds:.1f}"
+        return self.name, show_score(self.mean, self.std), f"{self.trainable_parameters:,}", f"{self.seconds:.1f}"
+
+
+def show_score(mean: float, std: float | None) -> str:
+    """A mean with its deviation over seeds, where there are several."""
+    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
 
 
 def build_rows(results: Sequence[Mapping[str, Any]]) -> list[TableRow]:
@@ -49,9 +53,8 @@ def build_task_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], li
     rows = []
     for run in results:
         scores = {_kind_of_rival(name): baseline["mean"] for name, baseline in run["baselines"].items()}
-        spread = "" if run["std"] is None else f" ± {run['std']:.3f}"
         shown = [f"{scores[name]:.3f}" if name in scores else "" for name in rivals]
-        rows.append([run["task"], run["metric"], *shown, f"{run['mean']:.3f}{spread}"])
+        rows.append([run["task"], run["metric"], *shown, show_score(run["mean"], run["std"])])
     return ["task", "metric", *rivals, "head"], rows
 
 

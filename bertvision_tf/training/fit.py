@@ -10,6 +10,7 @@ import tensorflow as tf
 from ..errors import RunError
 from ..heads import HeadConfig, split_head
 from ..tasks import TaskKind
+from .mixup import mix_up
 from .optimizer import build_optimizer
 from .outputs import build_loss
 
@@ -25,6 +26,7 @@ class FitConfig:
         warmup: share of all steps, 0 to 1, in which it rises from 0.
         weight_decay: AdamW's.
         clip_norm: gradients of a larger norm are scaled down to it.
+        mixup: 0 for none, else the Beta distribution's parameter of the shares of mixed examples.
         patience: epochs without a better selection score after which training stops.
     """
 
@@ -34,6 +36,7 @@ class FitConfig:
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    mixup: float = 0.0
     patience: int = 4
 
     def __post_init__(self):
@@ -41,6 +44,8 @@ class FitConfig:
             raise RunError("`epochs`, `batch_size` and `patience` need 1 or more.")
         if self.learning_rate <= 0:
             raise RunError(f"`learning_rate` needs more than 0, got {self.learning_rate}.")
+        if self.mixup < 0:
+            raise RunError(f"`mixup` needs at least 0, got {self.mixup}.")
         if not 0 <= self.warmup < 1:
             raise RunError(f"`warmup` needs at least 0 and less than 1, got {self.warmup}.")
 
@@ -115,7 +120,7 @@ def fit_head(
             optimizer=build_optimizer(
                 steps, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
             ),
-            loss=build_loss(kind),
+            loss=build_loss(kind, mixed=config.mixup > 0),
             jit_compile=False,  # batches differ in length: XLA would compile each shape
         )
     progress = progress or (lambda done, total: None)
@@ -123,6 +128,9 @@ def fit_head(
     mean, deviation = scale or (0.0, 1.0)
     if scale:
         training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
+    if config.mixup:
+        classes = model.output.shape[-1] if kind is TaskKind.CLASSIFICATION else None
+        training = mix_up(training, config.mixup, seed, classes)
     watcher = _SelectionScore(selection, lambda logits: score(logits * deviation + mean), config.patience)
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, config.epochs))
     history = model.fit(

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..layers import LayerWeightPooling
+from ..progress import prefix
 from .fit import FitResult, build_predictor
 from .trial import Trial
 
@@ -77,9 +78,8 @@ def choose_layers(trial: Trial) -> LayerChoice:
 
     def fit(layers: Sequence[int] | None = None) -> tuple[Trial, list[FitResult]]:
         part = store if layers is None else store.select(layers)
-        what = f"layers {','.join(map(str, part.spec.layers))}: "
-        progress = lambda name, done, total: trial.progress(what + name, done, total)  # noqa: E731
-        own = dataclasses.replace(trial, stores=[part], progress=progress)
+        what = f"layers {','.join(map(str, part.spec.layers))}"
+        own = dataclasses.replace(trial, stores=[part], progress=prefix(trial.progress, what))
         return own, [own.fit(seed) for seed in SEEDS]
 
     def score(fitted: Sequence[FitResult]) -> float:

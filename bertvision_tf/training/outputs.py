@@ -9,12 +9,15 @@ import numpy as np
 from ..tasks import TaskKind
 
 
-def build_loss(kind: TaskKind) -> keras.losses.Loss:
-    """What is made small: of logits against classes, scores, or classes of which several may hold."""
+def build_loss(kind: TaskKind, mixed: bool = False) -> keras.losses.Loss:
+    """What is made small: of logits against classes, scores, or classes of which several may hold; mixed ones are
+    shares of each class."""
     if kind is TaskKind.REGRESSION:
         return keras.losses.MeanSquaredError()
     if kind is TaskKind.MULTILABEL:
         return keras.losses.BinaryCrossentropy(from_logits=True)
+    if mixed:
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from ..heads import HeadConfig, adapt_head, build_head, split_head
 from ..metrics.glue import compute_metric
+from ..progress import Progress, ignore
 from ..store import Store, StoreSpec
 from ..tasks import TaskKind, TaskSpec, split_selection, take_shots
 from .fit import FitConfig, FitResult, fit_head, predict_logits
@@ -19,8 +20,6 @@ from .outputs import read_predictions
 from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
-
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Trial:
     shots: int | None = None
     balance_classes: bool = False
     strategy: str = "one_device"
-    progress: Progress = lambda what, done, total: None
+    progress: Progress = ignore
 
     @functools.cached_property
     def inputs(self) -> list[Store | MeasuredStore]:

@@ -24,9 +24,11 @@ FULL = HeadConfig(
 def test_defaults():
     assert HeadConfig().to_dict() == {
         "comparison": False,
+        "similarity_dim": None,
         "standardize": False,
         "convolution": "none",
         "convolution_dim": None,
+        "token_cutout": 0.0,
         "layer_dropout": 0.0,
         "pooling": "none",
         "adapter_dim": None,
@@ -37,6 +39,10 @@ def test_defaults():
         "cnn_kernel": None,
         "cnn_square": False,
         "cnn_dilated": False,
+        "vision": None,
+        "vision_weights": None,
+        "vision_view": "layers_tokens",
+        "vision_size": 96,
         "pooled_branch": False,
         "skip": False,
         "token_pooling": "mean",

@@ -38,7 +38,11 @@ SPAN_SIZES = {
 }
 
 
-UNPUBLISHED = {"average_pooling", "conv1x1_adapter_64_residual", "comparison_adapter_64"}
+UNPUBLISHED = {"average_pooling", "conv1x1_adapter_64_residual", "comparison_adapter_64"} | {
+    "comparison_adapter_64_similarity_16",
+    "standardized_vision_MobileNetV3Small",
+    "standardized_vision_MobileNetV3Small_hidden",
+}
 # Published as a share of BERT-large's 335,141,888 weights only.
 SPAN_SHARES = {
     "adapter_386_shared_skip_pooled_branch": 0.242,

@@ -1,0 +1,96 @@
+"""A grid of heads by tasks that is finished cell by cell."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from bertvision_tf import compare
+from bertvision_tf.compare import compare_heads, format_comparison, plan_cells, read_cells
+from bertvision_tf.errors import HeadError, RunError
+
+WORDS = "the a cat cats dog dogs bird has have eat is can not run".split()
+HEADS = ["learned_pooling", "adapter_4_shared_flat", "comparison_adapter_4"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """CoLA and RTE in the official layout."""
+    folder, random = tmp_path_factory.mktemp("glue"), np.random.default_rng(0)
+
+    def text():
+        return " ".join(random.choice(WORDS, random.integers(2, 7)))
+
+    for split, count in (("train", 420), ("dev", 40)):
+        for task in ("CoLA", "RTE"):
+            (folder / task).mkdir(exist_ok=True)
+        lines = [f"ab\t{n % 2}\t\t{text()}\n" for n in range(count)]
+        (folder / "CoLA" / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+        labels = ("entailment", "not_entailment")
+        lines = [f"{n}\t{text()}\t{text()}\t{labels[n % 2]}\n" for n in range(count)]
+        header = "index\tsentence1\tsentence2\tlabel\n"
+        (folder / "RTE" / f"{split}.tsv").write_text(header + "".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def options(data, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "load_encoder", lambda name, dtype: tiny_encoder)
+    return {"heads": HEADS, "tasks": ["cola", "rte"], "seeds": 2, "data_dir": data, "store": tmp_path / "states"}
+
+
+def test_cells_are_kept_and_gone_on_with(options, tmp_path, tiny_encoder):
+    file = tmp_path / "cells.csv"
+    first = compare_heads(file, encoder=tiny_encoder.name, **options)
+    begun = [next(first), next(first)]
+    first.close()
+    assert read_cells(file) == begun
+    with open(file, "a", encoding="utf-8") as stream:
+        stream.write("learned_pooling,rte,cut sho")  # as a kill in the middle of a line leaves it
+    rest = list(compare_heads(file, encoder=tiny_encoder.name, **options))
+    cells = read_cells(file, tiny_encoder.name)
+    assert cells == begun + rest
+    assert sorted((cell.head, cell.task) for cell in cells) == [
+        ("adapter_4_shared_flat", "cola"),
+        ("adapter_4_shared_flat", "rte"),
+        ("comparison_adapter_4", "rte"),
+        ("learned_pooling", "cola"),
+        ("learned_pooling", "rte"),
+    ]
+    assert list(compare_heads(file, encoder=tiny_encoder.name, **options)) == []
+    with open(file, newline="", encoding="utf-8") as stream:
+        assert [row["mean"] for row in csv.DictReader(stream)] == [str(cell.mean) for cell in cells]
+    planned = plan_cells(tiny_encoder, HEADS, ["cola", "rte"], 2)
+    table = format_comparison(cells[1:], planned)
+    missing = cells[0]
+    assert f"\nNot run: {missing.head} on {missing.task}.\n" in table
+    assert f"{cells[1].mean:.3f} ± {cells[1].std:.3f}" in table
+    assert f"{cells[0].date}; encoder {tiny_encoder.name}; bertvision-tf " in table
+    assert "Not run" not in format_comparison(cells, planned)
+
+
+def test_large_heads_have_one_seed_on_two_tasks(tiny_encoder, monkeypatch):
+    monkeypatch.setattr(compare, "LARGE", 30)
+    cells = plan_cells(tiny_encoder, ["last_layer", "adapter_16_shared"], ["cola", "mrpc"], 3)
+    assert cells == [("last_layer", "cola", 3), ("last_layer", "mrpc", 3), ("adapter_16_shared", "cola", 1)]
+
+
+def test_unknown_names(options, tmp_path):
+    with pytest.raises(HeadError, match="No head is named 'nonsense'"):
+        list(compare_heads(tmp_path / "cells.csv", **(options | {"heads": ["nonsense"]})))
+    assert not (tmp_path / "cells.csv").exists()
+
+
+def test_files_that_are_no_comparison(tmp_path):
+    file = tmp_path / "cells.csv"
+    file.write_text("head,task\na,b\n", encoding="utf-8")
+    with pytest.raises(RunError, match="line 2 is no cell of a comparison"):
+        read_cells(file)
+    assert read_cells(tmp_path / "none.csv") == []
+
+
+def test_cells_of_another_encoder(options, tmp_path, tiny_encoder):
+    file = tmp_path / "cells.csv"
+    next(compare_heads(file, encoder="minilm", **options))
+    with pytest.raises(RunError, match="holds cells of encoder minilm, asked for other"):
+        list(compare_heads(file, encoder="other", **options))
