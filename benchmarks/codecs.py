@@ -30,7 +30,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     encoder = load_encoder("minilm")
-    print("| task | codec | bytes | of padded float32 | same heads: difference | moved by | retrained | difference |")
+    print("| task | codec | bytes | of padded float32 | same heads: difference | moved | retrained | difference |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in options.tasks:
         measure_task(get_task(name), encoder, options)
@@ -57,7 +57,7 @@ def measure_task(task: TaskSpec, encoder: Encoder, options: argparse.Namespace) 
         scores, before = (np.array(one.results["scores"]) for one in (run, reference))
         differences = [show_difference(values - before) for values in (same, scores)]
         print(
-            f"| {task.name} | {codec} | {size / 2**20:,.0f} MiB | 1/{padded / size:.0f} | {differences[0]} | "
+            f"| {task.title} | {codec} | {size / 2**20:,.0f} MiB | 1/{padded / size:.0f} | {differences[0]} | "
             f"{moved:.2%} | {scores.mean():.3f} ± {scores.std(ddof=1):.3f} | {differences[1]} |",
             flush=True,
         )

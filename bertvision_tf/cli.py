@@ -361,12 +361,21 @@ def compare(
     """Compare heads over tasks, cell by cell: killed, it goes on where it was."""
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
-        from .compare import TASKS, compare_heads, format_comparison, plan_cells, read_cells
+        from .compare import (
+            TASKS,
+            Failure,
+            compare_heads,
+            describe_setting,
+            format_comparison,
+            plan_cells,
+            read_cells,
+        )
         from .encoders import load_encoder
         from .heads import list_presets
 
         names, chosen = heads or list_presets(), tasks or list(TASKS)
-        planned = plan_cells(load_encoder(encoder, dtype), names, chosen, seeds)
+        failed, loaded = 0, load_encoder(encoder, dtype)
+        planned = plan_cells(loaded, names, chosen, seeds)
         if not only_print:
             for cell in compare_heads(
                 output,
@@ -380,9 +389,13 @@ def compare(
                 limit=limit,
                 progress=progress,
             ):
-                typer.echo(f"{cell.task} {cell.head}: {cell.mean:.3f} ({cell.weights:,} weights)", err=True)
-        table = format_comparison(read_cells(output, encoder), planned)
+                failed += isinstance(cell, Failure)
+                what = f"error: {cell.reason}" if isinstance(cell, Failure) else f"{cell.mean:.3f}"
+                typer.echo(f"{cell.task} {cell.head}: {what}", err=True)
+        table = format_comparison(read_cells(output, describe_setting(loaded, limit)), planned)
     typer.echo(table)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime
+import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .encoders import Encoder, load_encoder
-from .errors import HeadError, RunError
+from .errors import BertvisionError, RunError
 from .experiment import train
 from .heads import get_preset, list_presets, measure_head
 from .heads.config import TokenPoolingMode
@@ -29,7 +30,8 @@ class Cell:
     """One head on one task, as a line of the CSV file.
 
     Attributes:
-        head, task, encoder: names.
+        head, task: names.
+        setting: encoder, with the first digits of its fingerprint, its dtype, and the rows if not all.
         seeds: how many heads were trained.
         metric: the task's main one.
         mean, std: of it on dev, over the seeds; no std of one.
@@ -42,7 +44,7 @@ class Cell:
 
     head: str
     task: str
-    encoder: str
+    setting: str
     seeds: int
     metric: str
     mean: float
@@ -54,29 +56,46 @@ class Cell:
     versions: str
 
 
-def plan_cells(encoder: Encoder, heads: Sequence[str], tasks: Sequence[str], seeds: int) -> list[tuple[str, str, int]]:
-    """The cells that can be run, (head, task, seeds), the cheapest head first.
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A cell that could not be done, and why."""
+
+    head: str
+    task: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The cells of a grid, (head, task, seeds), and those that are left out, with the reason."""
+
+    cells: list[tuple[str, str, int]]
+    skipped: list[str]
+
+
+def plan_cells(encoder: Encoder, heads: Sequence[str], tasks: Sequence[str], seeds: int) -> Plan:
+    """The cells of a grid, the cheapest head first.
 
     Heads that compare pairs have no cell on single texts; heads of LARGE weights one seed, on LARGE_TASKS alone. Heads
     that flatten their tokens read the first one of each text.
 
     Raises:
-        HeadError, TaskError: a name that is unknown.
+        HeadError, TaskError: a name that is unknown, or a network that cannot be had.
     """
-    cells = []
-    sizes = {"num_hidden_states": encoder.num_hidden_states, "hidden_dim": encoder.hidden_dim}
+    specs, cells, skipped = [get_task(task) for task in tasks], [], []
     for head in heads:
-        try:
-            size = measure_head(head, num_tokens=TOKENS, **sizes)  # type: ignore[arg-type]
-        except HeadError:
-            get_preset(head)  # raises where the name is at fault
-            continue
-        for task in map(get_task, tasks):
-            large = size.trainable_parameters > LARGE
-            if (large and task.name not in LARGE_TASKS) or (get_preset(head).comparison and not task.text_pair):
-                continue
-            cells.append((size.multiply_adds, head, task.name, 1 if large else seeds))
-    return [cell[1:] for cell in sorted(cells, key=lambda cell: cell[0])]
+        size = measure_head(
+            head, num_hidden_states=encoder.num_hidden_states, hidden_dim=encoder.hidden_dim, num_tokens=TOKENS
+        )
+        large = size.trainable_parameters > LARGE
+        for task in specs:
+            if get_preset(head).comparison and not task.text_pair:
+                skipped.append(f"{head} on {task.name} (no pairs)")
+            elif large and task.name not in LARGE_TASKS:
+                skipped.append(f"{head} on {task.name} (over {LARGE:,} weights)")
+            else:
+                cells.append((size.multiply_adds, (head, task.name, 1 if large else seeds)))
+    return Plan([cell for _, cell in sorted(cells, key=lambda cell: cell[0])], skipped)
 
 
 def compare_heads(
@@ -91,7 +110,7 @@ def compare_heads(
     data_dir: str | Path | None = None,
     limit: int | None = None,
     progress: Progress = ignore,
-) -> Iterator[Cell]:
+) -> Iterator[Cell | Failure]:
     """Runs the cells that a CSV file does not have yet, and adds each to it when it is done.
 
     Args:
@@ -103,35 +122,44 @@ def compare_heads(
         store, data_dir, limit, progress: as `train`'s.
 
     Yields:
-        each cell as it is done.
+        each cell as it is done, or what kept it from being done: the next is tried then.
 
     Raises:
-        RunError: the file cannot be read or written, or holds cells of another encoder.
+        RunError: the file cannot be read or written, or holds cells of another encoder or other rows.
+        HeadError, TaskError: as `plan_cells`.
     """
     output, loaded = Path(output), load_encoder(encoder, dtype)
-    done = {(cell.head, cell.task, cell.seeds) for cell in read_cells(output, encoder)}
-    missing = [cell for cell in plan_cells(loaded, heads or list_presets(), tasks, seeds) if cell not in done]
+    if not output.suffix or output.is_dir():
+        raise RunError(f"{output} needs to be a file with an ending, as in comparison.csv.")
+    setting = describe_setting(loaded, limit)
+    done = {(cell.head, cell.task, cell.seeds) for cell in read_cells(output, setting)}
+    plan = plan_cells(loaded, heads or list_presets(), tasks, seeds)
+    missing = [cell for cell in plan.cells if cell not in done]
     for place, (head, task, count) in enumerate(missing):
         progress("cells", place, len(missing))
-        run = train(
-            task,
-            loaded,
-            head=head,
-            seeds=count,
-            store=store,
-            output=output.with_suffix("") / f"{task}-{head}",
-            data_dir=data_dir,
-            limit=limit,
-            tokens="cls" if get_preset(head).token_pooling is TokenPoolingMode.FLAT else "all",
-            baselines=False,
-            progress=prefix(progress, f"{task} {head}"),
-        )
+        try:
+            run = train(
+                task,
+                loaded,
+                head=head,
+                seeds=count,
+                store=store,
+                output=output.with_suffix("") / f"{task}-{head}",
+                data_dir=data_dir,
+                limit=limit,
+                tokens="cls" if get_preset(head).token_pooling is TokenPoolingMode.FLAT else "all",
+                baselines=False,
+                progress=prefix(progress, f"{task} {head}"),
+            )
+        except BertvisionError as error:
+            yield Failure(head, task, str(error))
+            continue
         results = run.results
         versions = results["versions"]
         cell = Cell(
             head,
             task,
-            encoder,
+            setting,
             count,
             results["metric"],
             results["mean"],
@@ -147,45 +175,58 @@ def compare_heads(
     progress("cells", len(missing), len(missing))
 
 
-def read_cells(file: Path, encoder: str | None = None) -> list[Cell]:
-    """The cells of a CSV file; none where there is no file. A last line that was cut short is left out."""
-    if not file.exists():
-        return []
+def describe_setting(encoder: Encoder, limit: int | None) -> str:
+    """What cells of one table have in common."""
+    rows = "" if limit is None else f", first {limit} rows"
+    return f"{encoder.name} {encoder.fingerprint[:8]} {encoder.dtype}{rows}"
+
+
+def read_cells(file: Path, setting: str | None = None) -> list[Cell]:
+    """The cells of a CSV file; none where there is no file. A last line that was cut short is left out.
+
+    Raises:
+        RunError: it cannot be read, is no comparison, or is one of another setting.
+    """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes().decode("utf-8") if file.exists() else ""
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}.") from None
-    whole = text[: text.rfind("\n") + 1]
     cells = []
-    for number, row in enumerate(csv.DictReader(whole.splitlines()), start=2):
+    for number, row in enumerate(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()), start=2):
         try:
             cells.append(_read_cell(row))
         except (KeyError, TypeError, ValueError):
             raise RunError(f"{file}, line {number} is no cell of a comparison: move the file away.") from None
-    others = {cell.encoder for cell in cells} - {encoder}
-    if encoder is not None and others:
-        raise RunError(f"{file} holds cells of encoder {', '.join(others)}, asked for {encoder}: name another file.")
+    others = {cell.setting for cell in cells} - {setting}
+    if setting is not None and others:
+        raise RunError(f"{file} holds cells of {'; '.join(others)}, asked for {setting}: name another file.")
     return cells
 
 
-def format_comparison(cells: Sequence[Cell], planned: Sequence[tuple[str, str, int]]) -> str:
+def format_comparison(cells: Sequence[Cell], plan: Plan) -> str:
     """A Markdown table of heads by tasks, main metric on dev; what was not run stays empty and is named under it."""
-    tasks = list(dict.fromkeys(task for _, task, _ in planned))
-    found = {(cell.head, cell.task): cell for cell in cells}
-    heads = list(dict.fromkeys(head for head, _, _ in planned))
+    tasks = list(dict.fromkeys(task for _, task, _ in plan.cells))
+    found = {(cell.head, cell.task, cell.seeds): cell for cell in cells}
+    rows: dict[str, dict[str, Cell | None]] = {}
+    for head, task, seeds in plan.cells:
+        rows.setdefault(head, {})[task] = found.get((head, task, seeds))
     lines = [["head", "weights", *tasks], ["---", "---:", *("---:" for _ in tasks)]]
-    for head in heads:
-        own = [found.get((head, task)) for task in tasks]
-        weights = next((f"{cell.weights:,}" for cell in own if cell), "")
-        lines.append([head, weights, *(show_score(cell.mean, cell.std) if cell else "" for cell in own)])
+    for head, own in rows.items():
+        weights = next((f"{cell.weights:,}" for cell in own.values() if cell), "")
+        shown = [show_score(cell.mean, cell.std) if cell else "" for cell in (own.get(task) for task in tasks)]
+        lines.append([head, weights, *shown])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-    missing = [f"{head} on {task}" for head, task, _ in planned if (head, task) not in found]
+    missing = [f"{head} on {task}" for head, own in rows.items() for task, cell in own.items() if cell is None]
     if missing:
         table += f"\nNot run: {', '.join(missing)}.\n"
-    if cells:
-        days = sorted({cell.date for cell in cells})
+    if plan.skipped:
+        table += f"\nNot planned: {', '.join(plan.skipped)}.\n"
+    shown_cells = [cell for own in rows.values() for cell in own.values() if cell]
+    if shown_cells:
+        days = sorted({cell.date for cell in shown_cells})
         made = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        table += f"\n{made}; encoder {cells[0].encoder}; {'; '.join(sorted({cell.versions for cell in cells}))}.\n"
+        versions = "; ".join(sorted({cell.versions for cell in shown_cells}))
+        table += f"\n{made}; {shown_cells[0].setting}; {versions}.\n"
     return table
 
 
@@ -197,20 +238,18 @@ def _read_cell(row: dict[str, str]) -> Cell:
 
 def _append(file: Path, cell: Cell) -> None:
     values = {name: "" if value is None else value for name, value in dataclasses.asdict(cell).items()}
-    whole = (
-        []
-        if not file.exists()
-        else [line for line in file.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
-    )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "r+" if whole else "w", newline="", encoding="utf-8") as stream:
-            stream.seek(sum(len(line.encode()) for line in whole))
-            stream.truncate()
-            writer = csv.DictWriter(stream, list(values), lineterminator="\n")
+        with open(file, "a+b") as stream:
+            stream.seek(0)
+            whole = stream.read().rfind(b"\n") + 1  # what a kill cut short goes
+            stream.truncate(whole)
+            lines = io.StringIO()
+            writer = csv.DictWriter(lines, list(values), lineterminator="\n")
             if not whole:
                 writer.writeheader()
             writer.writerow(values)
+            stream.write(lines.getvalue().encode())
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

@@ -30,7 +30,7 @@ from .tasks import Examples, TaskKind, TaskSpec, get_task
 from .training import FitConfig, get_strategy
 from .training.baselines import Rows, fit_baselines
 from .training.layer_use import LayerChoice, choose_layers
-from .training.trial import Trial, build_task_head, split_task
+from .training.trial import Trial, build_task_head, draw_sample, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64"
@@ -104,6 +104,10 @@ def train(
         raise RunError(f"`shots` needs 1 or more, got {shots}.")
     if (shots or balance_classes) and task.kind is not TaskKind.CLASSIFICATION:
         raise RunError(f"`shots` and `balance_classes` need a task of single classes, {task.name} is a {task.kind}.")
+    if isinstance(layers, str) and layers != "auto":
+        raise RunError(f"`layers` needs indices, 'auto' or none, got {layers!r}.")
+    if layers == "auto" and pooler:
+        raise RunError("`layers='auto'` chooses layers, and the pooler's output is none: leave `pooler` out.")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise RunError("`seeds` needs one seed or more, each once.")
@@ -124,14 +128,7 @@ def train(
             fit = FitConfig.for_head(config, **(fit or {}))
         spec = plan_spec(encoder, splits[0], codec=codec, **states)
         _check_choices(config, strategy, spec, task)
-        choice: LayerChoice | None = None
-        if layers == "auto":
-            sample = splits[0].take(LAYER_ROWS)
-            probed = _extract(encoder, sample, Path(store), progress, codec=codec, **states)
-            roles = split_task(task, sample.labels, sample.groups)
-            choice = choose_layers(Trial(task, config, [probed], *roles, fit, progress=progress))
-            states["layers"] = list(choice.kept)
-            spec = plan_spec(encoder, splits[0], codec=codec, **states)
+        roles = split_task(task, splits[0].labels, splits[0].groups)
         asked = {
             "task": task.name,
             "examples": {rows.split: rows.fingerprint for rows in splits},
@@ -153,15 +150,23 @@ def train(
             "fit": dataclasses.asdict(fit),
             "strategy": strategy,
         }
+        auto = layers == "auto"
         if not named:
-            _check_same_run(output, asked)
+            _check_same_run(output, {name: value for name, value in asked.items() if name != "layers" or not auto})
 
         start = time.perf_counter()
+        choice: LayerChoice | None = None
+        if auto:
+            drawn, sampled = draw_sample(roles, LAYER_ROWS)
+            probed = _extract(encoder, splits[0].select(drawn), Path(store), progress, codec=codec, **states)
+            probe = Trial(task, config, [probed], *sampled, fit, shots, balance_classes, strategy, progress)
+            choice = choose_layers(probe)
+            states["layers"] = asked["layers"] = list(choice.kept)
+        chosen = time.perf_counter()
         stores = [_extract(encoder, rows, Path(store), progress, codec=codec, **states) for rows in splits]
-        seconds = {"fine_tune": 0.0, "extract": time.perf_counter() - start}
+        seconds = {"fine_tune": 0.0, "choose_layers": chosen - start, "extract": time.perf_counter() - chosen}
 
         start = time.perf_counter()
-        roles = split_task(task, splits[0].labels, splits[0].groups)
         trial = Trial(task, config, stores, *roles, fit, shots, balance_classes, strategy, progress)
         fitted = [trial.fit(seed) for seed in seeds]
         logits = [[trial.predict(result.head, place) for result in fitted] for place in range(1, len(stores))]

@@ -1,3 +1,4 @@
+import importlib.util
 import os
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def minilm():
     from bertvision_tf.encoders import load_encoder
     from bertvision_tf.encoders.checkpoint import MINILM_PACKAGE
 
-    pytest.importorskip(MINILM_PACKAGE, reason="the quickstart extra (MiniLM) is not installed")
+    if importlib.util.find_spec(MINILM_PACKAGE) is None:
+        pytest.skip("the quickstart extra (MiniLM) is not installed")
     return load_encoder("minilm")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bertvision_tf import compare
-from bertvision_tf.compare import compare_heads, format_comparison, plan_cells, read_cells
+from bertvision_tf.compare import Failure, compare_heads, describe_setting, format_comparison, plan_cells, read_cells
 from bertvision_tf.errors import HeadError, RunError
 
 WORDS = "the a cat cats dog dogs bird has have eat is can not run".split()
@@ -48,7 +48,7 @@ def test_cells_are_kept_and_gone_on_with(options, tmp_path, tiny_encoder):
     with open(file, "a", encoding="utf-8") as stream:
         stream.write("learned_pooling,rte,cut sho")  # as a kill in the middle of a line leaves it
     rest = list(compare_heads(file, encoder=tiny_encoder.name, **options))
-    cells = read_cells(file, tiny_encoder.name)
+    cells = read_cells(file, describe_setting(tiny_encoder, None))
     assert cells == begun + rest
     assert sorted((cell.head, cell.task) for cell in cells) == [
         ("adapter_4_shared_flat", "cola"),
@@ -65,32 +65,60 @@ def test_cells_are_kept_and_gone_on_with(options, tmp_path, tiny_encoder):
     missing = cells[0]
     assert f"\nNot run: {missing.head} on {missing.task}.\n" in table
     assert f"{cells[1].mean:.3f} ± {cells[1].std:.3f}" in table
-    assert f"{cells[0].date}; encoder {tiny_encoder.name}; bertvision-tf " in table
+    assert f"{cells[0].date}; {tiny_encoder.name} {tiny_encoder.fingerprint[:8]} float32; bertvision-tf " in table
     assert "Not run" not in format_comparison(cells, planned)
+    assert "\nNot planned: comparison_adapter_4 on cola (no pairs).\n" in table
+    assert cells[1].head in format_comparison(cells, plan_cells(tiny_encoder, HEADS, ["rte"], 5)).split("Not run")[1]
 
 
 def test_large_heads_have_one_seed_on_two_tasks(tiny_encoder, monkeypatch):
     monkeypatch.setattr(compare, "LARGE", 30)
-    cells = plan_cells(tiny_encoder, ["last_layer", "adapter_16_shared"], ["cola", "mrpc"], 3)
-    assert cells == [("last_layer", "cola", 3), ("last_layer", "mrpc", 3), ("adapter_16_shared", "cola", 1)]
+    plan = plan_cells(tiny_encoder, ["last_layer", "adapter_16_shared"], ["cola", "mrpc"], 3)
+    assert plan.cells == [("last_layer", "cola", 3), ("last_layer", "mrpc", 3), ("adapter_16_shared", "cola", 1)]
+    assert plan.skipped == ["adapter_16_shared on mrpc (over 30 weights)"]
 
 
-def test_unknown_names(options, tmp_path):
-    with pytest.raises(HeadError, match="No head is named 'nonsense'"):
-        list(compare_heads(tmp_path / "cells.csv", **(options | {"heads": ["nonsense"]})))
+def test_a_cell_that_cannot_be_done_does_not_end_the_grid(options, tmp_path, tiny_encoder, monkeypatch):
+    def fail(task, encoder, **rest):
+        if task == "cola":
+            raise RunError("the loss of epoch 1 is nan")
+        return train(task, encoder, **rest)
+
+    train = compare.train
+    monkeypatch.setattr(compare, "train", fail)
+    found = list(compare_heads(tmp_path / "cells.csv", **(options | {"heads": ["last_layer"]})))
+    assert found[0] == Failure("last_layer", "cola", "the loss of epoch 1 is nan")
+    assert [cell.task for cell in found[1:]] == ["rte"] == [cell.task for cell in read_cells(tmp_path / "cells.csv")]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "vision_MobileNetV3Smal"])
+def test_unknown_names(options, tmp_path, name):
+    with pytest.raises(HeadError, match=r"No head is named 'nonsense'|no vision network 'MobileNetV3Smal'"):
+        list(compare_heads(tmp_path / "cells.csv", **(options | {"heads": [name]})))
     assert not (tmp_path / "cells.csv").exists()
 
 
-def test_files_that_are_no_comparison(tmp_path):
+def test_files_that_are_no_comparison(options, tmp_path):
     file = tmp_path / "cells.csv"
     file.write_text("head,task\na,b\n", encoding="utf-8")
     with pytest.raises(RunError, match="line 2 is no cell of a comparison"):
         read_cells(file)
     assert read_cells(tmp_path / "none.csv") == []
+    with pytest.raises(RunError, match="needs to be a file with an ending"):
+        list(compare_heads(tmp_path / "cells", **options))
 
 
-def test_cells_of_another_encoder(options, tmp_path, tiny_encoder):
+def test_lines_that_end_as_on_windows_are_kept(options, tmp_path):
     file = tmp_path / "cells.csv"
-    next(compare_heads(file, encoder="minilm", **options))
-    with pytest.raises(RunError, match="holds cells of encoder minilm, asked for other"):
-        list(compare_heads(file, encoder="other", **options))
+    cells = compare_heads(file, **options)
+    first = next(cells)
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    second = next(cells)
+    assert read_cells(file) == [first, second]
+
+
+def test_cells_of_another_setting(options, tmp_path, tiny_encoder):
+    file = tmp_path / "cells.csv"
+    next(compare_heads(file, **options))
+    with pytest.raises(RunError, match=r"holds cells of .* float32, asked for .* float32, first 410 rows: name"):
+        list(compare_heads(file, limit=410, **options))

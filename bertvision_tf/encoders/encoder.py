@@ -74,7 +74,8 @@ class Encoder:
     def fingerprint(self) -> str:
         """32 hexadecimal digits over weights, architecture, tokenizer and dtype; equal means equal states."""
         digest = hashlib.sha256()
-        digest.update(json.dumps([vars(self.architecture), self.dtype, self.tokenizer.to_json()]).encode())
+        sizes = {name: value for name, value in vars(self.architecture).items() if name != "position_buckets" or value}
+        digest.update(json.dumps([sizes, self.dtype, self.tokenizer.to_json()]).encode())
         for name, value in sorted(self.weights.items()):
             digest.update(f"{name}{value.shape}".encode())
             digest.update(np.ascontiguousarray(value, np.float32).data)

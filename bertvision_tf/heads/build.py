@@ -178,8 +178,8 @@ def _compare(inputs: dict[str, Tensor], config: HeadConfig) -> Tensor:
     image = keras.layers.Normalization(axis=(1, 2, 3), name="scale_views", dtype="float32")(views)
     if config.pooling is not Pooling.NONE:
         image = _merge_layers(image, config)
-    if config.dropout:
-        image = keras.layers.Dropout(config.dropout, name="views_dropout")(image)
+    if config.views_dropout:
+        image = keras.layers.Dropout(config.views_dropout, name="views_dropout")(image)
     image = _adapt(image, inputs["padding_mask"], config)  # (batch, layers or 1, 3, channels)
     similarities = PairSimilarities(name="similarities", dtype="float32")(**inputs)  # (batch, layers, 5)
     similarities = keras.layers.Normalization(axis=(1, 2), name="scale_similarities", dtype="float32")(similarities)

@@ -118,6 +118,8 @@ class HeadConfig:
         comparison: for pairs: the image becomes three views of the two texts (mean, |a - b|, a * b of their means),
             and five similarities a layer go beside them into the last dense layer; all on one scale, by statistics
             set from data. Pooling and adapter read the views as they would tokens.
+        views_dropout: in a comparison, the share of the views' channels dropped in training before the adapter,
+            0 <= views_dropout < 1.
         similarity_dim: int > 0: in a comparison, the width of a small convolutional network on the picture of cosines
             between tokens of the one text and of the other, whose features go beside them too.
         standardize: bring every (layer, channel) to mean 0 and deviation 1, by statistics set from data.
@@ -144,8 +146,7 @@ class HeadConfig:
         skip: concatenate the final block's hidden state before the last dense layer.
         token_pooling: "mean", "max", "cls", "flat", "mean_max_cls" or "attention" (a learned query a layer); a span
             head does not read it.
-        dropout: share of features dropped in training before the last dense layer, and in a comparison before the
-            adapter too, 0 <= dropout < 1.
+        dropout: share of features dropped in training before the last dense layer, 0 <= dropout < 1.
     Raises:
         HeadError: a value out of bounds, or two that contradict each other; the message names them.
     Example:
@@ -154,6 +155,7 @@ class HeadConfig:
     """
 
     comparison: bool = field(default=False, metadata=_FLAG)
+    views_dropout: float = field(default=0.0, metadata=_RATE)
     similarity_dim: int | None = field(default=None, metadata=_SIZE)
     standardize: bool = field(default=False, metadata=_FLAG)
     convolution: Convolution = field(default=Convolution.NONE, metadata=_one_of(Convolution))
@@ -226,8 +228,8 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
         config.standardize or convolved or branches or config.layer_dropout or config.token_cutout
     ):
         yield "`comparison=True` goes with `pooling`, `adapter_dim` and `dropout` alone: leave the others out."
-    if config.similarity_dim and not config.comparison:
-        yield "`similarity_dim` reads the two texts of a pair: set `comparison=True`, or leave it out."
+    if (config.similarity_dim or config.views_dropout) and not config.comparison:
+        yield "`similarity_dim` and `views_dropout` go with pairs: set `comparison=True`, or leave them out."
     if config.comparison and (not config.shared or config.token_pooling is not TokenPoolingMode.MEAN):
         yield "`comparison=True` has views instead of tokens: leave `shared` and `token_pooling` out."
     if convolved and config.convolution_dim is None:

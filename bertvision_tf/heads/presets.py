@@ -59,6 +59,7 @@ def _compared(parts: Mapping[str, str | None]) -> dict:
         "pooling": Pooling.LEARNED,
         "adapter_dim": int(str(parts["dim"])),
         "similarity_dim": int(parts["similarity"]) if parts["similarity"] else None,
+        "views_dropout": 0.6,
         "dropout": 0.3,
     }
 
@@ -123,8 +124,8 @@ _FAMILIES = (
         _network,
     ),
     _Family(
-        r"vision_(?P<network>[A-Za-z][A-Za-z0-9_]*?)(?P<view>_hidden)?(?P<weights>_imagenet)?",
-        "vision_NETWORK[_hidden][_imagenet]",
+        r"vision_(?P<network>[A-Za-z][A-Za-z0-9_]*?)(?P<view>_hidden)?(?P<weights>_pretrained)?",
+        "vision_NETWORK[_hidden][_pretrained]",
         _vision,
     ),
     _Family(rf"detect_parts(_(?P<dim>{_DIM}))?", "detect_parts[_D]", _parts),

@@ -53,6 +53,8 @@ def _build_application(network: str, weights: str | None, shape: tuple[int, ...]
 def _build_preset(network: str, weights: str | None) -> keras.Model:
     from keras_hub.models import Backbone
 
+    if weights not in (None, "imagenet"):
+        raise HeadError(f"the preset {network} has its own weights: `vision_weights` needs 'imagenet' or none.")
     try:
         return Backbone.from_preset(network, load_weights=weights == "imagenet")
     except ValueError as error:

@@ -52,9 +52,11 @@ class FitConfig:
     @classmethod
     def for_head(cls, head: HeadConfig, **changes) -> "FitConfig":
         """The defaults for a head: a learning rate of 1e-2 where it only pools and reads out, which is a linear
-        model, else 1e-3. `changes` override."""
-        linear = head.adapter_dim is None and head.convolution == "none"
-        return cls(**{"learning_rate": 1e-2 if linear else 1e-3} | changes)
+        model, 3e-3 where it compares a pair, else 1e-3. `changes` override."""
+        dense = head.adapter_dim is None and head.parts_dim is None
+        linear = dense and head.convolution == head.body == "none" and head.token_pooling != "attention"
+        rate = 3e-3 if head.comparison else 1e-2 if linear else 1e-3
+        return cls(**{"learning_rate": rate} | changes)
 
 
 @dataclasses.dataclass(frozen=True)

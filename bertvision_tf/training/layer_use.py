@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..errors import RunError
 from ..layers import LayerWeightPooling
 from ..progress import prefix
 from .fit import FitResult, build_predictor
@@ -73,6 +74,9 @@ def choose_layers(trial: Trial) -> LayerChoice:
 
     Args:
         trial: of heads on all layers; its train store alone is read.
+
+    Raises:
+        RunError: heads on all layers predict a constant.
     """
     store = trial.stores[0]
 
@@ -90,6 +94,8 @@ def choose_layers(trial: Trial) -> LayerChoice:
     ranking = np.argsort(-np.mean(losses, axis=0), kind="stable").tolist()
     labels, logits = store.labels[trial.selection], whole.predict(fitted[0].head, 0, trial.selection)
     error = estimate_standard_error(lambda drawn: trial.score(labels[drawn], logits[drawn]), len(labels))
+    if error == 0:
+        raise RunError("layers cannot be chosen: heads on all of them say the same of every selection row.")
     kept, scores = choose_fewest(ranking, lambda layers: score(fit(layers)[1]), score(fitted), error)
     layers = store.spec.layers
     return LayerChoice(

@@ -8,7 +8,7 @@ MASKS = ("padding_mask", "segment_ids")
 def mix_up(training: tf.data.Dataset, alpha: float, seed: int, num_classes: int | None) -> tf.data.Dataset:
     """Mixes the examples of each batch in pairs, (1 - share) of one and a share below one half of the other.
 
-    A token is real where either example has one. Segments stay those of the first.
+    A token is real where either example has one. Segments are those of the first, as far as its tokens go.
 
     Args:
         training: batches of (images or measurements by name, labels).
@@ -34,7 +34,11 @@ def mix_up(training: tf.data.Dataset, alpha: float, seed: int, num_classes: int 
 
         mixed = {name: part if name in MASKS else blend(part) for name, part in images.items()}
         if "padding_mask" in images:
-            mixed["padding_mask"] = tf.maximum(images["padding_mask"], tf.gather(images["padding_mask"], other))
+            real = images["padding_mask"]
+            mixed["padding_mask"] = tf.maximum(real, tf.gather(real, other))
+            if "segment_ids" in images:
+                segments = images["segment_ids"]
+                mixed["segment_ids"] = tf.where(real > 0, segments, tf.gather(segments, other))
         for name, part in images.items():
             mixed[name].set_shape(part.shape)
         if num_classes is not None:

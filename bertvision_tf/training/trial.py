@@ -121,6 +121,24 @@ def split_task(task: TaskSpec, labels: np.ndarray, groups) -> tuple[np.ndarray, 
     return split_selection(labels, groups, stratify=task.kind is TaskKind.CLASSIFICATION)
 
 
+def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Draws rows of train, of each role its share, always the same.
+
+    Args:
+        roles: the training and the selection rows.
+        count: how many; all if there are no more.
+
+    Returns:
+        the rows, sorted, and the places among them of the training and of the selection rows.
+    """
+    whole, random = sum(map(len, roles)), np.random.default_rng(0)
+    shares = [min(-(-count * len(role) // whole), len(role)) for role in roles]
+    parts = [random.permutation(role)[:share] for role, share in zip(roles, shares, strict=True)]
+    drawn = np.sort(np.concatenate(parts))
+    training, selection = (np.flatnonzero(np.isin(drawn, part)) for part in parts)
+    return drawn, (training, selection)
+
+
 def balance(labels: np.ndarray, classes: int) -> dict[int, float]:
     """Weights with which every class that occurs counts the same, and a row counts 1 in the mean."""
     counts = np.bincount(labels, minlength=classes)

@@ -62,6 +62,11 @@ def test_one_segment_checkpoints_take_pairs(tiny_encoder):
     assert np.isfinite(encoder.hidden_states(tokens)).all()
 
 
+def test_minilms_fingerprint_stays(minilm):
+    """Another would hide every store that there is."""
+    assert minilm.fingerprint == "e004a6cd4f130d22f6ac2e6a24a3b63e"
+
+
 def test_fingerprint_follows_weights_tokenizer_and_settings(tiny_encoder, folder):
     from safetensors.numpy import load_file, save_file
 

@@ -24,6 +24,7 @@ FULL = HeadConfig(
 def test_defaults():
     assert HeadConfig().to_dict() == {
         "comparison": False,
+        "views_dropout": 0.0,
         "similarity_dim": None,
         "standardize": False,
         "convolution": "none",

@@ -119,7 +119,7 @@ def test_an_unknown_name_shows_the_grammar(name):
         "Names are read as last_layer|average_pooling|learned_pooling[_adapter_D][_skip]; "
         "adapter_D_shared|unshared[_skip][_pooled_branch]; conv1x1_adapter_D_residual; "
         "[POOLING_][adapter_D_]cnn_1xN|NxN_D[_dilated]; "
-        "[POOLING_][adapter_D_]xception|xception_abbreviated|inception[_skip]; vision_NETWORK[_hidden][_imagenet]; "
+        "[POOLING_][adapter_D_]xception|xception_abbreviated|inception[_skip]; vision_NETWORK[_hidden][_pretrained]; "
         "detect_parts[_D]; comparison_adapter_D[_similarity_D]; "
         "each may begin with standardized_ and end in _cls, _flat or _attention; D is any width."
     )

@@ -72,10 +72,12 @@ def test_a_preset_of_kerashub(preset, weights, tmp_path):
 
 
 def test_names():
-    assert get_preset("vision_ResNet50_hidden_imagenet") == HeadConfig(
+    assert get_preset("vision_ResNet50_hidden_pretrained") == HeadConfig(
         body="vision", vision="ResNet50", vision_view="hidden_layers", vision_weights="imagenet"
     )
-    assert get_preset("standardized_vision_vit_tiny") == HeadConfig(standardize=True, body="vision", vision="vit_tiny")
+    assert get_preset("standardized_vision_resnet_18_imagenet") == HeadConfig(
+        standardize=True, body="vision", vision="resnet_18_imagenet"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,7 @@ def test_names():
     [
         ({"vision": "NoNet"}, "no vision network 'NoNet': expected a KerasHub preset or one of"),
         ({"vision": "Xception", "vision_size": 32}, "the vision network Xception cannot be built: "),
+        ({"vision": "resnet_18_imagenet", "vision_weights": "mine.h5"}, "has its own weights: `vision_weights` needs"),
         ({"vision": "MobileNetV3Small", "vision_weights": "nowhere.h5"}, "MobileNetV3Small cannot be built: "),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from bertvision_tf.errors import RunError
-from bertvision_tf.heads import HeadConfig, build_head
+from bertvision_tf.heads import HeadConfig, build_head, get_preset
 from bertvision_tf.training import FitConfig, fit_head, predict_logits
 from bertvision_tf.training.optimizer import build_optimizer
 
@@ -101,8 +101,11 @@ def test_wrong_settings(changes, message):
         FitConfig(**changes)
 
 
-def test_a_linear_head_learns_faster():
+def test_each_head_has_its_learning_rate():
     assert FitConfig.for_head(HeadConfig(pooling="learned")).learning_rate == 1e-2
     assert FitConfig.for_head(HeadConfig(adapter_dim=8)).learning_rate == 1e-3
     assert FitConfig.for_head(HeadConfig(adapter_dim=8), learning_rate=0.2).learning_rate == 0.2
+    assert FitConfig.for_head(get_preset("comparison_adapter_64")).learning_rate == 3e-3
+    assert FitConfig.for_head(get_preset("detect_parts")).learning_rate == 1e-3
+    assert FitConfig.for_head(get_preset("cnn_1x5_64")).learning_rate == 1e-3
     keras.backend.clear_session()

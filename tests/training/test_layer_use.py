@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bertvision_tf as bv
-from bertvision_tf.errors import StoreError
+from bertvision_tf.errors import RunError, StoreError
 from bertvision_tf.heads import HeadConfig
 from bertvision_tf.store import Store
 from bertvision_tf.training.layer_use import (
@@ -17,7 +17,7 @@ from bertvision_tf.training.layer_use import (
     measure_layer_losses,
     read_layer_weights,
 )
-from bertvision_tf.training.trial import Trial, split_task
+from bertvision_tf.training.trial import Trial, draw_sample, split_task
 
 FIT = bv.FitConfig(epochs=6, patience=6, learning_rate=0.05)
 
@@ -128,3 +128,32 @@ def test_a_run_that_chooses_its_layers(tiny_encoder, tmp_path):
     assert json.loads((run.path / "results.json").read_text())["layers"]["chosen"]["scores"]["3"] > 0
     assert (run.path / "layer_losses.png").stat().st_size > 1000
     assert len(bv.load_run(run.path).predict(["She has eaten."]).labels) == 1
+
+
+def test_a_sample_keeps_the_roles_of_its_rows():
+    roles = np.arange(0, 900), np.arange(900, 1000)
+    drawn, (training, selection) = draw_sample(roles, 200)
+    assert (len(drawn), len(training), len(selection)) == (200, 180, 20)
+    assert (drawn[training] < 900).all()
+    assert (drawn[selection] >= 900).all()
+    assert (np.diff(drawn) > 0).all()
+    assert drawn[training].max() > 800  # not the first rows of the file
+    np.testing.assert_array_equal(draw_sample(roles, 200)[0], drawn)
+    np.testing.assert_array_equal(draw_sample(roles, 5000)[0], np.arange(1000))
+
+
+def test_layers_that_nothing_can_be_said_of(trial):
+    labels, trial.stores[0].labels = trial.stores[0].labels, np.zeros(len(trial.stores[0]), np.int32)
+    try:
+        with pytest.raises(RunError, match="layers cannot be chosen"):
+            choose_layers(trial)
+    finally:
+        trial.stores[0].labels = labels
+
+
+@pytest.mark.parametrize(("options", "message"), [({"pooler": True, "tokens": "cls"}, "leave `pooler` out"), ({}, "")])
+def test_what_is_refused_is_refused_first(tiny_encoder, tmp_path, options, message):
+    layers = "auto" if options else "0,1"
+    with pytest.raises(RunError, match=message or "`layers` needs indices, 'auto' or none, got '0,1'"):
+        bv.train("starter", tiny_encoder, layers=layers, store=tmp_path / "s", output=tmp_path / "o", **options)
+    assert not (tmp_path / "s").exists()
