@@ -33,7 +33,7 @@ from .training.layer_use import LayerChoice, choose_layers
 from .training.trial import Trial, build_task_head, draw_sample, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
-DEFAULT_PAIR_HEAD = "comparison_adapter_64"
+DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
 DEFAULT_CODEC = "int8"
 LAYER_ROWS = 4000  # of train, on which layers are chosen
 

@@ -260,7 +260,7 @@ def test_pairs_are_compared(root, tiny_encoder, load):
     task = bv.task_from_table(table, name="pairs")
     options = OPTIONS | {"head": None, "seeds": 1, "fit": {"epochs": 1}, "baselines": False}
     run = bv.train(task, tiny_encoder, store=root / "states", output=root / "pairs", **options)
-    assert (run.results["head"], run.config["text_pair"]) == ("comparison_adapter_64", "sentence2")
+    assert (run.results["head"], run.config["text_pair"]) == ("comparison_adapter_64_similarity_8", "sentence2")
     rows = read_csv(run.path / "predictions.csv")
     dev = task.load("dev")
     assert [(row["text"], row["text_pair"]) for row in rows] == list(zip(dev.texts, dev.text_pairs, strict=True))

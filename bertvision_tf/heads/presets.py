@@ -220,7 +220,7 @@ PRESETS: Mapping[str, HeadConfig] = MappingProxyType(
             "conv1x1_adapter_16_residual",
             "conv1x1_adapter_64_residual",
             "comparison_adapter_64",
-            "comparison_adapter_64_similarity_16",
+            "comparison_adapter_64_similarity_8",
         )
     }
 )
