@@ -164,7 +164,9 @@ def train(
             states["layers"] = asked["layers"] = list(choice.kept)
         chosen = time.perf_counter()
         stores = [_extract(encoder, rows, Path(store), progress, codec=codec, **states) for rows in splits]
-        seconds = {"fine_tune": 0.0, "choose_layers": chosen - start, "extract": time.perf_counter() - chosen}
+        seconds = {"fine_tune": 0.0, "extract": time.perf_counter() - chosen}
+        if choice:
+            seconds["choose_layers"] = chosen - start
 
         start = time.perf_counter()
         trial = Trial(task, config, stores, *roles, fit, shots, balance_classes, strategy, progress)
