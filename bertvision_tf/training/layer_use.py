@@ -13,6 +13,7 @@ from ..errors import RunError
 from ..layers import LayerWeightPooling
 from ..progress import prefix
 from .fit import FitResult, build_predictor
+from .outputs import read_predictions
 from .trial import Trial
 
 SEEDS = (0, 1)
@@ -94,7 +95,7 @@ def choose_layers(trial: Trial) -> LayerChoice:
     ranking = np.argsort(-np.mean(losses, axis=0), kind="stable").tolist()
     labels, logits = store.labels[trial.selection], whole.predict(fitted[0].head, 0, trial.selection)
     error = estimate_standard_error(lambda drawn: trial.score(labels[drawn], logits[drawn]), len(labels))
-    if error == 0:
+    if (np.ptp(read_predictions(trial.task.kind, logits), axis=0) == 0).all():
         raise RunError("layers cannot be chosen: heads on all of them say the same of every selection row.")
     kept, scores = choose_fewest(ranking, lambda layers: score(fit(layers)[1]), score(fitted), error)
     layers = store.spec.layers

@@ -157,3 +157,20 @@ def test_what_is_refused_is_refused_first(tiny_encoder, tmp_path, options, messa
     with pytest.raises(RunError, match=message or "`layers` needs indices, 'auto' or none, got '0,1'"):
         bv.train("starter", tiny_encoder, layers=layers, store=tmp_path / "s", output=tmp_path / "o", **options)
     assert not (tmp_path / "s").exists()
+
+
+def test_layers_are_chosen_where_every_row_is_right(tiny_encoder, tmp_path):
+    rows = {"text": ["the cat has eaten", "she can not run", "who is he"] * 120, "label": ["a", "b", "c"] * 120}
+    task = bv.task_from_table(rows, text="text", name="easy")
+    options = {"head": "standardized_adapter_4_shared", "seeds": 1, "baselines": False, "layers": "auto"}
+    run = bv.train(
+        task,
+        tiny_encoder,
+        fit={"epochs": 20, "learning_rate": 0.05},
+        store=tmp_path / "s",
+        output=tmp_path / "r",
+        **options,
+    )
+    chosen = run.results["layers"]["chosen"]
+    assert chosen["standard_error"] == 0
+    assert chosen["scores"][str(len(chosen["kept"]))] == 1
