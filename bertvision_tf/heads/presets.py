@@ -219,6 +219,7 @@ PRESETS: Mapping[str, HeadConfig] = MappingProxyType(
             "standardized_vision_MobileNetV3Small_hidden",
             "conv1x1_adapter_16_residual",
             "conv1x1_adapter_64_residual",
+            "standardized_adapter_64_shared",
             "comparison_adapter_64",
             "comparison_adapter_64_similarity_8",
         )

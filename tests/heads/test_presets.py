@@ -78,7 +78,7 @@ def test_a_name_stands_for_one_config(name, fields):
 
 def test_the_table():
     assert list_presets() == list(PRESETS)
-    assert len(set(PRESETS.values())) == len(PRESETS) == 33
+    assert len(set(PRESETS.values())) == len(PRESETS) == 34
     assert all(get_preset(name) == config for name, config in PRESETS.items())
     with pytest.raises(TypeError):
         PRESETS["mine"] = HeadConfig()

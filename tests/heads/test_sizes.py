@@ -40,6 +40,7 @@ SPAN_SIZES = {
 
 UNPUBLISHED = {"average_pooling", "conv1x1_adapter_64_residual", "comparison_adapter_64"} | {
     "comparison_adapter_64_similarity_8",
+    "standardized_adapter_64_shared",
     "standardized_vision_MobileNetV3Small",
     "standardized_vision_MobileNetV3Small_hidden",
 }
