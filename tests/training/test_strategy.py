@@ -45,6 +45,40 @@ for name in ("one_device", "mirrored"):
     }
 print("RESULT" + json.dumps(out))
 """
+PAIRS = """
+import sys
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import bertvision_tf as bv
+
+random = np.random.default_rng(0)
+words = "the a cat cats dog dogs bird has have eat is can not run".split()
+first, second = ([" ".join(random.choice(words, random.integers(1, 7))) for _ in range(300)] for _ in range(2))
+labels = [int(bool({*one.split()} & {*two.split()})) for one, two in zip(first, second)]
+task = bv.task_from_table({"one": first, "two": second, "y": labels}, text="one", text_pair="two", label="y")
+encoder = bv.load_encoder(sys.argv[1])
+for strategy in ("one_device", "mirrored"):
+    run = bv.train(
+        task, encoder, head="comparison_adapter_4", seeds=1, fit={"epochs": 2, "mixup": 0.4}, strategy=strategy,
+        store=sys.argv[2] + "/states", output=sys.argv[2] + "/" + strategy, baselines=False,
+    )
+"""
+
+
+def test_a_run_on_measurements_and_mixed_examples_with_two_devices(tmp_path, tiny_encoder):
+    import bertvision_tf as bv
+
+    done = subprocess.run(
+        [sys.executable, "-c", PAIRS, tiny_encoder.name, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (bv.load_run(tmp_path / name) for name in ("one_device", "mirrored"))
+    assert two.config["strategy"] == "mirrored"
+    assert len(two.results["scores"]) == len(one.results["scores"]) == 1
+    with open(one.path / "curves.csv") as first, open(two.path / "curves.csv") as second:
+        losses = [[float(line.split(",")[2]) for line in list(file)[1:]] for file in (first, second)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)  # dropout draws differ, examples do not
 
 
 def test_mirrored_equals_one_device(tmp_path, tiny_encoder):
