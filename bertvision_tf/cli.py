@@ -373,22 +373,11 @@ def compare(
         from .encoders import load_encoder
         from .heads import list_presets
 
-        names, chosen = heads or list_presets(), tasks or list(TASKS)
         failed, loaded = 0, load_encoder(encoder, dtype)
-        planned = plan_cells(loaded, names, chosen, seeds)
+        planned = plan_cells(loaded, heads or list_presets(), tasks or TASKS, seeds)
         if not only_print:
-            for cell in compare_heads(
-                output,
-                encoder=encoder,
-                dtype=dtype,
-                heads=names,
-                tasks=chosen,
-                seeds=seeds,
-                store=store,
-                data_dir=data_dir,
-                limit=limit,
-                progress=progress,
-            ):
+            options: dict[str, Any] = {"store": store, "data_dir": data_dir, "limit": limit, "progress": progress}
+            for cell in compare_heads(output, loaded, planned, **options):
                 failed += isinstance(cell, Failure)
                 what = f"error: {cell.reason}" if isinstance(cell, Failure) else f"{cell.mean:.3f}"
                 typer.echo(f"{cell.task} {cell.head}: {what}", err=True)

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .encoders import Encoder, load_encoder
+from .encoders import Encoder
 from .errors import BertvisionError, RunError
 from .experiment import train
-from .heads import get_preset, list_presets, measure_head
+from .heads import get_preset, measure_head
 from .heads.config import TokenPoolingMode
 from .progress import Progress, ignore, prefix
 from .reports.table import show_score
@@ -100,12 +100,9 @@ def plan_cells(encoder: Encoder, heads: Sequence[str], tasks: Sequence[str], see
 
 def compare_heads(
     output: str | Path,
+    encoder: Encoder,
+    plan: Plan,
     *,
-    encoder: str = "minilm",
-    dtype: str = "float32",
-    heads: Sequence[str] | None = None,
-    tasks: Sequence[str] = TASKS,
-    seeds: int = 3,
     store: str | Path = "states",
     data_dir: str | Path | None = None,
     limit: int | None = None,
@@ -115,10 +112,8 @@ def compare_heads(
 
     Args:
         output: the CSV file; what it holds is kept, and not run again. Runs lie beside it in a folder of its name.
-        encoder, dtype: whose states.
-        heads: names; all the listed ones with None.
-        tasks: names.
-        seeds: heads of each cell.
+        encoder: whose states.
+        plan: the cells, of `plan_cells`.
         store, data_dir, limit, progress: as `train`'s.
 
     Yields:
@@ -126,21 +121,19 @@ def compare_heads(
 
     Raises:
         RunError: the file cannot be read or written, or holds cells of another encoder or other rows.
-        HeadError, TaskError: as `plan_cells`.
     """
-    output, loaded = Path(output), load_encoder(encoder, dtype)
+    output = Path(output)
     if not output.suffix or output.is_dir():
         raise RunError(f"{output} needs to be a file with an ending, as in comparison.csv.")
-    setting = describe_setting(loaded, limit)
+    setting = describe_setting(encoder, limit)
     done = {(cell.head, cell.task, cell.seeds) for cell in read_cells(output, setting)}
-    plan = plan_cells(loaded, heads or list_presets(), tasks, seeds)
     missing = [cell for cell in plan.cells if cell not in done]
     for place, (head, task, count) in enumerate(missing):
         progress("cells", place, len(missing))
         try:
             run = train(
                 task,
-                loaded,
+                encoder,
                 head=head,
                 seeds=count,
                 store=store,

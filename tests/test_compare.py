@@ -34,20 +34,25 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def options(data, tiny_encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "load_encoder", lambda name, dtype: tiny_encoder)
-    return {"heads": HEADS, "tasks": ["cola", "rte"], "seeds": 2, "data_dir": data, "store": tmp_path / "states"}
+def run(data, tiny_encoder, tmp_path):
+    """Compares heads on the tiny encoder."""
+
+    def compare_them(file, heads=HEADS, **options):
+        plan = plan_cells(tiny_encoder, heads, ["cola", "rte"], 2)
+        return compare_heads(file, tiny_encoder, plan, data_dir=data, store=tmp_path / "states", **options)
+
+    return compare_them
 
 
-def test_cells_are_kept_and_gone_on_with(options, tmp_path, tiny_encoder):
+def test_cells_are_kept_and_gone_on_with(run, tmp_path, tiny_encoder):
     file = tmp_path / "cells.csv"
-    first = compare_heads(file, encoder=tiny_encoder.name, **options)
+    first = run(file)
     begun = [next(first), next(first)]
     first.close()
     assert read_cells(file) == begun
     with open(file, "a", encoding="utf-8") as stream:
         stream.write("learned_pooling,rte,cut sho")  # as a kill in the middle of a line leaves it
-    rest = list(compare_heads(file, encoder=tiny_encoder.name, **options))
+    rest = list(run(file))
     cells = read_cells(file, describe_setting(tiny_encoder, None))
     assert cells == begun + rest
     assert sorted((cell.head, cell.task) for cell in cells) == [
@@ -57,7 +62,7 @@ def test_cells_are_kept_and_gone_on_with(options, tmp_path, tiny_encoder):
         ("learned_pooling", "cola"),
         ("learned_pooling", "rte"),
     ]
-    assert list(compare_heads(file, encoder=tiny_encoder.name, **options)) == []
+    assert list(run(file)) == []
     with open(file, newline="", encoding="utf-8") as stream:
         assert [row["mean"] for row in csv.DictReader(stream)] == [str(cell.mean) for cell in cells]
     planned = plan_cells(tiny_encoder, HEADS, ["cola", "rte"], 2)
@@ -78,7 +83,7 @@ def test_large_heads_have_one_seed_on_two_tasks(tiny_encoder, monkeypatch):
     assert plan.skipped == ["adapter_16_shared on mrpc (over 30 weights)"]
 
 
-def test_a_cell_that_cannot_be_done_does_not_end_the_grid(options, tmp_path, tiny_encoder, monkeypatch):
+def test_a_cell_that_cannot_be_done_does_not_end_the_grid(run, tmp_path, monkeypatch):
     def fail(task, encoder, **rest):
         if task == "cola":
             raise RunError("the loss of epoch 1 is nan")
@@ -86,39 +91,39 @@ def test_a_cell_that_cannot_be_done_does_not_end_the_grid(options, tmp_path, tin
 
     train = compare.train
     monkeypatch.setattr(compare, "train", fail)
-    found = list(compare_heads(tmp_path / "cells.csv", **(options | {"heads": ["last_layer"]})))
+    found = list(run(tmp_path / "cells.csv", ["last_layer"]))
     assert found[0] == Failure("last_layer", "cola", "the loss of epoch 1 is nan")
     assert [cell.task for cell in found[1:]] == ["rte"] == [cell.task for cell in read_cells(tmp_path / "cells.csv")]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "vision_MobileNetV3Smal"])
-def test_unknown_names(options, tmp_path, name):
+def test_unknown_names(run, tmp_path, name):
     with pytest.raises(HeadError, match=r"No head is named 'nonsense'|no vision network 'MobileNetV3Smal'"):
-        list(compare_heads(tmp_path / "cells.csv", **(options | {"heads": [name]})))
+        list(run(tmp_path / "cells.csv", [name]))
     assert not (tmp_path / "cells.csv").exists()
 
 
-def test_files_that_are_no_comparison(options, tmp_path):
+def test_files_that_are_no_comparison(run, tmp_path):
     file = tmp_path / "cells.csv"
     file.write_text("head,task\na,b\n", encoding="utf-8")
     with pytest.raises(RunError, match="line 2 is no cell of a comparison"):
         read_cells(file)
     assert read_cells(tmp_path / "none.csv") == []
     with pytest.raises(RunError, match="needs to be a file with an ending"):
-        list(compare_heads(tmp_path / "cells", **options))
+        list(run(tmp_path / "cells"))
 
 
-def test_lines_that_end_as_on_windows_are_kept(options, tmp_path):
+def test_lines_that_end_as_on_windows_are_kept(run, tmp_path):
     file = tmp_path / "cells.csv"
-    cells = compare_heads(file, **options)
+    cells = run(file)
     first = next(cells)
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     second = next(cells)
     assert read_cells(file) == [first, second]
 
 
-def test_cells_of_another_setting(options, tmp_path, tiny_encoder):
+def test_cells_of_another_setting(run, tmp_path):
     file = tmp_path / "cells.csv"
-    next(compare_heads(file, **options))
+    next(run(file))
     with pytest.raises(RunError, match=r"holds cells of .* float32, asked for .* float32, first 410 rows: name"):
-        list(compare_heads(file, limit=410, **options))
+        list(run(file, limit=410))

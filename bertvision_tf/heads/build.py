@@ -1,4 +1,7 @@
-"""From a head's config to its Keras model."""
+"""From a head's config to its Keras model.
+
+Over 300 lines, since all that a config may ask for stands here, each a few lines, in the order an image meets them.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -143,11 +146,10 @@ def _run_body(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: Hea
         image = build(image, padding_mask)  # (batch, 1, tokens, channels)
         flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples
         return flatten(image, padding_mask, config, "")
-    vectors = _pool_tokens(image, padding_mask, config, "")  # (batch, layers, channels)
-    if vectors.shape[2] < SMALLEST_PICTURE:
-        raise HeadError(f"`body='{config.body}'` needs {SMALLEST_PICTURE} channels or more, got {vectors.shape[2]}.")
-    channels = keras.layers.Permute((2, 1), name="layers_as_channels")(vectors)  # (batch, channels, layers)
-    picture = keras.layers.Reshape((1, *channels.shape[1:]), name="picture")(channels)  # (batch, 1, channels, layers)
+    turned = _turn(image, padding_mask, config)  # (batch, channels, layers)
+    if turned.shape[1] < SMALLEST_PICTURE:
+        raise HeadError(f"`body='{config.body}'` needs {SMALLEST_PICTURE} channels or more, got {turned.shape[1]}.")
+    picture = keras.layers.Reshape((1, *turned.shape[1:]), name="picture")(turned)  # (batch, 1, channels, layers)
     return build_xception(picture) if config.body is Body.XCEPTION else build_abbreviated_xception(picture)
 
 
@@ -155,15 +157,18 @@ def _see(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind
     """The features of a vision backbone, (batch, features)."""
     if kind is HeadKind.SPAN:
         raise HeadError("`body='vision'` stretches the tokens to a picture: it is no span head.")
-    picture, mask = image, padding_mask
+    picture, masks = image, [padding_mask]
     if config.vision_view is VisionView.HIDDEN_LAYERS:
-        vectors = _pool_tokens(image, padding_mask, config, "")  # (batch, layers, channels)
-        turned = keras.layers.Permute((2, 1), name="hidden_by_layers")(vectors)  # (batch, channels, layers)
-        picture, mask = keras.layers.Reshape((*turned.shape[1:], 1), name="picture")(turned), None
+        turned = _turn(image, padding_mask, config)  # (batch, channels, layers)
+        picture, masks = keras.layers.Reshape((*turned.shape[1:], 1), name="picture")(turned), []
     colours = keras.layers.Dense(3, name="projection")(picture)  # (batch, height, width, 3)
-    square = ResizeImage(config.vision_size, config.vision_size, name="resize")
-    colours = square(colours) if mask is None else square(colours, mask)
+    colours = ResizeImage(config.vision_size, config.vision_size, name="resize")(colours, *masks)
     return build_vision(colours, str(config.vision), config.vision_weights)
+
+
+def _turn(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
+    """The pooled tokens with the layers last, (batch, channels, layers)."""
+    return keras.layers.Permute((2, 1), name="layers_last")(_pool_tokens(image, padding_mask, config, ""))
 
 
 def _read_out(features: Tensor, config: HeadConfig, num_outputs: int) -> Tensor:

@@ -51,8 +51,12 @@ def measure_head(
         num_outputs=num_outputs,
         kind=kind,
     )
-    weights = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    return HeadSize(weights, count_multiply_adds(model))
+    return HeadSize(count_trainable(model), count_multiply_adds(model))
+
+
+def count_trainable(model: keras.Model) -> int:
+    """The numbers that are trained."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
 def count_multiply_adds(model: keras.Model) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..heads.describe import count_trainable
 from ..metrics.glue import compute_metric
 from ..training import FitResult, read_predictions
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
@@ -46,7 +47,6 @@ def describe_scores(
             key = f"{name}_{suffix}" if suffix else name
             metrics[key] = [compute_metric(name, store.labels, found) for found in predictions]
     scores = metrics[task.main_metric]
-    model = fitted[0].head
     return {
         "task": task.name,
         "split": "dev",
@@ -57,7 +57,7 @@ def describe_scores(
         "dtype": encoder.dtype,
         "head": head,
         "head_config": trial.head.to_dict(),
-        "trainable_parameters": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        "trainable_parameters": count_trainable(fitted[0].head),
         "seeds": seeds,
         "scores": scores,
         **summarize(scores),

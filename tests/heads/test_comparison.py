@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bertvision_tf.errors import HeadError
-from bertvision_tf.heads import HeadConfig, adapt_head, build_head, get_preset
+from bertvision_tf.heads import HeadConfig, adapt_head, build_head, get_preset, split_head
 from bertvision_tf.layers import PairSimilarities, PairViews
 
 LAYERS, TOKENS, HIDDEN = 3, 6, 4
@@ -115,3 +115,28 @@ def test_a_channel_that_hardly_moves_is_not_blown_up(name):
     before = np.asarray(head(batch | {"hidden_states": states}))
     states[..., 1] += 1e-5  # what float16 would make of it, many deviations of that channel
     np.testing.assert_allclose(head(batch | {"hidden_states": states}), before, atol=0.1)
+
+
+def test_the_parts_are_the_whole_and_share_its_weights():
+    head = build("comparison_adapter_2")
+    measure, trained = split_head(head)
+    assert not measure.trainable_weights
+    assert {id(weight) for weight in trained.trainable_weights} == {id(weight) for weight in head.trainable_weights}
+    for weight in trained.trainable_weights:
+        weight.assign(RANDOM.normal(size=weight.shape))
+    np.testing.assert_allclose(trained(measure(BATCH)), head(BATCH), rtol=1e-5, atol=1e-5)
+
+
+def test_a_head_is_adapted_to_measurements_as_to_images():
+    one, other = build("comparison_adapter_2"), build("comparison_adapter_2")
+    measure, _ = split_head(other)
+    adapt_head(one, [BATCH])
+    adapt_head(other, [measure(BATCH)])
+    for name in ("scale_views", "scale_similarities"):
+        for first, second in zip(one.get_layer(name).get_weights(), other.get_layer(name).get_weights(), strict=True):
+            np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["learned_pooling", "standardized_adapter_2_shared", "average_pooling"])
+def test_other_heads_read_the_image(name):
+    assert split_head(build(name)) is None
