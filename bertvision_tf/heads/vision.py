@@ -6,6 +6,8 @@ import keras
 
 from ..errors import HeadError
 
+MOMENTUM = 0.9  # of moving statistics: the networks' 0.99 or 0.999 would not forget their start on a small task
+
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 
 
@@ -29,6 +31,9 @@ def build_vision(picture: Tensor, network: str, weights: str | None) -> Tensor:
             net = _build_application(network, weights, shape)
         else:
             net = _build_preset(network, weights)
+        for layer in net._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = min(layer.momentum, MOMENTUM)
         return _pool(net(picture))
     except HeadError:
         raise
