@@ -1,7 +1,9 @@
 """A name or a folder → an `Encoder`: a tokenizer and one model that returns every hidden state."""
 
+from .classifier import Classifier
 from .encoder import Encoder
 from .load import load_encoder
+from .save import save_encoder
 from .tokenizer import Tokens
 
-__all__ = ["Encoder", "Tokens", "load_encoder"]
+__all__ = ["Classifier", "Encoder", "Tokens", "load_encoder", "save_encoder"]

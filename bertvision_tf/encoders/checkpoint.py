@@ -8,7 +8,9 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import EncoderError
 
@@ -96,7 +98,7 @@ def read_architecture(folder: Path) -> Architecture:
     if config.get("inner_group_num", 1) != 1:
         raise EncoderError(f"{folder} repeats {config['inner_group_num']} blocks in a group; only 1 is read.")
     try:
-        sizes = _read_distilbert_sizes(config) if family == "distilbert" else _read_sizes(config)
+        sizes = _read_sizes(config, family)
     except KeyError as error:
         raise EncoderError(f"{folder / 'config.json'} lacks {error}.") from None
     if family in ("roberta", "xlm-roberta"):  # positions are counted from the padding's number on
@@ -109,31 +111,57 @@ def read_architecture(folder: Path) -> Architecture:
     )
 
 
-def _read_sizes(config: dict) -> dict[str, int]:
+def describe_architecture(architecture: Architecture, first_position: int) -> dict[str, Any]:
+    """config.json of an architecture: what `read_architecture` reads.
+
+    Args:
+        architecture: an encoder's.
+        first_position: see `write_weights`; the number of the padding's token, and one more.
+    """
+    own = vars(architecture) | {"max_positions": architecture.max_positions + first_position}
+    activation = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == architecture.activation)
     return {
-        "vocabulary_size": config["vocab_size"],
-        "num_layers": config["num_hidden_layers"],
-        "num_heads": config["num_attention_heads"],
-        "hidden_dim": config["hidden_size"],
-        "intermediate_dim": config["intermediate_size"],
-        "max_positions": config["max_position_embeddings"],
-        "num_segments": config.get("type_vocab_size", 2),
-        "embedding_dim": config.get("embedding_size", config["hidden_size"]),
-        "num_blocks": config.get("num_hidden_groups", config["num_hidden_layers"]),
+        "model_type": architecture.family,
+        **{theirs: own[ours] for ours, (theirs, _) in _name_sizes(architecture.family).items() if theirs},
+        "activation" if architecture.family == "distilbert" else "hidden_act": activation,
+        "layer_norm_eps": architecture.layer_norm_epsilon,
+        "pad_token_id": max(first_position - 1, 0),
+        "inner_group_num": 1,
     }
 
 
-def _read_distilbert_sizes(config: dict) -> dict[str, int]:
+def _name_sizes(family: str) -> dict[str, tuple[str, Any]]:
+    """Our name of each size → its name in config.json, and what it is where it is not said: a number, or the value of
+    another entry."""
+    if family == "distilbert":
+        return {
+            "vocabulary_size": ("vocab_size", None),
+            "num_layers": ("n_layers", None),
+            "num_heads": ("n_heads", None),
+            "hidden_dim": ("dim", None),
+            "intermediate_dim": ("hidden_dim", None),
+            "max_positions": ("max_position_embeddings", None),
+            "num_segments": ("", 0),
+            "embedding_dim": ("", "dim"),
+            "num_blocks": ("", "n_layers"),
+        }
     return {
-        "vocabulary_size": config["vocab_size"],
-        "num_layers": config["n_layers"],
-        "num_heads": config["n_heads"],
-        "hidden_dim": config["dim"],
-        "intermediate_dim": config["hidden_dim"],
-        "max_positions": config["max_position_embeddings"],
-        "num_segments": 0,
-        "embedding_dim": config["dim"],
-        "num_blocks": config["n_layers"],
+        "vocabulary_size": ("vocab_size", None),
+        "num_layers": ("num_hidden_layers", None),
+        "num_heads": ("num_attention_heads", None),
+        "hidden_dim": ("hidden_size", None),
+        "intermediate_dim": ("intermediate_size", None),
+        "max_positions": ("max_position_embeddings", None),
+        "num_segments": ("type_vocab_size", 2),
+        "embedding_dim": ("embedding_size", "hidden_size"),
+        "num_blocks": ("num_hidden_groups", "num_hidden_layers"),
+    }
+
+
+def _read_sizes(config: Mapping[str, Any], family: str) -> dict[str, int]:
+    return {
+        ours: config[theirs] if default is None else config.get(theirs, config.get(default, default))
+        for ours, (theirs, default) in _name_sizes(family).items()
     }
 
 

@@ -82,6 +82,15 @@ class Tokenizer:
     def vocabulary_size(self) -> int:
         return len(self._fast)
 
+    @property
+    def padding_id(self) -> int:
+        """The number of the padding's token; 0 where there is none."""
+        return self._fast.pad_token_id or 0
+
+    def save(self, folder: Path) -> None:
+        """Writes the files that `read` reads."""
+        self._fast.save_pretrained(str(folder))
+
     def to_json(self) -> str:
         """All that decides its output, as text: equal for equal tokenizers."""
         self._fast.backend_tokenizer.no_truncation()

@@ -1,4 +1,4 @@
-"""A checkpoint's safetensors → weights by our names, float32.
+"""A checkpoint's safetensors ↔ weights by our names, float32.
 
 token_embedding, position_embedding, segment_embedding (rows, embedding_dim); the last only where the family has one
 embeddings_norm.gamma, .beta                            (embedding_dim,)
@@ -9,10 +9,12 @@ Matrices are (inputs, outputs).
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from ..errors import EncoderError
 from .checkpoint import Architecture
@@ -85,32 +87,63 @@ def read_weights(folder: Path, architecture: Architecture) -> dict[str, np.ndarr
     Raises:
         EncoderError: they are damaged, one is missing, or does not fit what config.json says.
     """
-    layout, source = LAYOUTS[architecture.family], _Source(folder, LAYOUTS[architecture.family].prefix)
-    hidden, width, inner = architecture.hidden_dim, architecture.embedding_dim, architecture.intermediate_dim
-    positions = source.read("embeddings.position_embeddings.weight", (None, width))[-architecture.max_positions :]
-    weights = {
-        "token_embedding": source.read("embeddings.word_embeddings.weight", (architecture.vocabulary_size, width)),
-        "position_embedding": positions,
-    }
+    source = _Source(folder, LAYOUTS[architecture.family].prefix)
+    weights = _walk(source, architecture)
+    positions = weights["position_embedding"][-architecture.max_positions :]  # RoBERTa's first are of no token
     if len(positions) != architecture.max_positions:
         raise EncoderError(f"{folder} has {len(positions)} positions, config.json says {architecture.max_positions}.")
+    return weights | {"position_embedding": positions}
+
+
+def write_weights(
+    file: Path,
+    architecture: Architecture,
+    weights: Mapping[str, np.ndarray],
+    first_position: int,
+    classifier: Mapping[str, np.ndarray],
+) -> None:
+    """Writes the weights of a checkpoint, by the names of its family.
+
+    Args:
+        file: `model.safetensors`.
+        architecture, weights: an encoder's.
+        first_position: the row of the first token's position; RoBERTas begin after their padding's number.
+        classifier: what stands beside the encoder, by its own names, in PyTorch's shapes.
+    """
+    sink = _Sink(dict(weights))
+    _walk(sink, architecture)
+    positions = sink.tensors["embeddings.position_embeddings.weight"]
+    sink.tensors["embeddings.position_embeddings.weight"] = np.pad(positions, ((first_position, 0), (0, 0)))
+    prefix = LAYOUTS[architecture.family].prefix
+    tensors = {f"{prefix}.{name}": value for name, value in sink.tensors.items()} | dict(classifier)
+    contiguous = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+    save_file(contiguous, file, metadata={"format": "pt"})
+
+
+def _walk(place: "_Source | _Sink", architecture: Architecture) -> dict[str, np.ndarray]:
+    """Goes through all weights of an architecture, at a place that reads or writes them."""
+    layout = LAYOUTS[architecture.family]
+    hidden, width, inner = architecture.hidden_dim, architecture.embedding_dim, architecture.intermediate_dim
+    tables = {"token": ("word", architecture.vocabulary_size), "position": ("position", None)}
     if architecture.num_segments:
-        rows = (architecture.num_segments, width)
-        weights["segment_embedding"] = source.read("embeddings.token_type_embeddings.weight", rows)
-    weights |= source.read_norm("embeddings_norm", "embeddings.LayerNorm", width)
+        tables["segment"] = ("token_type", architecture.num_segments)
+    weights = {}
+    for ours, (theirs, rows) in tables.items():
+        weights |= place.pass_table(f"{ours}_embedding", f"embeddings.{theirs}_embeddings", rows, width)
+    weights |= place.pass_norm("embeddings_norm", "embeddings.LayerNorm", width)
     if layout.projection and (width != hidden or architecture.family == "albert"):
-        weights |= source.read_dense("projection", layout.projection, width, hidden)
+        weights |= place.pass_dense("projection", layout.projection, width, hidden)
     sizes = dict.fromkeys(DENSE, (hidden, hidden)) | {"intermediate": (hidden, inner), "output": (inner, hidden)}
     for block in range(architecture.num_blocks):
         for part, stem in zip((*DENSE, *NORMS), layout.parts, strict=True):
             name, stem = f"block_{block}.{part}", f"{layout.block.format(block)}.{stem}"
             if part in NORMS:
-                weights |= source.read_norm(name, stem, hidden)
+                weights |= place.pass_norm(name, stem, hidden)
             else:
-                weights |= source.read_dense(name, stem, *sizes[part])
+                weights |= place.pass_dense(name, stem, *sizes[part])
     pooler = "pooler" if architecture.family == "albert" else "pooler.dense"
-    if source.has(f"{pooler}.weight"):
-        weights |= source.read_dense("pooler", pooler, hidden, hidden)
+    if place.has("pooler", pooler):
+        weights |= place.pass_dense("pooler", pooler, hidden, hidden)
     return weights
 
 
@@ -128,8 +161,8 @@ class _Source:
                 raise self._damaged(error) from None
             self.places |= {name.removeprefix(f"{prefix}."): (file, name) for name in names}
 
-    def has(self, name: str) -> bool:
-        return name in self.places
+    def has(self, name: str, stem: str) -> bool:
+        return f"{stem}.weight" in self.places
 
     def read(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
         old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
@@ -146,11 +179,14 @@ class _Source:
             raise EncoderError(f"{name!r} of {self.folder} has shape {value.shape}, config.json says {shape}.")
         return value.astype(np.float32)
 
-    def read_dense(self, name: str, stem: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
+    def pass_table(self, name: str, stem: str, rows: int | None, width: int) -> dict[str, np.ndarray]:
+        return {name: self.read(f"{stem}.weight", (rows, width))}
+
+    def pass_dense(self, name: str, stem: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
         kernel = self.read(f"{stem}.weight", (outputs, inputs)).T
         return {f"{name}.kernel": kernel, f"{name}.bias": self.read(f"{stem}.bias", (outputs,))}
 
-    def read_norm(self, name: str, stem: str, width: int) -> dict[str, np.ndarray]:
+    def pass_norm(self, name: str, stem: str, width: int) -> dict[str, np.ndarray]:
         return {
             f"{name}.gamma": self.read(f"{stem}.weight", (width,)),
             f"{name}.beta": self.read(f"{stem}.bias", (width,)),
@@ -159,3 +195,28 @@ class _Source:
     def _damaged(self, error: Exception) -> EncoderError:
         reason = str(error).strip().splitlines()[0]
         return EncoderError(f"the weights of {self.folder} cannot be read: {reason}")
+
+
+class _Sink:
+    """Weights by our names, which become tensors by those of a family without its prefix."""
+
+    def __init__(self, weights: dict[str, np.ndarray]):
+        self.weights = weights
+        self.tensors: dict[str, np.ndarray] = {}
+
+    def has(self, name: str, stem: str) -> bool:
+        return f"{name}.kernel" in self.weights
+
+    def pass_table(self, name: str, stem: str, rows: int | None, width: int) -> dict[str, np.ndarray]:
+        self.tensors[f"{stem}.weight"] = self.weights[name]
+        return {}
+
+    def pass_dense(self, name: str, stem: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
+        self.tensors[f"{stem}.weight"] = self.weights[f"{name}.kernel"].T
+        self.tensors[f"{stem}.bias"] = self.weights[f"{name}.bias"]
+        return {}
+
+    def pass_norm(self, name: str, stem: str, width: int) -> dict[str, np.ndarray]:
+        self.tensors[f"{stem}.weight"] = self.weights[f"{name}.gamma"]
+        self.tensors[f"{stem}.bias"] = self.weights[f"{name}.beta"]
+        return {}

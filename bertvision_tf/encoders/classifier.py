@@ -1,0 +1,94 @@
+"""The encoder's own head, as BERT has it: a dense layer over the first token's last state, and one for the outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from ..errors import EncoderError
+
+# family → the activation of the first layer, and the two layers' names where they are none of the encoder's.
+_PLACES = {
+    "bert": ("tanh", None, "classifier"),
+    "albert": ("tanh", None, "classifier"),
+    "roberta": ("tanh", "classifier.dense", "classifier.out_proj"),
+    "xlm-roberta": ("tanh", "classifier.dense", "classifier.out_proj"),
+    "electra": ("gelu", "classifier.dense", "classifier.out_proj"),
+    "distilbert": ("relu", "pre_classifier", "classifier"),
+}
+ARCHITECTURES = {
+    "bert": "BertForSequenceClassification",
+    "albert": "AlbertForSequenceClassification",
+    "roberta": "RobertaForSequenceClassification",
+    "xlm-roberta": "XLMRobertaForSequenceClassification",
+    "electra": "ElectraForSequenceClassification",
+    "distilbert": "DistilBertForSequenceClassification",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """The two dense layers; matrices are (inputs, outputs).
+
+    Attributes:
+        family: of the encoder; it decides the activation between them.
+        dense_kernel, dense_bias: hidden_dim → hidden_dim; in BERT and ALBERT the pooler.
+        output_kernel, output_bias: hidden_dim → outputs.
+    """
+
+    family: str
+    dense_kernel: np.ndarray
+    dense_bias: np.ndarray
+    output_kernel: np.ndarray
+    output_bias: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path) -> Classifier:
+        """That of a checkpoint folder of a fine-tuned encoder.
+
+        Raises:
+            EncoderError: it has none.
+        """
+        try:
+            family = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+            tensors = load_file(folder / "model.safetensors")
+            dense, output = _name_layers(family)
+            parts = [tensors[f"{name}.{end}"].T for name in (dense, output) for end in ("weight", "bias")]
+        except (OSError, KeyError, ValueError) as error:
+            raise EncoderError(f"{folder} has no classifier that can be read: {error}.") from None
+        return cls(family, *parts)
+
+    def to_tensors(self) -> Mapping[str, np.ndarray]:
+        """By the names of the family, in PyTorch's shapes, without what is the encoder's."""
+        dense, output = _name_layers(self.family)
+        tensors = {f"{output}.weight": self.output_kernel.T, f"{output}.bias": self.output_bias}
+        if _PLACES[self.family][1]:
+            tensors |= {f"{dense}.weight": self.dense_kernel.T, f"{dense}.bias": self.dense_bias}
+        return tensors
+
+    def predict(self, states: np.ndarray) -> np.ndarray:
+        """Logits (rows, outputs) of the first token's last states, float32 (rows, hidden_dim)."""
+        from scipy.special import erf
+
+        inner = states @ self.dense_kernel + self.dense_bias
+        activate = {
+            "tanh": np.tanh,
+            "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
+            "relu": lambda x: np.maximum(x, 0),
+        }[get_activation(self.family)]
+        return (activate(inner) @ self.output_kernel + self.output_bias).astype(np.float32)
+
+
+def get_activation(family: str) -> str:
+    """The activation between the two layers, as Keras names it; GELU is the exact one."""
+    return _PLACES[family][0]
+
+
+def _name_layers(family: str) -> tuple[str, str]:
+    _, dense, output = _PLACES[family]
+    return dense or f"{family}.pooler" + ("" if family == "albert" else ".dense"), output

@@ -1,0 +1,58 @@
+"""An `Encoder` → a checkpoint's folder, as Hugging Face lays it out: `load_encoder` and PyTorch's transformers read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import EncoderError
+from .checkpoint import describe_architecture
+from .classifier import ARCHITECTURES, Classifier
+from .encoder import Encoder
+from .weights import LAYOUTS, write_weights
+
+
+def save_encoder(
+    encoder: Encoder,
+    folder: str | Path,
+    classifier: Classifier | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes an encoder, perhaps with its own head, under a temporary name, and gives it its own when it is whole.
+
+    Args:
+        encoder: of any family but DeBERTa v3, whose layout is not written.
+        folder: where; nothing may be there.
+        classifier: its own head.
+        settings: further entries of config.json, as `id2label`.
+
+    Raises:
+        EncoderError: the family, or the folder, cannot be written.
+    """
+    folder, family = Path(folder), encoder.architecture.family
+    if family not in LAYOUTS:
+        raise EncoderError(f"{encoder.name} is a {family}: only {', '.join(LAYOUTS)} can be saved.")
+    if folder.exists():
+        raise EncoderError(f"{folder} is there already: name another folder.")
+    # RoBERTas count positions from the number of the padding on.
+    first_position = encoder.tokenizer.padding_id + 1 if family in ("roberta", "xlm-roberta") else 0
+    config = describe_architecture(encoder.architecture, first_position) | dict(settings or {})
+    config["pad_token_id"] = encoder.tokenizer.padding_id
+    if classifier is not None:
+        config["architectures"] = [ARCHITECTURES[family]]
+    staging = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        tensors = {} if classifier is None else classifier.to_tensors()
+        write_weights(staging / "model.safetensors", encoder.architecture, encoder.weights, first_position, tensors)
+        encoder.tokenizer.save(staging)
+        (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        os.replace(staging, folder)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise EncoderError(f"{folder} cannot be written: {error.strerror or error}.") from None
