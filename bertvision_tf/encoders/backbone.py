@@ -66,7 +66,8 @@ def build_backbone(
         # These backbones have no segments: every token is in the first.
         values["position_embedding"] = values["position_embedding"] + values["segment_embedding"][0]
     for name, variable in find_variables(backbone).items():
-        variable.assign(np.reshape(values[name], variable.shape))
+        if name in values or not name.startswith("pooler"):  # a checkpoint may have none; it stays as it was drawn
+            variable.assign(np.reshape(values[name], variable.shape))
     return backbone
 
 

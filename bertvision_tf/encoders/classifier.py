@@ -73,20 +73,21 @@ class Classifier:
 
     def predict(self, states: np.ndarray) -> np.ndarray:
         """Logits (rows, outputs) of the first token's last states, float32 (rows, hidden_dim)."""
-        from scipy.special import erf
-
-        inner = states @ self.dense_kernel + self.dense_bias
-        activate = {
-            "tanh": np.tanh,
-            "gelu": lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
-            "relu": lambda x: np.maximum(x, 0),
-        }[get_activation(self.family)]
-        return (activate(inner) @ self.output_kernel + self.output_bias).astype(np.float32)
+        inner = _activate(get_activation(self.family), states @ self.dense_kernel + self.dense_bias)
+        return (inner @ self.output_kernel + self.output_bias).astype(np.float32)
 
 
 def get_activation(family: str) -> str:
     """The activation between the two layers, as Keras names it; GELU is the exact one."""
     return _PLACES[family][0]
+
+
+def _activate(name: str, values: np.ndarray) -> np.ndarray:
+    from scipy.special import erf
+
+    if name == "tanh":
+        return np.tanh(values)
+    return np.maximum(values, 0) if name == "relu" else values * (1 + erf(values / np.sqrt(2))) / 2
 
 
 def _name_layers(family: str) -> tuple[str, str]:

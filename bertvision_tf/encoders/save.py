@@ -1,4 +1,4 @@
-"""An `Encoder` → a checkpoint's folder, as Hugging Face lays it out: `load_encoder` and PyTorch's transformers read it."""
+"""An `Encoder` → a checkpoint's folder as Hugging Face lays it out, which `load_encoder` and transformers read."""
 
 from __future__ import annotations
 

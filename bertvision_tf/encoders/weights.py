@@ -127,7 +127,7 @@ def _walk(place: "_Source | _Sink", architecture: Architecture) -> dict[str, np.
     tables = {"token": ("word", architecture.vocabulary_size), "position": ("position", None)}
     if architecture.num_segments:
         tables["segment"] = ("token_type", architecture.num_segments)
-    weights = {}
+    weights: dict[str, np.ndarray] = {}
     for ours, (theirs, rows) in tables.items():
         weights |= place.pass_table(f"{ours}_embedding", f"embeddings.{theirs}_embeddings", rows, width)
     weights |= place.pass_norm("embeddings_norm", "embeddings.LayerNorm", width)

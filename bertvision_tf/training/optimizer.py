@@ -1,6 +1,7 @@
 """AdamW with warm-up and decay, whose clipping means the same on one device and on many."""
 
 import keras
+import tensorflow as tf
 
 
 class ReplicaSafeAdamW(keras.optimizers.AdamW):
@@ -11,11 +12,53 @@ class ReplicaSafeAdamW(keras.optimizers.AdamW):
     """
 
     def _clip_gradients(self, grads):
-        summed = super()._all_reduce_sum_gradients(list(zip(grads, grads, strict=True)))
-        return super()._clip_gradients([gradient for gradient, _ in summed])
+        return super()._clip_gradients(self._sum_replicas(grads))
+
+    def _sum_replicas(self, grads):
+        return [gradient for gradient, _ in super()._all_reduce_sum_gradients(list(zip(grads, grads, strict=True)))]
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return list(grads_and_vars)  # summed before they were clipped
+
+
+class RowAdamW(ReplicaSafeAdamW):
+    """AdamW that touches only those rows of an embedding that a batch has read.
+
+    A row's moments rest while no batch reads it, as in PyTorch's SparseAdam; a dense step would go through tens of
+    thousands of rows for each batch. The norm that is clipped counts a row once, however often it was read.
+    """
+
+    def _clip_gradients(self, grads):
+        summed = self._sum_replicas(grads)
+        return tf.clip_by_global_norm([_add_up_rows(gradient) for gradient in summed], self.global_clipnorm)[0]
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        place, rows = self._get_variable_index(variable), gradient.indices
+        moments = []
+        values = tf.cast(gradient.values, variable.dtype)  # (rows, width)
+        for moment, new, kept in (
+            (self._momentums[place], values, self.beta_1),
+            (self._velocities[place], tf.square(values), self.beta_2),
+        ):
+            old = tf.gather(moment.value, rows)
+            moments.append(old + (1 - kept) * (new - old))
+            self.assign(moment, tf.IndexedSlices(moments[-1], rows))
+        step = tf.cast(self.iterations, variable.dtype) + 1
+        rate = learning_rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        change = rate * moments[0] / (tf.sqrt(moments[1]) + self.epsilon)
+        self.assign_sub(variable, tf.IndexedSlices(change, rows))
+
+
+def _add_up_rows(gradient):
+    """The gradient of an embedding with each row once; others as they are."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, places = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
 
 def build_optimizer(

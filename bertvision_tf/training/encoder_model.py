@@ -1,0 +1,104 @@
+"""The model that fine-tuning trains: KerasHub's backbone, and the encoder's own head on its first token."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+
+from ..encoders import Classifier, Encoder
+from ..encoders.backbone import build_backbone, get_blocks, read_backbone
+from ..encoders.classifier import get_activation
+from ..errors import RunError
+from ..heads.describe import count_trainable
+
+DROPOUT = 0.1  # as BERT's
+PARTS = re.compile(r"(?P<all>all)|(?P<no_embeddings>no_embeddings)|top_(?P<top>[1-9]\d*)|lora_(?P<lora>[1-9]\d*)")
+
+
+class EncoderModel:
+    """A trainable encoder.
+
+    Args:
+        encoder: whose weights it begins with.
+        num_outputs: of its own head.
+        parts: what is trained beside the head: "all"; "no_embeddings"; "top_K", the K blocks nearest to the head;
+            "lora_R", low-rank changes of rank R to each block's query and value (KerasHub's).
+        dtype: "float32", or "bfloat16" for products of bfloat16 with weights of float32.
+
+    Attributes:
+        model: of token_ids, segment_ids and padding_mask, each (batch, tokens), to logits (batch, outputs).
+        trainable_parameters: how many weights are trained.
+
+    Raises:
+        RunError: the parts are not known, or not those of this encoder.
+    """
+
+    def __init__(self, encoder: Encoder, num_outputs: int, parts: str = "all", dtype: str = "float32"):
+        if is_deberta_family(encoder):
+            raise RunError(f"{encoder.name} is a DeBERTa v3, which is not fine-tuned here: its snapshots have no form.")
+        self.encoder, policy = encoder, "mixed_bfloat16" if dtype == "bfloat16" else dtype
+        self._backbone = build_backbone(encoder.architecture, encoder.weights, policy)
+        # A table in bfloat16 would be cast as a whole at every step, for the few rows that are read.
+        self._backbone.token_embedding.dtype_policy = keras.DTypePolicy("float32")
+        self._choose_parts(parts)
+        output = self._backbone.output
+        output = output if isinstance(output, dict) else {"sequence_output": output}
+        self._dense = None
+        if "pooled_output" in output and encoder.architecture.family in ("bert", "albert"):
+            x = output["pooled_output"]
+        else:
+            x = keras.layers.Dropout(DROPOUT, dtype=policy)(output["sequence_output"][:, 0])
+            self._dense = keras.layers.Dense(
+                encoder.hidden_dim,
+                activation=get_activation(encoder.architecture.family),
+                kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+                dtype=policy,
+                name="classifier_dense",
+            )
+            x = self._dense(x)
+        x = keras.layers.Dropout(DROPOUT, dtype=policy)(x)
+        self._output = keras.layers.Dense(
+            num_outputs,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype="float32",
+            name="logits",
+        )
+        self.model = keras.Model(self._backbone.input, self._output(x), name="encoder")
+        self.trainable_parameters = count_trainable(self.model)
+
+    def read_encoder(self, name: str) -> Encoder:
+        """The encoder with the weights that it has now."""
+        encoder = self.encoder
+        weights = dict(encoder.weights) | read_backbone(self._backbone)
+        if encoder.architecture.family in ("roberta", "xlm-roberta") and "segment_embedding" in weights:
+            weights["segment_embedding"] = np.zeros_like(weights["segment_embedding"])  # the positions have it in them
+        return Encoder(name, encoder.architecture, encoder.tokenizer, weights, encoder.dtype)
+
+    def read_classifier(self) -> Classifier:
+        """Its own head with the weights that it has now; labels were scaled by nothing."""
+        dense = self._dense or self._backbone.pooled_dense
+        parts = [np.array(variable, np.float32) for layer in (dense, self._output) for variable in layer.weights]
+        return Classifier(self.encoder.architecture.family, *parts)
+
+    def _choose_parts(self, parts: str) -> None:
+        found, blocks = PARTS.fullmatch(parts), get_blocks(self._backbone)
+        if found is None:
+            raise RunError(f"fine-tuned parts {parts!r} are not known; known: all, no_embeddings, top_K, lora_R.")
+        if found["top"] and int(found["top"]) > len(blocks):
+            raise RunError(f"{parts} is more than the {len(blocks)} blocks of {self.encoder.name}.")
+        if found["lora"]:
+            self._backbone.enable_lora(int(found["lora"]))
+        elif not found["all"]:
+            trained = blocks[-int(found["top"]) :] if found["top"] else blocks
+            for layer in self._backbone.layers:
+                layer.trainable = any(layer is block for block in trained)
+        pooler = getattr(self._backbone, "pooled_dense", None)
+        if pooler is not None:
+            pooler.trainable = True
+
+
+def is_deberta_family(encoder: Encoder) -> bool:
+    """Whether an encoder is a DeBERTa v3."""
+    return encoder.architecture.family == "deberta-v3"

@@ -1,0 +1,345 @@
+"""Fine-tunes an encoder on a task by fractions of an epoch, and keeps a snapshot at each.
+
+    S/<task>/encoders/<recipe>/epochs-0.3/         a checkpoint's folder with the encoder's own head in it
+    S/<task>/encoders/<recipe>/state.safetensors   where training stands: weights, optimizer, dropout's seeds
+
+The recipe is known before any work: the base encoder's fingerprint, the rows, the settings and the seed. With the
+constant schedule the way to 1 epoch goes through 0.3, so that each fraction goes on from the one before; with "each" a
+fraction has its own decay and begins anew. A run that was killed goes on from its last state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..encoders import Classifier, Encoder, Tokens, load_encoder, save_encoder
+from ..encoders.encoder import DTYPES
+from ..errors import RunError
+from ..images import BatchPlan, load_batches
+from ..store.writer import lock_folder
+from ..tasks import Examples, TaskKind, TaskSpec
+from .encoder_model import EncoderModel
+from .optimizer import RowAdamW
+from .outputs import build_loss
+from .strategy import get_strategy
+
+STATE = "state.safetensors"
+FACTS = "bertvision_tf"  # the entry of a snapshot's config.json
+SCHEDULES = ("constant", "each")
+SAVING_SHARE = 0.05  # of the time may go into keeping the state
+SAVING_SECONDS = 20.0  # at least between two of them
+
+StepProgress = Callable[[int, int], None]  # steps done, steps in all
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuneConfig:
+    """How an encoder is fine-tuned.
+
+    Attributes:
+        parts: which weights are trained beside its own head: see `EncoderModel`.
+        schedule: "constant": the rate stays after its warm-up, and fractions are snapshots of one training; "each":
+            it falls to 0 at the end of the fraction, the paper's way.
+        learning_rate: the highest.
+        batch_size: examples a step, over all replicas.
+        warmup: share in which the rate rises from 0: of the first epoch, or with "each" of all steps.
+        weight_decay: of kernels; embeddings, biases and norms have none.
+        clip_norm: gradients of a larger norm are scaled down to it.
+        dtype: "float32", or "bfloat16" for products of bfloat16.
+    """
+
+    parts: str = "all"
+    schedule: str = "constant"
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise RunError(f"schedule {self.schedule!r} is not known; known: {', '.join(SCHEDULES)}.")
+        if self.dtype not in DTYPES:
+            raise RunError(f"fine-tuning dtype {self.dtype!r} is not known; known: {', '.join(DTYPES)}.")
+        if self.batch_size < 1 or self.learning_rate <= 0 or not 0 <= self.warmup < 1:
+            raise RunError("fine-tuning needs a batch of 1 or more, a rate above 0, and a warm-up from 0 to below 1.")
+
+    @classmethod
+    def for_task(cls, task: TaskSpec, **changes) -> FineTuneConfig:
+        """The paper's rate and batch for a task; low-rank changes have ten times the rate. `changes` override."""
+        rate = task.fine_tuning.learning_rate * (10 if str(changes.get("parts")).startswith("lora") else 1)
+        return cls(**{"learning_rate": rate, "batch_size": task.fine_tuning.batch_size} | changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A fine-tuned encoder.
+
+    Attributes:
+        path: its folder.
+        encoder: itself.
+        classifier: its own head.
+        facts: epochs, steps, seconds of training so far, trainable_parameters, seed, config, base and rows.
+    """
+
+    path: Path
+    encoder: Encoder
+    classifier: Classifier
+    facts: Mapping[str, Any]
+
+    def predict(self, examples: Examples, max_length: int) -> np.ndarray:
+        """Logits of its own head, float32 (rows, outputs)."""
+        tokens = self.encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length)
+        order, last = np.argsort(tokens.lengths, kind="stable"), self.encoder.num_hidden_states - 1
+        states = np.zeros((len(tokens), self.encoder.hidden_dim), np.float32)
+        for start in range(0, len(order), 64):
+            rows = order[start : start + 64]
+            states[rows] = self.encoder.hidden_state_rows(tokens.pad(rows), mode="cls", layers=[last])[:, 0]
+        return self.classifier.predict(states)
+
+
+def fine_tune(
+    encoder: Encoder,
+    task: TaskSpec,
+    examples: Examples,
+    rows: np.ndarray,
+    root: str | Path,
+    *,
+    epochs: float,
+    seed: int = 0,
+    max_length: int = 128,
+    config: FineTuneConfig | None = None,
+    class_weights: Mapping[int, float] | None = None,
+    strategy: str = "one_device",
+    progress: StepProgress = lambda done, total: None,
+) -> Snapshot:
+    """Fine-tunes an encoder, or finds the snapshot that is there.
+
+    Args:
+        encoder: where it begins.
+        task: what the labels are.
+        examples, rows: train, and the indices of those that are trained on; never the selection rows.
+        root: of all stores.
+        epochs: passes over the rows, more than 0; fractions too.
+        seed: of the order, of dropout and of its own head's first weights.
+        max_length: tokens a text.
+        config: how; `FineTuneConfig.for_task`'s with None.
+        class_weights: what a row of each class counts; 1 with None.
+        strategy: a name of STRATEGIES.
+        progress: called with the steps done, and those in all.
+
+    Raises:
+        RunError: the loss is no number, or the folder cannot be written.
+    """
+    if not epochs > 0:
+        raise RunError(f"fine-tuning needs more than 0 epochs, got {epochs}.")
+    if task.kind is TaskKind.MULTILABEL and class_weights:
+        raise RunError("classes of which several may hold cannot be balanced.")
+    config = config or FineTuneConfig.for_task(task)
+    facts = {
+        "base": encoder.fingerprint,
+        "task": task.name,
+        "examples": examples.fingerprint,
+        "rows": hashlib.sha256(np.asarray(rows, np.int64).tobytes()).hexdigest()[:32],
+        "max_length": max_length,
+        "seed": seed,
+        "class_weights": sorted(class_weights.items()) if class_weights else None,
+        "config": dataclasses.asdict(config),
+    }
+    if config.schedule == "each":
+        facts["decayed_over"] = epochs
+    recipe = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    path = Path(root) / task.name / "encoders" / recipe
+    snapshot = path / f"epochs-{epochs:g}"
+    if not (snapshot / "config.json").is_file():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = lock_folder(path)
+        except BlockingIOError:
+            raise RunError(f"{path} is being written by another process.") from None
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error.strerror}.") from None
+        try:
+            training = _FineTuning(encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy)
+            training.run(snapshot, progress)
+        finally:
+            if lock is not None:
+                os.close(lock)
+    return read_snapshot(snapshot, encoder.dtype)
+
+
+def read_snapshot(path: Path, dtype: str = "float32") -> Snapshot:
+    """Opens a snapshot; its encoder has products of `dtype`."""
+    facts = json.loads((path / "config.json").read_text(encoding="utf-8"))[FACTS]
+    return Snapshot(path, load_encoder(str(path), dtype), Classifier.read(path), facts)
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises from 0 in `rising` steps, then stays, or falls in a line to 0 at step `end`."""
+
+    def __init__(self, rate: float, rising: int, end: int | None = None):
+        self.rate, self.rising, self.end = rate, rising, end
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        share = tf.minimum((step + 1) / max(self.rising, 1), 1.0)
+        if self.end is not None:
+            share = tf.minimum(share, (self.end - step) / max(self.end - self.rising, 1))
+        return self.rate * share
+
+    def get_config(self):
+        return {"rate": self.rate, "rising": self.rising, "end": self.end}
+
+
+class _FineTuning:
+    """One call of `fine_tune`: the model, and the way from its last state to the snapshot."""
+
+    def __init__(self, encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy):
+        self.task, self.path, self.epochs, self.facts, self.config = task, path, epochs, facts, config
+        self.class_weights = class_weights
+        labels = examples.labels[rows]
+        regression = task.kind is TaskKind.REGRESSION
+        self.scale = (float(labels.mean()), float(labels.std()) or 1.0) if regression else (0.0, 1.0)
+        self.tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, facts["max_length"])
+        self.labels = (examples.labels - self.scale[0]) / self.scale[1] if regression else examples.labels
+        self.rows = rows
+        an_epoch = -(-len(rows) // config.batch_size)
+        self.steps = max(round(epochs * an_epoch), 1)
+        each = config.schedule == "each"
+        rising = round(config.warmup * (self.steps if each else an_epoch))
+        keras.utils.set_random_seed(facts["seed"])
+        with get_strategy(strategy).scope():
+            self.trained = EncoderModel(encoder, task.num_outputs, config.parts, config.dtype)
+            self.optimizer = RowAdamW(
+                WarmUp(config.learning_rate, rising, self.steps if each else None),
+                weight_decay=config.weight_decay,
+                global_clipnorm=config.clip_norm,
+            )
+            self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embedding"])
+            self.optimizer.build(self.trained.model.trainable_variables)
+        self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
+        self.trained.model.compile(self.optimizer, build_loss(task.kind), jit_compile=False)
+        self.step, self.seconds = 0, 0.0
+
+    def run(self, snapshot: Path, progress: StepProgress) -> None:
+        self._load()
+        progress(self.step, self.steps)
+        if self.step < self.steps:
+            self.trained.model.fit(
+                self._batches().skip(self.step).take(self.steps - self.step),
+                steps_per_epoch=self.steps - self.step,
+                class_weight=None if self.class_weights is None else dict(self.class_weights),
+                callbacks=[_Keeper(self, progress)],
+                shuffle=False,
+                verbose=0,
+            )
+            self.save()
+        mean, deviation = self.scale
+        head = self.trained.read_classifier()
+        head = dataclasses.replace(
+            head, output_kernel=head.output_kernel * deviation, output_bias=head.output_bias * deviation + mean
+        )
+        facts = self.facts | {
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "trainable_parameters": self.trained.trainable_parameters,
+        }
+        names = self.task.label_names or ("score",)
+        settings = {FACTS: facts, "id2label": {str(place): name for place, name in enumerate(names)}}
+        settings["label2id"] = {name: place for place, name in enumerate(names)}
+        save_encoder(self.trained.read_encoder(str(snapshot)), snapshot, head, settings)
+
+    def save(self) -> None:
+        """Keeps where training stands, whole or not at all."""
+        tensors = {f"{place:05}": np.array(variable) for place, variable in enumerate(self.variables)}
+        staging = self.path / f".{STATE}.partial"
+        try:
+            save_file(tensors, staging, metadata={"step": str(self.step), "seconds": repr(self.seconds)})
+            os.replace(staging, self.path / STATE)
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{self.path / STATE} cannot be written: {error}.") from None
+
+    def _load(self) -> None:
+        """Goes back to the last state, unless it is damaged or lies behind the fraction."""
+        try:
+            with safe_open(self.path / STATE, framework="numpy") as state:
+                step, seconds = int(state.metadata()["step"]), float(state.metadata()["seconds"])
+                if step > self.steps:
+                    return
+                for place, variable in enumerate(self.variables):
+                    variable.assign(state.get_tensor(f"{place:05}"))
+        except FileNotFoundError:
+            return
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise RunError(f"{self.path / STATE} cannot be read ({error}): delete it to begin anew.") from None
+        self.step, self.seconds = step, seconds
+
+    def _batches(self) -> tf.data.Dataset:
+        names = [tensor.name for tensor in self.trained.model.inputs]
+        plan = BatchPlan(
+            self.tokens.lengths,
+            rows=self.rows,
+            batch_size=self.config.batch_size,
+            shuffle=True,
+            seed=self.facts["seed"],
+            epochs=-(-self.steps * self.config.batch_size // len(self.rows)) + 1,
+        )
+
+        def gather(source: _Rows, batch: np.ndarray) -> Sequence[np.ndarray]:
+            padded = source.tokens.pad(batch)
+            return [*(padded[name] for name in names), source.labels[batch]]
+
+        def load(gather, batch: tf.Tensor):
+            types = [*(tf.int32 for _ in names), tf.as_dtype(self.labels.dtype)]
+            parts = tf.numpy_function(gather, [batch], types, stateful=False)
+            for part in parts[:-1]:
+                part.set_shape((None, None))
+            parts[-1].set_shape((None, *self.labels.shape[1:]))
+            return dict(zip(names, parts, strict=False)), parts[-1]
+
+        return load_batches(_Rows(self.tokens, self.labels), plan, gather, load)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """What batches are gathered from."""
+
+    tokens: Tokens
+    labels: np.ndarray
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Counts steps, keeps the state now and then, and stops at a loss that is no number."""
+
+    def __init__(self, training: _FineTuning, progress: StepProgress):
+        super().__init__()
+        self.training, self.progress = training, progress
+        self.start, self.before = time.perf_counter(), training.seconds
+        self.saved, self.cost = time.perf_counter(), 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        training, now = self.training, time.perf_counter()
+        training.step += 1
+        training.seconds = self.before + now - self.start
+        if not np.isfinite(logs["loss"]):
+            raise RunError(f"the loss of step {training.step} is {logs['loss']}: try a lower learning rate.")
+        self.progress(training.step, training.steps)
+        if now - self.saved > max(SAVING_SECONDS, self.cost / SAVING_SHARE):
+            training.save()
+            self.saved = time.perf_counter()
+            self.cost = self.saved - now
