@@ -12,6 +12,8 @@ import keras
 
 from ..layers import MaskedBatchNormalization, MaskTokens
 
+MOMENTUM = 0.9  # of moving statistics: with Keras's 0.99 they stay behind in the few steps of a small task
+
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 
 
@@ -102,8 +104,8 @@ class _Net:
     def _normalize(self, x: Tensor) -> Tensor:
         name = self.name("norm")
         if self._padding_mask is None:
-            return keras.layers.BatchNormalization(name=name)(x)
-        return MaskedBatchNormalization(name=name)(x, self._padding_mask)
+            return keras.layers.BatchNormalization(momentum=MOMENTUM, name=name)(x)
+        return MaskedBatchNormalization(momentum=MOMENTUM, name=name)(x, self._padding_mask)
 
 
 def _stem(net: _Net, x: Tensor, sizes: tuple[tuple[int, int], ...]) -> Tensor:

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 
 from ..errors import HeadError
-
-MOMENTUM = 0.9  # of moving statistics: the networks' 0.99 or 0.999 would not forget their start on a small task
+from .bodies import MOMENTUM
 
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 
