@@ -16,6 +16,7 @@ _HOMES = {
     "BertvisionError": "errors",
     "Encoder": "encoders",
     "Examples": "tasks",
+    "FineTuneConfig": "training",
     "FitConfig": "training",
     "HeadConfig": "heads",
     "Run": "runs",
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from .runs import Run, load_run
     from .store import Store, open_store
     from .tasks import TASKS, Examples, TaskSpec, get_task, task_from_table
-    from .training import FitConfig
+    from .training import FineTuneConfig, FitConfig
 
 
 def __getattr__(name: str) -> Any:

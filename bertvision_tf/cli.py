@@ -5,6 +5,7 @@ out its options: they are its help.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -81,6 +82,22 @@ def train_heads(
     layers: AutoLayersOption = "all",
     max_length: LengthOption = None,
     limit: LimitOption = None,
+    fine_tune_epochs: Annotated[
+        str, typer.Option(help="Fine-tune the encoder so long first, as in 0.3,1,2: a run each; 0 leaves it frozen.")
+    ] = "0",
+    fine_tune_seeds: Annotated[
+        int | None, typer.Option(min=1, help="Encoders that are fine-tuned. Left out: one for each head.")
+    ] = None,
+    fine_tune_parts: Annotated[
+        str | None, typer.Option(help="all, no_embeddings, top_K (its last K blocks) or lora_R (rank R).")
+    ] = None,
+    fine_tune_learning_rate: Annotated[float | None, typer.Option(help="Left out: the paper's for the task.")] = None,
+    fine_tune_batch_size: Annotated[int | None, typer.Option(min=1, help="Left out: the paper's.")] = None,
+    fine_tune_dtype: Annotated[str | None, typer.Option(help="Of its products: float32 or bfloat16.")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="constant (fractions are snapshots of one training) or each (with its own decay)."),
+    ] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Train on this many rows of each class.")] = None,
     balance_classes: Annotated[bool, typer.Option(help="Let every class count the same.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
@@ -91,7 +108,7 @@ def train_heads(
     baselines: Annotated[bool, typer.Option(help="Fit simple rivals on the same rows.")] = True,
     export: Annotated[bool, typer.Option(help="Save the chosen head as a SavedModel too.")] = False,
 ) -> None:
-    """Train heads on every hidden state of a frozen encoder, and score them on dev."""
+    """Train heads on every hidden state of an encoder, frozen or a little fine-tuned, and score them on dev."""
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
         from .experiment import train as run_experiment
@@ -100,6 +117,15 @@ def train_heads(
         config = _read_head(head) if head else None
         asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "mixup": mixup}
         changes = {name: value for name, value in asked.items() if value is not None}
+        fine_tuning = {
+            "parts": fine_tune_parts,
+            "schedule": schedule,
+            "learning_rate": fine_tune_learning_rate,
+            "batch_size": fine_tune_batch_size,
+            "dtype": fine_tune_dtype,
+        }
+        tuning_changes = {name: value for name, value in fine_tuning.items() if value is not None}
+        fractions = _read_epochs(fine_tune_epochs)
         if task.lower() == "all" and train is None:
             tasks: list[Any] = list(GLUE)
             for spec in map(get_task, GLUE):  # all are there before the first is begun
@@ -109,7 +135,8 @@ def train_heads(
         else:
             tasks = [_choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)]
         runs = []
-        for one in tasks:
+        for one, fraction in itertools.product(tasks, fractions):
+            folders = [one] * (len(tasks) > 1) + [f"epochs-{fraction:g}"] * (len(fractions) > 1)
             run = run_experiment(
                 one,
                 encoder,
@@ -117,7 +144,7 @@ def train_heads(
                 head=config,
                 seeds=seeds,
                 store=store,
-                output=output and (output / one if len(tasks) > 1 else output),
+                output=output and output.joinpath(*folders),
                 data_dir=data_dir,
                 limit=limit,
                 shots=shots,
@@ -127,17 +154,21 @@ def train_heads(
                 pooler=pooler,
                 layers=layers if layers == "auto" else _read_layers(layers),
                 codec=codec,
+                fine_tune_epochs=fraction,
+                fine_tune_seeds=fine_tune_seeds,
+                fine_tune=tuning_changes,
                 fit=changes,
                 strategy=strategy,
-                baselines=baselines,
+                baselines=baselines and fraction == fractions[0],
                 export=export,
-                progress=prefix(progress, one) if len(tasks) > 1 else progress,
+                progress=prefix(progress, " ".join(folders)) if folders else progress,
             )
             runs.append(run)
-    if len(runs) > 1:
+    if len(tasks) > 1 and len(fractions) == 1:
         _print_tasks([run.results for run in runs])
     else:
-        _print_table([run.results for run in runs])
+        for start in range(0, len(runs), len(fractions)):
+            _print_table([run.results for run in runs[start : start + len(fractions)]])
     _print_notes(runs[0].results)
     for run in runs:
         typer.echo(f"run: {run.path}")
@@ -509,6 +540,18 @@ def _read_head(head: str):
         raise HeadError(f"{head} cannot be read as a HeadConfig: {error}.") from None
 
 
+def _read_epochs(text: str) -> list[float]:
+    try:
+        fractions = [float(part) for part in text.split(",")]
+    except ValueError:
+        fractions = []
+    if not fractions or min(fractions) < 0 or len(set(fractions)) != len(fractions):
+        raise typer.BadParameter(
+            f"--fine-tune-epochs needs numbers from 0 on with commas between, each once; got {text!r}"
+        )
+    return sorted(fractions)  # each goes on from the one before
+
+
 def _read_layers(text: str) -> list[int] | None:
     if text == "all":
         return None
@@ -575,14 +618,20 @@ def _print_tasks(results: list[dict[str, Any]]) -> None:
 
     from .reports.table import build_task_rows
 
-    first, header, rows = results[0], *build_task_rows(results)
+    header, rows = build_task_rows(results)
     heads = " and ".join(dict.fromkeys(run["head"] for run in results))
-    table = Table(title=f"dev; encoder {first['encoder']}, frozen; heads {heads}")
+    table = Table(title=f"dev; {_describe_encoder(results)}; heads {heads}")
     for column in header:
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _describe_encoder(results: list[dict[str, Any]]) -> str:
+    tuned = [f"{run['fine_tune']['epochs']:g}" if run["fine_tune"] else "0" for run in results]
+    epochs = ", ".join(dict.fromkeys(tuned))
+    return f"encoder {results[0]['encoder']}, " + ("frozen" if epochs == "0" else f"fine-tuned {epochs} epochs")
 
 
 def _print_table(results: list[dict[str, Any]]) -> None:
@@ -592,7 +641,7 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     from .reports.table import HEADER, build_rows
 
     first = results[0]
-    table = Table(title=f"{first['task']} dev, {first['metric']}; encoder {first['encoder']}, frozen")
+    table = Table(title=f"{first['task']} dev, {first['metric']}; {_describe_encoder(results)}")
     for column in HEADER:
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for row in build_rows(results):

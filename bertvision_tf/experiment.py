@@ -1,8 +1,8 @@
 """One run, from a task to results.json: the story of the whole library.
 
-Text is tokenized, an encoder runs over it once, every hidden state is kept in a store, and a very small head is
-trained on these images, several times with several seeds. Selection rows, set aside from train, choose each head's
-epoch and the head that predicts; dev is read once, at the end.
+Text is tokenized, an encoder, frozen or fine-tuned for a fraction of an epoch, runs over it once, every hidden state is
+kept in a store, and a very small head is trained on these images, several times with several seeds. Selection rows, set
+aside from train, choose each head's epoch and the head that predicts; dev is read once, at the end.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from .heads import HeadConfig, get_preset
 from .progress import Progress, ignore
 from .runs import RESULTS, Run, load_run, write_run, writing_to
 from .runs.contents import write_contents
-from .runs.describe import describe_layers, describe_scores, summarize
+from .runs.describe import describe_fine_tuning, describe_layers, describe_scores, summarize
 from .store import Store, StoreSpec
 from .tasks import Examples, TaskKind, TaskSpec, get_task
-from .training import FitConfig, get_strategy
+from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy
+from .training import fine_tune as run_fine_tuning
 from .training.baselines import Rows, fit_baselines
 from .training.layer_use import LayerChoice, choose_layers
-from .training.trial import Trial, build_task_head, draw_sample, split_task
+from .training.trial import Trial, balance, build_task_head, draw_rows, draw_sample, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
@@ -56,13 +57,16 @@ def train(
     pooler: bool = False,
     layers: Sequence[int] | str | None = None,
     codec: str = DEFAULT_CODEC,
+    fine_tune_epochs: float = 0.0,
+    fine_tune_seeds: int | None = None,
+    fine_tune: FineTuneConfig | Mapping[str, Any] | None = None,
     fit: FitConfig | Mapping[str, Any] | None = None,
     strategy: str = "one_device",
     baselines: bool = True,
     export: bool = False,
     progress: Progress | None = None,
 ) -> Run:
-    """Trains a head on every hidden state of a frozen encoder, and scores it on dev.
+    """Trains a head on every hidden state of an encoder, frozen or a little fine-tuned, and scores it on dev.
 
     Args:
         task: a name of TASKS, or a TaskSpec.
@@ -80,6 +84,10 @@ def train(
         max_length: tokens a text; the task's own with None.
         tokens, pooler, layers, codec: see `extract`; layers="auto" keeps the few that matter, found on a sample of
             train before the rest is extracted.
+        fine_tune_epochs: how long the encoder is fine-tuned on the training rows first: 0 for not at all. Snapshots
+            lie under `store` and are found again; more epochs go on from fewer.
+        fine_tune_seeds: how many encoders are fine-tuned; the heads' seeds take them in turn. One a seed with None.
+        fine_tune: how the encoder is fine-tuned; or only what differs from FineTuneConfig.for_task's.
         fit: how a head is trained; or only what differs from FitConfig.for_head's.
         strategy: "one_device" or "mirrored".
         baselines: whether simple rivals are fitted on the same rows.
@@ -111,8 +119,15 @@ def train(
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) != len(seeds):
         raise RunError("`seeds` needs one seed or more, each once.")
+    if fine_tune_epochs < 0:
+        raise RunError(f"`fine_tune_epochs` needs 0 or more, got {fine_tune_epochs}.")
+    if fine_tune_seeds is not None and (shots or not 1 <= fine_tune_seeds <= len(seeds)):
+        raise RunError("`fine_tune_seeds` needs 1 to as many as `seeds`, and no `shots`, which each seed draws anew.")
+    if not isinstance(fine_tune, FineTuneConfig):
+        fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
     progress = progress or ignore
-    named, output = output is not None, Path(output or f"runs/{task.name}-{name}").resolve()
+    usual = f"runs/{task.name}-{name}" + (f"-epochs-{fine_tune_epochs:g}" if fine_tune_epochs else "")
+    named, output = output is not None, Path(output or usual).resolve()
     if Path(store).resolve().is_relative_to(output):
         raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")
     with write_run(output) as folder:
@@ -147,6 +162,9 @@ def train(
             "limit": limit,
             "shots": shots,
             "balance_classes": balance_classes,
+            "fine_tune_epochs": fine_tune_epochs,
+            "fine_tune_seeds": fine_tune_seeds,
+            "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs else None,
             "fit": dataclasses.asdict(fit),
             "strategy": strategy,
         }
@@ -154,32 +172,69 @@ def train(
         if not named:
             _check_same_run(output, {name: value for name, value in asked.items() if name != "layers" or not auto})
 
+        rows_of = functools.partial(draw_rows, splits[0].labels, roles[0], shots)
+        snapshots: dict[int, Snapshot] = {}
+        for place, seed in enumerate(seeds if fine_tune_epochs else ()):
+            first = seeds[place % (fine_tune_seeds or len(seeds))]
+            snapshots[seed] = snapshots.get(first) or run_fine_tuning(
+                encoder,
+                task,
+                splits[0],
+                rows_of(first),
+                store,
+                epochs=fine_tune_epochs,
+                seed=first,
+                max_length=states["max_length"],
+                config=fine_tune,
+                class_weights=balance(splits[0].labels[rows_of(first)], task.num_outputs) if balance_classes else None,
+                strategy=strategy,
+                progress=functools.partial(progress, f"fine-tune seed {first}"),
+            )
+        tuned = list({id(snapshot): snapshot for snapshot in snapshots.values()}.values())
+        asked["snapshots"] = {
+            str(seed): {"path": str(snapshot.path.resolve()), "fingerprint": snapshot.encoder.fingerprint}
+            for seed, snapshot in snapshots.items()
+        }
+
         start = time.perf_counter()
+        encoders = [snapshot.encoder for snapshot in tuned] or [encoder]
         choice: LayerChoice | None = None
         if auto:
             drawn, sampled = draw_sample(roles, LAYER_ROWS)
-            probed = _extract(encoder, splits[0].select(drawn), Path(store), progress, codec=codec, **states)
+            probed = _extract(encoders[0], splits[0].select(drawn), Path(store), progress, codec=codec, **states)
             probe = Trial(task, config, [probed], *sampled, fit, shots, balance_classes, strategy, progress)
             choice = choose_layers(probe)
             states["layers"] = asked["layers"] = list(choice.kept)
         chosen = time.perf_counter()
-        stores = [_extract(encoder, rows, Path(store), progress, codec=codec, **states) for rows in splits]
-        seconds = {"fine_tune": 0.0, "extract": time.perf_counter() - chosen}
+        stores = [
+            [_extract(one, rows, Path(store), progress, codec=codec, **states) for rows in splits] for one in encoders
+        ]
+        seconds = {
+            "fine_tune": sum(snapshot.facts["seconds"] for snapshot in tuned),
+            "extract": time.perf_counter() - chosen,
+        }
         if choice:
             seconds["choose_layers"] = chosen - start
 
         start = time.perf_counter()
-        trial = Trial(task, config, stores, *roles, fit, shots, balance_classes, strategy, progress)
-        fitted = [trial.fit(seed) for seed in seeds]
-        logits = [[trial.predict(result.head, place) for result in fitted] for place in range(1, len(stores))]
+        distinct = [Trial(task, config, own, *roles, fit, shots, balance_classes, strategy, progress) for own in stores]
+        trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
+        fitted = [trial.fit(seed) for trial, seed in zip(trials, seeds, strict=True)]
+        logits = [
+            [trial.predict(result.head, place) for trial, result in zip(trials, fitted, strict=True)]
+            for place in range(1, len(splits))
+        ]
         seconds["train"] = time.perf_counter() - start
 
         results = {
-            **describe_scores(trial, encoder, name, seeds, fitted, logits),
+            **describe_scores(trials, encoder, name, seeds, fitted, logits),
+            "fine_tune": describe_fine_tuning(trials, tuned, splits, fitted, logits[0]) if tuned else None,
             "seconds": seconds,
-            "baselines": _fit_baselines(trial, encoder, splits, seeds[0]) if baselines else {},
-            "layers": describe_layers(trial, fitted, choice),
+            "baselines": _fit_baselines(trials[0], encoder, splits, seeds[0]) if baselines else {},
+            "layers": describe_layers(trials, fitted, choice),
         }
+        if results["fine_tune"]:
+            results["encoder_scores"] = results["fine_tune"]["scores"]
         results["rows"]["skipped"] = sum(rows.skipped for rows in splits)
         with writing_to(output):
             write_contents(folder, task, results, asked, fitted, list(zip(splits[1:], logits, strict=True)), export)

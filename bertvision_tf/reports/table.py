@@ -29,13 +29,23 @@ def show_score(mean: float, std: float | None) -> str:
 
 
 def build_rows(results: Sequence[Mapping[str, Any]]) -> list[TableRow]:
-    """The rows of some runs on the same task: baselines of the first that has them, then each run's head."""
+    """The rows of some runs on the same task: baselines of the first that has them, then each run's head; of a
+    fine-tuned encoder its own head, the head on its states, and the two together, with its weights and seconds in."""
     rows = []
     for name, baseline in next((run["baselines"] for run in results if run["baselines"]), {}).items():
         rows.append(TableRow(name, *(baseline[key] for key in ("mean", "std", "trainable_parameters", "seconds"))))
     for run in results:
-        seconds = run["seconds"]["train"] / len(run["seeds"])
-        rows.append(TableRow(run["head"], run["mean"], run["std"], run["trainable_parameters"], seconds))
+        seconds, tuned = run["seconds"]["train"] / len(run["seeds"]), run.get("fine_tune")
+        if not tuned:
+            rows.append(TableRow(run["head"], run["mean"], run["std"], run["trainable_parameters"], seconds))
+            continue
+        epochs = f"{tuned['epochs']:g} epoch{'s' * (tuned['epochs'] > 1)}"
+        weights, before = tuned["trainable_parameters"], sum(tuned["seconds"]) / len(tuned["seconds"])
+        both = weights + run["trainable_parameters"]
+        rows.append(TableRow(f"encoder, {epochs}", tuned["mean"], tuned["std"], weights, before))
+        rows.append(TableRow(f"{run['head']}, {epochs}", run["mean"], run["std"], both, before + seconds))
+        ensemble = tuned["ensemble"]
+        rows.append(TableRow(f"ensemble, {epochs}", ensemble["mean"], ensemble["std"], both, before + seconds))
     return rows
 
 

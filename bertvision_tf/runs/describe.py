@@ -12,7 +12,8 @@ import numpy as np
 
 from ..heads.describe import count_trainable
 from ..metrics.glue import compute_metric
-from ..training import FitResult, read_predictions
+from ..tasks import Examples
+from ..training import FitResult, Snapshot, combine_predictions, read_predictions
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.trial import Trial
 
@@ -23,7 +24,7 @@ VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers"
 
 
 def describe_scores(
-    trial: Trial,
+    trials: Sequence[Trial],
     encoder: Encoder,
     head: str,
     seeds: Sequence[int],
@@ -33,13 +34,17 @@ def describe_scores(
     """All that the fits, and their logits of each dev split, say.
 
     Args:
-        trial: what was fitted.
+        trials: what was fitted, one a seed; seeds that share an encoder share one.
         encoder: whose states the stores have.
         head: its name.
         seeds, fitted: one head a seed.
         logits: of each dev split one array a seed.
     """
-    task, stores = trial.task, trial.stores
+    trial, stores = trials[0], trials[0].stores
+    task, every = (
+        trial.task,
+        [store for one in dict(zip(map(id, trials), trials, strict=True)).values() for store in one.stores],
+    )
     metrics = {}
     for suffix, store, parts in zip(("", *task.extra_dev), stores[1:], logits, strict=True):
         predictions = [read_predictions(task.kind, part) for part in parts]
@@ -72,19 +77,68 @@ def describe_scores(
             "truncated": sum(store.manifest.truncated for store in stores),
         },
         "store": {
-            "bytes": sum(store.bytes for store in stores),
-            "examples": sum(len(store) for store in stores),
-            "tokens": sum(store.rows for store in stores),
+            "bytes": sum(store.bytes for store in every),
+            "examples": sum(len(store) for store in every),
+            "tokens": sum(store.rows for store in every),
             "codec": stores[0].spec.codec,
-            "paths": [str(store.path.resolve()) for store in stores],
+            "paths": [str(store.path.resolve()) for store in every],
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
     }
 
 
-def describe_layers(trial: Trial, fitted: Sequence[FitResult], choice: LayerChoice | None) -> dict[str, Any]:
+def describe_fine_tuning(
+    trials: Sequence[Trial],
+    snapshots: Sequence[Snapshot],
+    splits: Sequence[Examples],
+    fitted: Sequence[FitResult],
+    logits: Sequence[np.ndarray],
+) -> dict[str, Any]:
+    """What the encoders' own heads say, alone and together with the heads on their states.
+
+    Args:
+        trials, fitted: one a seed.
+        snapshots: the fine-tuned encoders, which the seeds took in turn.
+        splits: train and dev.
+        logits: of dev, one array a seed.
+    """
+    trial, seeds = trials[0], range(len(trials))
+    kind, length = trial.task.kind, trial.stores[0].spec.max_length
+    chosen = splits[0].select(trial.selection)
+    own: dict[str, list[np.ndarray]] = {"selection": [], "dev": []}  # logits, one array a fine-tuning
+    for snapshot in snapshots:
+        for name, rows in (("selection", chosen), ("dev", splits[1])):
+            own[name].append(snapshot.predict(rows, length))
+    heads = {
+        "selection": [trials[seed].predict(fitted[seed].head, 0, trial.selection) for seed in seeds],
+        "dev": logits,
+    }
+    found: dict[str, Any] = {}
+    for prefix, split, labels in (("selection_", "selection", chosen.labels), ("", "dev", splits[1].labels)):
+        found[f"{prefix}scores"] = [trial.score(labels, part) for part in own[split]]
+        found[f"{prefix}ensemble_scores"] = [
+            trial.score_predictions(
+                labels, combine_predictions(kind, [own[split][seed % len(snapshots)], heads[split][seed]])
+            )
+            for seed in seeds
+        ]
+    facts = [snapshot.facts for snapshot in snapshots]
+    return {
+        "epochs": facts[0]["epochs"],
+        "steps": facts[0]["steps"],
+        "seeds": [fact["seed"] for fact in facts],
+        "trainable_parameters": facts[0]["trainable_parameters"],
+        "seconds": [fact["seconds"] for fact in facts],
+        **found,
+        **summarize(found["scores"]),
+        "ensemble": summarize(found["ensemble_scores"]),
+    }
+
+
+def describe_layers(trials: Sequence[Trial], fitted: Sequence[FitResult], choice: LayerChoice | None) -> dict[str, Any]:
     """What each layer is to the head that the selection rows chose, and how layers were chosen."""
-    store, best = trial.stores[0], int(np.argmax([result.selection_score for result in fitted]))
+    best = int(np.argmax([result.selection_score for result in fitted]))
+    trial, store = trials[best], trials[best].stores[0]
     rows = trial.selection[:REPORT_ROWS]
     names: list[Any] = ["pooler"] * store.spec.pooler + list(store.spec.layers)
     weights = [read_layer_weights(result.head) for result in fitted]

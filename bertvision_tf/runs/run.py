@@ -68,7 +68,7 @@ class Run:
             raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
 
     def load_encoder(self) -> Encoder:
-        """The encoder whose states the heads were trained on.
+        """The encoder whose states the head chosen on the selection rows was trained on.
 
         Raises:
             RunError: what has its name now is another.
@@ -76,11 +76,14 @@ class Run:
         from ..encoders import load_encoder
 
         if self._encoder is None:
-            encoder = load_encoder(self.config["encoder"], self.config["dtype"])
-            if encoder.fingerprint != self.config["encoder_fingerprint"]:
+            snapshot = self.config.get("snapshots", {}).get(str(self.best_seed))
+            name = snapshot["path"] if snapshot else self.config["encoder"]
+            wanted = snapshot["fingerprint"] if snapshot else self.config["encoder_fingerprint"]
+            encoder = load_encoder(name, self.config["dtype"])
+            if encoder.fingerprint != wanted:
                 raise RunError(
-                    f"{self.path} was trained on encoder {self.config['encoder']} with fingerprint "
-                    f"{self.config['encoder_fingerprint']}, the one of that name here has {encoder.fingerprint}."
+                    f"{self.path} was trained on encoder {name} with fingerprint {wanted}, the one of that name here "
+                    f"has {encoder.fingerprint}."
                 )
             self._encoder = encoder
         return self._encoder

@@ -1,15 +1,21 @@
-"""Fits a head on images: Keras `fit`, on one device or on all, choosing the epoch on the selection rows."""
+"""Fits a head on images, choosing the epoch on the selection rows, and fine-tunes an encoder by fractions of an epoch:
+Keras `fit`, on one device or on all."""
 
+from .fine_tuning import FineTuneConfig, Snapshot, fine_tune
 from .fit import FitConfig, FitResult, fit_head, predict_logits
-from .outputs import compute_probabilities, describe_predictions, read_predictions
+from .outputs import combine_predictions, compute_probabilities, describe_predictions, read_predictions
 from .strategy import STRATEGIES, get_strategy
 
 __all__ = [
     "STRATEGIES",
+    "FineTuneConfig",
     "FitConfig",
     "FitResult",
+    "Snapshot",
+    "combine_predictions",
     "compute_probabilities",
     "describe_predictions",
+    "fine_tune",
     "fit_head",
     "get_strategy",
     "predict_logits",

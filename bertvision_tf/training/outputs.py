@@ -48,6 +48,26 @@ def compute_probabilities(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
     return expit(logits) if kind is TaskKind.MULTILABEL else softmax(logits, axis=-1)
 
 
+def combine_predictions(kind: TaskKind, logits: Sequence[np.ndarray]) -> np.ndarray:
+    """Predictions of several models together, in the form of the task's labels.
+
+    A class is the one whose probability is highest in any model (element-wise maximum, then arg max); scores, and
+    the probabilities of classes of which several may hold, are means.
+
+    Args:
+        kind: the task's.
+        logits: of each model, (rows, outputs).
+
+    Source: BERTVision, 2022, arXiv 2202.12210.
+    """
+    if kind is TaskKind.REGRESSION:
+        return np.mean([part[:, 0] for part in logits], axis=0)
+    probabilities = [compute_probabilities(kind, part) for part in logits]
+    if kind is TaskKind.MULTILABEL:
+        return (np.mean(probabilities, axis=0) > 0.5).astype(np.int32)
+    return np.max(probabilities, axis=0).argmax(axis=1)
+
+
 def describe_predictions(kind: TaskKind, names: Sequence[str], logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
     """What a user is told of logits: of each row a name, a score, or a tuple of names; and the probabilities."""
     found, probabilities = read_predictions(kind, logits), compute_probabilities(kind, logits)

@@ -92,9 +92,7 @@ class Trial:
 
     def rows(self, seed: int) -> np.ndarray:
         """The rows that a seed trains on: all training rows, or the shots that it draws."""
-        if self.shots is None:
-            return self.training
-        return take_shots(self.stores[0].labels, self.training, self.shots, seed)
+        return draw_rows(self.stores[0].labels, self.training, self.shots, seed)
 
     def _build(self, name: str, rows: np.ndarray) -> keras.Model:
         head = build_task_head(self.head, self.stores[0].spec, self.task, name)
@@ -137,6 +135,11 @@ def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.nd
     drawn = np.sort(np.concatenate(parts))
     training, selection = (np.flatnonzero(np.isin(drawn, part)) for part in parts)
     return drawn, (training, selection)
+
+
+def draw_rows(labels: np.ndarray, training: np.ndarray, shots: int | None, seed: int) -> np.ndarray:
+    """The rows that a seed trains on: all training rows, or so many of each class that it draws."""
+    return training if shots is None else take_shots(labels, training, shots, seed)
 
 
 def balance(labels: np.ndarray, classes: int) -> dict[int, float]:
