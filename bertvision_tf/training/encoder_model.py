@@ -24,7 +24,7 @@ class EncoderModel:
         encoder: whose weights it begins with.
         num_outputs: of its own head.
         parts: what is trained beside the head: "all"; "no_embeddings"; "top_K", the K blocks nearest to the head;
-            "lora_R", low-rank changes of rank R to each block's query and value (KerasHub's).
+            "lora_R", changes of rank R to each block's query and value kernels, and their biases (KerasHub's).
         dtype: "float32", or "bfloat16" for products of bfloat16 with weights of float32.
 
     Attributes:
