@@ -75,6 +75,8 @@ class FineTuneConfig:
             raise RunError(f"schedule {self.schedule!r} is not known; known: {', '.join(SCHEDULES)}.")
         if self.dtype not in DTYPES:
             raise RunError(f"fine-tuning dtype {self.dtype!r} is not known; known: {', '.join(DTYPES)}.")
+        if self.clip_norm <= 0:
+            raise RunError(f"fine-tuning needs a `clip_norm` above 0, got {self.clip_norm}.")
         if self.batch_size < 1 or self.learning_rate <= 0 or not 0 <= self.warmup < 1:
             raise RunError("fine-tuning needs a batch of 1 or more, a rate above 0, and a warm-up from 0 to below 1.")
 
@@ -145,8 +147,8 @@ def fine_tune(
     Raises:
         RunError: the loss is no number, or the folder cannot be written.
     """
-    if not epochs > 0:
-        raise RunError(f"fine-tuning needs more than 0 epochs, got {epochs}.")
+    if not 0 < epochs < 1e6 or not len(rows):
+        raise RunError(f"fine-tuning needs more than 0 epochs and rows, got {epochs} epochs of {len(rows)} rows.")
     if task.kind is TaskKind.MULTILABEL and class_weights:
         raise RunError("classes of which several may hold cannot be balanced.")
     config = config or FineTuneConfig.for_task(task)
@@ -222,7 +224,9 @@ class _FineTuning:
         each = config.schedule == "each"
         rising = round(config.warmup * (self.steps if each else an_epoch))
         keras.utils.set_random_seed(facts["seed"])
-        with get_strategy(strategy).scope():
+        devices = get_strategy(strategy)
+        self.replicas = devices.num_replicas_in_sync
+        with devices.scope():
             self.trained = EncoderModel(encoder, task.num_outputs, config.parts, config.dtype)
             self.optimizer = RowAdamW(
                 WarmUp(config.learning_rate, rising, self.steps if each else None),
@@ -285,12 +289,12 @@ class _FineTuning:
                     variable.assign(state.get_tensor(f"{place:05}"))
         except FileNotFoundError:
             return
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.path / STATE} cannot be read ({error}): delete it to begin anew.") from None
         self.step, self.seconds = step, seconds
 
     def _batches(self) -> tf.data.Dataset:
-        names = [tensor.name for tensor in self.trained.model.inputs]
+        names, replicas = [tensor.name for tensor in self.trained.model.inputs], self.replicas
         plan = BatchPlan(
             self.tokens.lengths,
             rows=self.rows,
@@ -301,6 +305,7 @@ class _FineTuning:
         )
 
         def gather(source: _Rows, batch: np.ndarray) -> Sequence[np.ndarray]:
+            batch = np.resize(batch, -(-len(batch) // replicas) * replicas)  # rows repeated: equal shares to all
             padded = source.tokens.pad(batch)
             return [*(padded[name] for name in names), source.labels[batch]]
 
