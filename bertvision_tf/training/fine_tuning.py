@@ -218,14 +218,18 @@ class _FineTuning:
         self.scale = (float(labels.mean()), float(labels.std()) or 1.0) if regression else (0.0, 1.0)
         self.tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, facts["max_length"])
         self.labels = (examples.labels - self.scale[0]) / self.scale[1] if regression else examples.labels
+        devices = get_strategy(strategy)
+        if devices.num_replicas_in_sync > 1:  # which need equal shares of every batch
+            whole = len(rows) // config.batch_size * config.batch_size
+            if not whole or config.batch_size % devices.num_replicas_in_sync:
+                raise RunError(f"a batch of {config.batch_size} is no equal share of {len(rows)} rows for each device.")
+            rows = rows[:whole]
         self.rows = rows
         an_epoch = -(-len(rows) // config.batch_size)
         self.steps = max(round(epochs * an_epoch), 1)
         each = config.schedule == "each"
         rising = round(config.warmup * (self.steps if each else an_epoch))
         keras.utils.set_random_seed(facts["seed"])
-        devices = get_strategy(strategy)
-        self.replicas = devices.num_replicas_in_sync
         with devices.scope():
             self.trained = EncoderModel(encoder, task.num_outputs, config.parts, config.dtype)
             self.optimizer = RowAdamW(
@@ -294,7 +298,7 @@ class _FineTuning:
         self.step, self.seconds = step, seconds
 
     def _batches(self) -> tf.data.Dataset:
-        names, replicas = [tensor.name for tensor in self.trained.model.inputs], self.replicas
+        names = [tensor.name for tensor in self.trained.model.inputs]
         plan = BatchPlan(
             self.tokens.lengths,
             rows=self.rows,
@@ -305,7 +309,6 @@ class _FineTuning:
         )
 
         def gather(source: _Rows, batch: np.ndarray) -> Sequence[np.ndarray]:
-            batch = np.resize(batch, -(-len(batch) // replicas) * replicas)  # rows repeated: equal shares to all
             padded = source.tokens.pad(batch)
             return [*(padded[name] for name in names), source.labels[batch]]
 
