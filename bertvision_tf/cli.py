@@ -115,16 +115,14 @@ def train_heads(
         from .tasks import GLUE, get_task
 
         config = _read_head(head) if head else None
-        asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "mixup": mixup}
-        changes = {name: value for name, value in asked.items() if value is not None}
-        fine_tuning = {
-            "parts": fine_tune_parts,
-            "schedule": schedule,
-            "learning_rate": fine_tune_learning_rate,
-            "batch_size": fine_tune_batch_size,
-            "dtype": fine_tune_dtype,
-        }
-        tuning_changes = {name: value for name, value in fine_tuning.items() if value is not None}
+        changes = _given(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mixup=mixup)
+        tuning_changes = _given(
+            parts=fine_tune_parts,
+            schedule=schedule,
+            learning_rate=fine_tune_learning_rate,
+            batch_size=fine_tune_batch_size,
+            dtype=fine_tune_dtype,
+        )
         fractions = _read_epochs(fine_tune_epochs)
         if task.lower() == "all" and train is None:
             tasks: list[Any] = list(GLUE)
@@ -538,6 +536,11 @@ def _read_head(head: str):
         return HeadConfig.from_json(Path(head).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise HeadError(f"{head} cannot be read as a HeadConfig: {error}.") from None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave; the others are left to their owner's default."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _read_epochs(text: str) -> list[float]:

@@ -24,14 +24,12 @@ from .heads import HeadConfig, get_preset
 from .progress import Progress, ignore
 from .runs import RESULTS, Run, load_run, write_run, writing_to
 from .runs.contents import write_contents
-from .runs.describe import describe_fine_tuning, describe_layers, describe_scores, summarize
+from .runs.describe import describe_baselines, describe_fine_tuning, describe_layers, describe_scores
 from .store import Store, StoreSpec
 from .tasks import Examples, TaskKind, TaskSpec, get_task
 from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy
-from .training import fine_tune as run_fine_tuning
-from .training.baselines import Rows, fit_baselines
 from .training.layer_use import LayerChoice, choose_layers
-from .training.trial import Trial, balance, build_task_head, draw_rows, draw_sample, split_task
+from .training.trial import Trial, build_task_head, draw_sample, fine_tune_each, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
@@ -172,25 +170,25 @@ def train(
         if not named:
             _check_same_run(output, {name: value for name, value in asked.items() if name != "layers" or not auto})
 
-        rows_of = functools.partial(draw_rows, splits[0].labels, roles[0], shots)
         snapshots: dict[int, Snapshot] = {}
-        for place, seed in enumerate(seeds if fine_tune_epochs else ()):
-            first = seeds[place % (fine_tune_seeds or len(seeds))]
-            snapshots[seed] = snapshots.get(first) or run_fine_tuning(
+        if fine_tune_epochs:
+            snapshots = fine_tune_each(
                 encoder,
                 task,
                 splits[0],
-                rows_of(first),
-                store,
+                roles[0],
+                seeds,
+                fine_tune_seeds,
+                shots=shots,
+                balance_classes=balance_classes,
+                progress=progress,
+                root=store,
                 epochs=fine_tune_epochs,
-                seed=first,
                 max_length=states["max_length"],
                 config=fine_tune,
-                class_weights=balance(splits[0].labels[rows_of(first)], task.num_outputs) if balance_classes else None,
                 strategy=strategy,
-                progress=functools.partial(progress, f"fine-tune seed {first}"),
             )
-        tuned = list({id(snapshot): snapshot for snapshot in snapshots.values()}.values())
+        tuned = list(dict.fromkeys(snapshots.values()))
         asked["snapshots"] = {
             str(seed): {"path": str(snapshot.path.resolve()), "fingerprint": snapshot.encoder.fingerprint}
             for seed, snapshot in snapshots.items()
@@ -230,7 +228,7 @@ def train(
             **describe_scores(trials, encoder, name, seeds, fitted, logits),
             "fine_tune": describe_fine_tuning(trials, tuned, splits, fitted, logits[0]) if tuned else None,
             "seconds": seconds,
-            "baselines": _fit_baselines(trials[0], encoder, splits, seeds[0]) if baselines else {},
+            "baselines": describe_baselines(trials[0], encoder, splits, seeds[0]) if baselines else {},
             "layers": describe_layers(trials, fitted, choice),
         }
         if results["fine_tune"]:
@@ -239,27 +237,6 @@ def train(
         with writing_to(output):
             write_contents(folder, task, results, asked, fitted, list(zip(splits[1:], logits, strict=True)), export)
     return load_run(output)
-
-
-def _fit_baselines(trial: Trial, encoder: Encoder, splits: Sequence[Examples], seed: int) -> dict[str, Any]:
-    """Simple rivals by name, on the rows of one seed; all deterministic, so of one score each."""
-    rows = Rows(trial.task.kind, trial.stores[0].labels, trial.rows(seed), trial.selection, trial.score_predictions)
-    whole = trial.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
-    names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
-    table: dict[str, Any] = {}
-    trial.progress("baselines", 0, 4)
-    for baseline in fit_baselines(rows, splits, trial.stores, names):
-        scores = [trial.score_predictions(trial.stores[1].labels, baseline.predictions[0])]
-        table[baseline.name] = {
-            "scores": scores,
-            **summarize(scores),
-            "selection_score": baseline.selection_score,
-            "trainable_parameters": baseline.trainable_parameters,
-            "seconds": baseline.seconds,
-        }
-        trial.progress("baselines", len(table), 4)
-    trial.progress("baselines", 4, 4)
-    return table
 
 
 def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: TaskSpec) -> None:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -244,6 +244,33 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
     dataset = dataset.map(functools.partial(load, lambda batch: gather(reference(), batch)), num_parallel_calls=2)
     dataset._source = source
     return dataset.prefetch(2).with_options(options)
+
+
+def load_arrays(
+    source: Any,
+    plan: BatchPlan,
+    gather: Callable,
+    inputs: Mapping[str, tuple[tf.DType, tuple[int | None, ...]]],
+    all_labels: np.ndarray,
+) -> tf.data.Dataset:
+    """The batches of a plan, as `load_batches`, where they are arrays that need no decoding.
+
+    Args:
+        source, plan: what is read, and which examples stand together.
+        gather: the source and example indices → an array for each input, and the labels.
+        inputs: type and shape of each by its name, batch included.
+        all_labels: of the source; theirs is the type and shape of an element's.
+    """
+    types = [*(kind for kind, _ in inputs.values()), tf.as_dtype(all_labels.dtype)]
+    shapes = [*(shape for _, shape in inputs.values()), (None, *all_labels.shape[1:])]
+
+    def load(gather: Callable, batch: tf.Tensor):
+        parts = tf.numpy_function(gather, [batch], types, stateful=False)
+        for part, shape in zip(parts, shapes, strict=True):
+            part.set_shape(shape)
+        return dict(zip(inputs, parts, strict=False)), parts[-1]
+
+    return load_batches(source, plan, gather, load)
 
 
 def _choose(layers: Sequence[int] | None, count: int) -> list[int]:

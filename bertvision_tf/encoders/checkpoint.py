@@ -112,7 +112,7 @@ def read_architecture(folder: Path) -> Architecture:
 
 
 def describe_architecture(architecture: Architecture, first_position: int) -> dict[str, Any]:
-    """config.json of an architecture: what `read_architecture` reads.
+    """config.json of an architecture, the tokenizer's numbers not in it: what `read_architecture` reads.
 
     Args:
         architecture: an encoder's.
@@ -125,7 +125,6 @@ def describe_architecture(architecture: Architecture, first_position: int) -> di
         **{theirs: own[ours] for ours, (theirs, _) in _name_sizes(architecture.family).items() if theirs},
         "activation" if architecture.family == "distilbert" else "hidden_act": activation,
         "layer_norm_eps": architecture.layer_norm_epsilon,
-        "pad_token_id": max(first_position - 1, 0),
         "inner_group_num": 1,
     }
 

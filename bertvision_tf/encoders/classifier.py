@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
 from ..errors import EncoderError
 
@@ -56,10 +56,10 @@ class Classifier:
         """
         try:
             family = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-            tensors = load_file(folder / "model.safetensors")
-            dense, output = _name_layers(family)
-            parts = [tensors[f"{name}.{end}"].T for name in (dense, output) for end in ("weight", "bias")]
-        except (OSError, KeyError, ValueError) as error:
+            names = [f"{name}.{end}" for name in _name_layers(family) for end in ("weight", "bias")]
+            with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
+                parts = [tensors.get_tensor(name).T for name in names]
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise EncoderError(f"{folder} has no classifier that can be read: {error}.") from None
         return cls(family, *parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from ..heads.describe import count_trainable
 from ..metrics.glue import compute_metric
 from ..tasks import Examples
 from ..training import FitResult, Snapshot, combine_predictions, read_predictions
+from ..training.baselines import Rows, fit_baselines
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.trial import Trial
 
@@ -41,10 +43,7 @@ def describe_scores(
         logits: of each dev split one array a seed.
     """
     trial, stores = trials[0], trials[0].stores
-    task, every = (
-        trial.task,
-        [store for one in dict(zip(map(id, trials), trials, strict=True)).values() for store in one.stores],
-    )
+    task, every = trial.task, [store for one in dict.fromkeys(trials) for store in one.stores]
     metrics = {}
     for suffix, store, parts in zip(("", *task.extra_dev), stores[1:], logits, strict=True):
         predictions = [read_predictions(task.kind, part) for part in parts]
@@ -102,26 +101,17 @@ def describe_fine_tuning(
         splits: train and dev.
         logits: of dev, one array a seed.
     """
-    trial, seeds = trials[0], range(len(trials))
-    kind, length = trial.task.kind, trial.stores[0].spec.max_length
-    chosen = splits[0].select(trial.selection)
-    own: dict[str, list[np.ndarray]] = {"selection": [], "dev": []}  # logits, one array a fine-tuning
-    for snapshot in snapshots:
-        for name, rows in (("selection", chosen), ("dev", splits[1])):
-            own[name].append(snapshot.predict(rows, length))
-    heads = {
-        "selection": [trials[seed].predict(fitted[seed].head, 0, trial.selection) for seed in seeds],
-        "dev": logits,
-    }
+    trial, length = trials[0], trials[0].stores[0].spec.max_length
+    chosen = [one.predict(result.head, 0, trial.selection) for one, result in zip(trials, fitted, strict=True)]
     found: dict[str, Any] = {}
-    for prefix, split, labels in (("selection_", "selection", chosen.labels), ("", "dev", splits[1].labels)):
-        found[f"{prefix}scores"] = [trial.score(labels, part) for part in own[split]]
-        found[f"{prefix}ensemble_scores"] = [
-            trial.score_predictions(
-                labels, combine_predictions(kind, [own[split][seed % len(snapshots)], heads[split][seed]])
-            )
-            for seed in seeds
-        ]
+    for prefix, rows, heads in (
+        ("selection_", splits[0].select(trial.selection), chosen),
+        ("", splits[1], logits),
+    ):
+        own = [snapshot.predict(rows, length) for snapshot in snapshots]
+        found[f"{prefix}scores"] = [trial.score(rows.labels, part) for part in own]
+        both = (combine_predictions(trial.task.kind, pair) for pair in zip(itertools.cycle(own), heads, strict=False))
+        found[f"{prefix}ensemble_scores"] = [trial.score_predictions(rows.labels, part) for part in both]
     facts = [snapshot.facts for snapshot in snapshots]
     return {
         "epochs": facts[0]["epochs"],
@@ -133,6 +123,27 @@ def describe_fine_tuning(
         **summarize(found["scores"]),
         "ensemble": summarize(found["ensemble_scores"]),
     }
+
+
+def describe_baselines(trial: Trial, encoder: Encoder, splits: Sequence[Examples], seed: int) -> dict[str, Any]:
+    """Simple rivals by name, on the rows of one seed; all deterministic, so of one score each."""
+    rows = Rows(trial.task.kind, trial.stores[0].labels, trial.rows(seed), trial.selection, trial.score_predictions)
+    whole = trial.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
+    names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
+    table: dict[str, Any] = {}
+    trial.progress("baselines", 0, 4)
+    for baseline in fit_baselines(rows, splits, trial.stores, names):
+        scores = [trial.score_predictions(trial.stores[1].labels, baseline.predictions[0])]
+        table[baseline.name] = {
+            "scores": scores,
+            **summarize(scores),
+            "selection_score": baseline.selection_score,
+            "trainable_parameters": baseline.trainable_parameters,
+            "seconds": baseline.seconds,
+        }
+        trial.progress("baselines", len(table), 4)
+    trial.progress("baselines", 4, 4)
+    return table
 
 
 def describe_layers(trials: Sequence[Trial], fitted: Sequence[FitResult], choice: LayerChoice | None) -> dict[str, Any]:

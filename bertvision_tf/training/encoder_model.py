@@ -36,7 +36,7 @@ class EncoderModel:
     """
 
     def __init__(self, encoder: Encoder, num_outputs: int, parts: str = "all", dtype: str = "float32"):
-        if is_deberta_family(encoder):
+        if encoder.architecture.family == "deberta-v3":
             raise RunError(f"{encoder.name} is a DeBERTa v3, which is not fine-tuned here: its snapshots have no form.")
         self.encoder, policy = encoder, "mixed_bfloat16" if dtype == "bfloat16" else dtype
         self._backbone = build_backbone(encoder.architecture, encoder.weights, policy)
@@ -97,8 +97,3 @@ class EncoderModel:
         pooler = getattr(self._backbone, "pooled_dense", None)
         if pooler is not None:
             pooler.trainable = True
-
-
-def is_deberta_family(encoder: Encoder) -> bool:
-    """Whether an encoder is a DeBERTa v3."""
-    return encoder.architecture.family == "deberta-v3"

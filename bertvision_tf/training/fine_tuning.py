@@ -17,7 +17,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -25,19 +24,19 @@ import tensorflow as tf
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..encoders import Classifier, Encoder, Tokens, load_encoder, save_encoder
+from ..encoders import Encoder, Tokens, save_encoder
 from ..encoders.encoder import DTYPES
 from ..errors import RunError
-from ..images import BatchPlan, load_batches
+from ..images import BatchPlan, load_arrays
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
 from .encoder_model import EncoderModel
-from .optimizer import RowAdamW
-from .outputs import build_loss
+from .optimizer import RowAdamW, WarmUp
+from .outputs import build_loss, choose_scale
+from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
 
 STATE = "state.safetensors"
-FACTS = "bertvision_tf"  # the entry of a snapshot's config.json
 SCHEDULES = ("constant", "each")
 SAVING_SHARE = 0.05  # of the time may go into keeping the state
 SAVING_SECONDS = 20.0  # at least between two of them
@@ -85,33 +84,6 @@ class FineTuneConfig:
         """The paper's rate and batch for a task; low-rank changes have ten times the rate. `changes` override."""
         rate = task.fine_tuning.learning_rate * (10 if str(changes.get("parts")).startswith("lora") else 1)
         return cls(**{"learning_rate": rate, "batch_size": task.fine_tuning.batch_size} | changes)
-
-
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """A fine-tuned encoder.
-
-    Attributes:
-        path: its folder.
-        encoder: itself.
-        classifier: its own head.
-        facts: epochs, steps, seconds of training so far, trainable_parameters, seed, config, base and rows.
-    """
-
-    path: Path
-    encoder: Encoder
-    classifier: Classifier
-    facts: Mapping[str, Any]
-
-    def predict(self, examples: Examples, max_length: int) -> np.ndarray:
-        """Logits of its own head, float32 (rows, outputs)."""
-        tokens = self.encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length)
-        order, last = np.argsort(tokens.lengths, kind="stable"), self.encoder.num_hidden_states - 1
-        states = np.zeros((len(tokens), self.encoder.hidden_dim), np.float32)
-        for start in range(0, len(order), 64):
-            rows = order[start : start + 64]
-            states[rows] = self.encoder.hidden_state_rows(tokens.pad(rows), mode="cls", layers=[last])[:, 0]
-        return self.classifier.predict(states)
 
 
 def fine_tune(
@@ -184,40 +156,16 @@ def fine_tune(
     return read_snapshot(snapshot, encoder.dtype)
 
 
-def read_snapshot(path: Path, dtype: str = "float32") -> Snapshot:
-    """Opens a snapshot; its encoder has products of `dtype`."""
-    facts = json.loads((path / "config.json").read_text(encoding="utf-8"))[FACTS]
-    return Snapshot(path, load_encoder(str(path), dtype), Classifier.read(path), facts)
-
-
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises from 0 in `rising` steps, then stays, or falls in a line to 0 at step `end`."""
-
-    def __init__(self, rate: float, rising: int, end: int | None = None):
-        self.rate, self.rising, self.end = rate, rising, end
-
-    def __call__(self, step):
-        step = tf.cast(step, tf.float32)
-        share = tf.minimum((step + 1) / max(self.rising, 1), 1.0)
-        if self.end is not None:
-            share = tf.minimum(share, (self.end - step) / max(self.end - self.rising, 1))
-        return self.rate * share
-
-    def get_config(self):
-        return {"rate": self.rate, "rising": self.rising, "end": self.end}
-
-
 class _FineTuning:
     """One call of `fine_tune`: the model, and the way from its last state to the snapshot."""
 
     def __init__(self, encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy):
         self.task, self.path, self.epochs, self.facts, self.config = task, path, epochs, facts, config
         self.class_weights = class_weights
-        labels = examples.labels[rows]
-        regression = task.kind is TaskKind.REGRESSION
-        self.scale = (float(labels.mean()), float(labels.std()) or 1.0) if regression else (0.0, 1.0)
+        scale = choose_scale(task.kind, examples.labels[rows])
         self.tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, facts["max_length"])
-        self.labels = (examples.labels - self.scale[0]) / self.scale[1] if regression else examples.labels
+        self.labels = (examples.labels - scale[0]) / scale[1] if scale else examples.labels
+        self.scale = scale or (0.0, 1.0)
         devices = get_strategy(strategy)
         if devices.num_replicas_in_sync > 1:  # which need equal shares of every batch
             whole = len(rows) // config.batch_size * config.batch_size
@@ -312,15 +260,8 @@ class _FineTuning:
             padded = source.tokens.pad(batch)
             return [*(padded[name] for name in names), source.labels[batch]]
 
-        def load(gather, batch: tf.Tensor):
-            types = [*(tf.int32 for _ in names), tf.as_dtype(self.labels.dtype)]
-            parts = tf.numpy_function(gather, [batch], types, stateful=False)
-            for part in parts[:-1]:
-                part.set_shape((None, None))
-            parts[-1].set_shape((None, *self.labels.shape[1:]))
-            return dict(zip(names, parts, strict=False)), parts[-1]
-
-        return load_batches(_Rows(self.tokens, self.labels), plan, gather, load)
+        inputs = {name: (tf.int32, (None, None)) for name in names}
+        return load_arrays(_Rows(self.tokens, self.labels), plan, gather, inputs, self.labels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..images import BatchPlan, load_batches
+from ..images import BatchPlan, load_arrays
 from ..store import Store
 
 MEASURED_BYTES = 4 * 2**30  # more than this stays on disk, as images
@@ -50,18 +50,10 @@ class MeasuredStore:
         self, batch_size: int = 32, shuffle: bool = False, seed: int | None = None, **options
     ) -> tf.data.Dataset:
         """As a store's, with the same batches: elements are (measurements by name, label)."""
-        names = list(self.measurements)
-        shapes = [(None, *part.shape[1:]) for part in (*self.measurements.values(), self.labels)]
-        types = [*(tf.float32 for _ in names), tf.as_dtype(self.labels.dtype)]
 
         def gather(source: MeasuredStore, rows: np.ndarray):
             return [*(part[rows] for part in source.measurements.values()), source.labels[rows]]
 
-        def load(gather: Callable, rows: tf.Tensor):
-            parts = tf.numpy_function(gather, [rows], types, stateful=False)
-            for part, shape in zip(parts, shapes, strict=True):
-                part.set_shape(shape)
-            return dict(zip(names, parts, strict=False)), parts[-1]
-
+        inputs = {name: (tf.float32, (None, *part.shape[1:])) for name, part in self.measurements.items()}
         plan = BatchPlan(self._lengths, batch_size=batch_size, shuffle=shuffle, seed=seed, **options)
-        return load_batches(self, plan, gather, load)
+        return load_arrays(self, plan, gather, inputs, self.labels)

@@ -61,6 +61,23 @@ def _add_up_rows(gradient):
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
 
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises from 0 in `rising` steps, then stays, or falls in a line to 0 at step `end`."""
+
+    def __init__(self, rate: float, rising: int, end: int | None = None):
+        self.rate, self.rising, self.end = rate, rising, end
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        share = tf.minimum((step + 1) / max(self.rising, 1), 1.0)
+        if self.end is not None:
+            share = tf.minimum(share, (self.end - step) / max(self.end - self.rising, 1))
+        return self.rate * share
+
+    def get_config(self):
+        return {"rate": self.rate, "rising": self.rising, "end": self.end}
+
+
 def build_optimizer(
     steps: int, learning_rate: float, warmup: float, weight_decay: float, clip_norm: float
 ) -> keras.optimizers.Optimizer:

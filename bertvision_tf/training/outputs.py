@@ -21,6 +21,11 @@ def build_loss(kind: TaskKind, mixed: bool = False) -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
+def choose_scale(kind: TaskKind, labels: np.ndarray) -> tuple[float, float] | None:
+    """Mean and deviation by which a regression's labels are put on one scale in training; None for classes."""
+    return (float(labels.mean()), float(labels.std()) or 1.0) if kind is TaskKind.REGRESSION else None
+
+
 def read_predictions(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
     """Predictions in the form of the task's labels.
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from ..encoders import Encoder
 from ..heads import HeadConfig, adapt_head, build_head, split_head
 from ..metrics.glue import compute_metric
 from ..progress import Progress, ignore
 from ..store import Store, StoreSpec
-from ..tasks import TaskKind, TaskSpec, split_selection, take_shots
+from ..tasks import Examples, TaskKind, TaskSpec, split_selection, take_shots
+from .fine_tuning import fine_tune
 from .fit import FitConfig, FitResult, fit_head, predict_logits
 from .measured import MeasuredStore
-from .outputs import read_predictions
+from .outputs import choose_scale, read_predictions
+from .snapshot import Snapshot
 from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
     """The stores of one task, train's and those of its dev splits, and the roles of train's rows.
 
@@ -76,7 +80,7 @@ class Trial:
             store.as_dataset(batch_size=64, rows=self.selection),
             functools.partial(self.score, selected),
             kind=kind,
-            scale=(float(labels.mean()), float(labels.std()) or 1.0) if kind is TaskKind.REGRESSION else None,
+            scale=choose_scale(kind, labels),
             class_weights=balance(labels, self.task.num_outputs) if self.balance_classes else None,
             measured=isinstance(store, MeasuredStore),
             config=self.config,
@@ -140,6 +144,39 @@ def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.nd
 def draw_rows(labels: np.ndarray, training: np.ndarray, shots: int | None, seed: int) -> np.ndarray:
     """The rows that a seed trains on: all training rows, or so many of each class that it draws."""
     return training if shots is None else take_shots(labels, training, shots, seed)
+
+
+def fine_tune_each(
+    encoder: Encoder,
+    task: TaskSpec,
+    train: Examples,
+    training: np.ndarray,
+    seeds: Sequence[int],
+    count: int | None,
+    *,
+    shots: int | None,
+    balance_classes: bool,
+    progress: Progress,
+    **options,
+) -> dict[int, Snapshot]:
+    """The fine-tuned encoder of each seed, on the rows that its head is trained on.
+
+    Args:
+        encoder, task, train: what is fine-tuned on what.
+        training: indices of the training rows.
+        seeds: of the heads.
+        count: how many of them fine-tune an encoder, the first ones; the seeds take these in turn. All with None.
+        shots, balance_classes, progress: as `Trial`'s.
+        **options: `fine_tune`'s: root, epochs, max_length, config, strategy.
+    """
+    snapshots = []
+    for seed in seeds[:count]:
+        rows = draw_rows(train.labels, training, shots, seed)
+        weights = balance(train.labels[rows], task.num_outputs) if balance_classes else None
+        told = functools.partial(progress, f"fine-tune seed {seed}")
+        options |= {"seed": seed, "class_weights": weights, "progress": told}
+        snapshots.append(fine_tune(encoder, task, train, rows, **options))
+    return dict(zip(seeds, itertools.cycle(snapshots), strict=False))
 
 
 def balance(labels: np.ndarray, classes: int) -> dict[int, float]:
