@@ -5,18 +5,17 @@ out its options: they are its help.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .errors import BertvisionError
-from .progress import prefix
+from .reports.table import show_bytes
 
 app = typer.Typer(
     help="Small Keras heads on every hidden state of a BERT.",
@@ -98,7 +97,12 @@ def train_heads(
         str | None,
         typer.Option(help="constant (fractions are snapshots of one training) or each (with its own decay)."),
     ] = None,
-    shots: Annotated[int | None, typer.Option(min=1, help="Train on this many rows of each class.")] = None,
+    train_share: Annotated[
+        str | None, typer.Option(help="Train on this share of the training rows, as in 0.1,0.3,1: a run each.")
+    ] = None,
+    shots: Annotated[
+        str | None, typer.Option(help="Train on this many rows of each class, as in 8,16,32: a run each.")
+    ] = None,
     balance_classes: Annotated[bool, typer.Option(help="Let every class count the same.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.")] = None,
@@ -106,12 +110,21 @@ def train_heads(
     mixup: Annotated[float | None, typer.Option(min=0.0, help="Mix training examples; 0.2 to 1.")] = None,
     strategy: Annotated[str, typer.Option(help="one_device or mirrored.")] = "one_device",
     baselines: Annotated[bool, typer.Option(help="Fit simple rivals on the same rows.")] = True,
+    baseline_parts: Annotated[
+        str | None,
+        typer.Option(
+            help="Fine-tuned rivals: all for full fine-tuning, lora_R, top_K, no_embeddings; as in all,lora_8."
+        ),
+    ] = None,
+    baseline_epochs: Annotated[
+        str, typer.Option(help="Epochs of them to choose from, on the selection rows.")
+    ] = "1,2,3",
     export: Annotated[bool, typer.Option(help="Save the chosen head as a SavedModel too.")] = False,
 ) -> None:
     """Train heads on every hidden state of an encoder, frozen or a little fine-tuned, and score them on dev."""
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
-        from .experiment import train as run_experiment
+        from .grid import Grid, plot_grid, train_grid
         from .tasks import GLUE, get_task
 
         config = _read_head(head) if head else None
@@ -123,7 +136,6 @@ def train_heads(
             batch_size=fine_tune_batch_size,
             dtype=fine_tune_dtype,
         )
-        fractions = _read_epochs(fine_tune_epochs)
         if task.lower() == "all" and train is None:
             tasks: list[Any] = list(GLUE)
             for spec in map(get_task, GLUE):  # all are there before the first is begun
@@ -132,44 +144,52 @@ def train_heads(
                         spec.find_file(split, data_dir)
         else:
             tasks = [_choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)]
+        few = _read_numbers("--shots", shots, int, 1) if shots else []
+        shares = _read_numbers("--train-share", train_share, float, 0) if train_share else [1.0] * (not few)
+        grid = Grid(tasks, _read_numbers("--fine-tune-epochs", fine_tune_epochs, float, 0), shares, few)
         runs = []
-        for one, fraction in itertools.product(tasks, fractions):
-            folders = [one] * (len(tasks) > 1) + [f"epochs-{fraction:g}"] * (len(fractions) > 1)
-            run = run_experiment(
-                one,
-                encoder,
-                dtype=dtype,
-                head=config,
-                seeds=seeds,
-                store=store,
-                output=output and output.joinpath(*folders),
-                data_dir=data_dir,
-                limit=limit,
-                shots=shots,
-                balance_classes=balance_classes,
-                max_length=max_length,
-                tokens=tokens,
-                pooler=pooler,
-                layers=layers if layers == "auto" else _read_layers(layers),
-                codec=codec,
-                fine_tune_epochs=fraction,
-                fine_tune_seeds=fine_tune_seeds,
-                fine_tune=tuning_changes,
-                fit=changes,
-                strategy=strategy,
-                baselines=baselines and fraction == fractions[0],
-                export=export,
-                progress=prefix(progress, " ".join(folders)) if folders else progress,
-            )
+        for run in train_grid(
+            grid,
+            encoder,
+            dtype=dtype,
+            head=config,
+            seeds=seeds,
+            store=store,
+            output=output,
+            data_dir=data_dir,
+            limit=limit,
+            balance_classes=balance_classes,
+            max_length=max_length,
+            tokens=tokens,
+            pooler=pooler,
+            layers=layers if layers == "auto" else _read_layers(layers),
+            codec=codec,
+            fine_tune_seeds=fine_tune_seeds,
+            fine_tune=tuning_changes,
+            fit=changes,
+            strategy=strategy,
+            baselines=baselines,
+            baseline_parts=baseline_parts.split(",") if baseline_parts else (),
+            baseline_epochs=_read_numbers("--baseline-epochs", baseline_epochs, float, 0),
+            export=export,
+            progress=progress,
+        ):
             runs.append(run)
-    if len(tasks) > 1 and len(fractions) == 1:
+        pictures = plot_grid(grid, runs, output or Path("runs"))
+    each = len(runs) // len(tasks)
+    if len(tasks) > 1 and each == 1:
         _print_tasks([run.results for run in runs])
     else:
-        for start in range(0, len(runs), len(fractions)):
-            _print_table([run.results for run in runs[start : start + len(fractions)]])
-    _print_notes(runs[0].results)
+        for start in range(0, len(runs), each):
+            _print_table([run.results for run in runs[start : start + each]])
+    _print_notes(runs[-1].results)
+    for run in runs[-len(grid.epochs) :] if len(tasks) == 1 else []:  # on the most training rows
+        for difference in run.results["significance"]:
+            typer.echo(difference["words"])
     for run in runs:
         typer.echo(f"run: {run.path}")
+    for file in pictures:
+        typer.echo(f"picture: {file}")
 
 
 @app.command()
@@ -221,7 +241,7 @@ def extract(
         )
     typer.echo(
         f"{store.path}: {len(store):,} examples, {store.rows:,} tokens, {store.num_hidden_states} states, "
-        f"{_show_size(store.bytes)} in {codec}; {store.manifest.truncated} texts cut"
+        f"{show_bytes(store.bytes)} in {codec}; {store.manifest.truncated} texts cut"
     )
 
 
@@ -279,7 +299,7 @@ def verify(stores: Annotated[list[Path], typer.Argument(help="Folders of stores.
                 damaged += 1
                 typer.echo(f"error: {error}", err=True)
             else:
-                typer.echo(f"{path}: whole ({len(store.manifest.shards)} shards, {_show_size(store.bytes)})")
+                typer.echo(f"{path}: whole ({len(store.manifest.shards)} shards, {show_bytes(store.bytes)})")
     if damaged:
         raise typer.Exit(1)
 
@@ -543,16 +563,15 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _read_epochs(text: str) -> list[float]:
+def _read_numbers(option: str, text: str, kind: Callable[[str], Any], least: float) -> list[Any]:
+    """Numbers with commas between, in rising order."""
     try:
-        fractions = [float(part) for part in text.split(",")]
+        numbers = [kind(part) for part in text.split(",")]
     except ValueError:
-        fractions = []
-    if not fractions or min(fractions) < 0 or len(set(fractions)) != len(fractions):
-        raise typer.BadParameter(
-            f"--fine-tune-epochs needs numbers from 0 on with commas between, each once; got {text!r}"
-        )
-    return sorted(fractions)  # each goes on from the one before
+        numbers = []
+    if not numbers or not min(numbers) >= least or len(set(numbers)) != len(numbers):
+        raise typer.BadParameter(f"{option} needs numbers from {least} on with commas between, each once; got {text!r}")
+    return sorted(numbers)
 
 
 def _read_layers(text: str) -> list[int] | None:
@@ -588,14 +607,14 @@ def _print_estimate(task: str, encoder: str, found: Any) -> None:
         f"{task} with {encoder}: {found.examples:,} texts, {found.tokens:,} tokens, the longest {found.longest}; "
         f"{found.truncated} texts cut.\n"
         f"{found.tokens_per_second:,.0f} tokens a second in a trial here: {found.hours:.2f} hours "
-        f"({found.hours * 60:.1f} minutes). {_show_size(found.free_bytes)} free on the disk."
+        f"({found.hours * 60:.1f} minutes). {show_bytes(found.free_bytes)} free on the disk."
     )
     table = Table(title=f"bytes of {found.states} states a token (* does not fit)")
     for column in ("--codec", "--tokens all", "--tokens cls"):
         table.add_column(column, justify="left" if column == "--codec" else "right")
     for codec, sizes in found.bytes.items():
         table.add_row(
-            codec, *(_show_size(size) + ("" if found.fits(codec, mode) else " *") for mode, size in sizes.items())
+            codec, *(show_bytes(size) + ("" if found.fits(codec, mode) else " *") for mode, size in sizes.items())
         )
     Console(width=None if sys.stdout.isatty() else 110).print(table)
     typer.echo(
@@ -604,14 +623,6 @@ def _print_estimate(task: str, encoder: str, found: Any) -> None:
     )
     if not found.fits("int8", "all"):
         typer.echo("warning: int8, the default, does not fit with all tokens.", err=True)
-
-
-def _show_size(count: int) -> str:
-    unit = next((unit for unit in ("TiB", "GiB") if count >= _UNITS[unit]), "MiB")
-    return f"{count / _UNITS[unit]:,.1f} {unit}"
-
-
-_UNITS = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20}
 
 
 def _print_tasks(results: list[dict[str, Any]]) -> None:
@@ -638,27 +649,33 @@ def _describe_encoder(results: list[dict[str, Any]]) -> str:
 
 
 def _print_table(results: list[dict[str, Any]]) -> None:
+    """One task: a row for each model, and a column for each draw of training rows, where there are several."""
     from rich.console import Console
     from rich.table import Table
 
-    from .reports.table import HEADER, build_rows
+    from .reports.table import HEADER, build_draw_rows, build_rows, group_by_draw
 
     first = results[0]
+    if len(group_by_draw(results)) > 1:
+        header, rows = build_draw_rows(results)
+    else:
+        header, rows = list(HEADER), [list(row.cells()) for row in build_rows(results)]
     table = Table(title=f"{first['task']} dev, {first['metric']}; {_describe_encoder(results)}")
-    for column in HEADER:
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
-    for row in build_rows(results):
-        table.add_row(*row.cells())
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    for column in header:
+        table.add_column(column, justify="left" if not column else "right", no_wrap=bool(column))
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
 def _print_notes(results: dict[str, Any]) -> None:
     rows, store = results["rows"], results["store"]
     typer.echo(
-        f"Heads: mean ± sample deviation over {len(results['seeds'])} seeds, seconds a seed; the baselines are "
-        f"deterministic. {rows['training']:,} training rows; {rows['selection']:,} selection rows chose epoch and "
-        f"regularisation; {rows['dev']:,} dev rows were read once.\n"
-        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {_show_size(store['bytes'])} "
+        f"Mean ± sample deviation over {len(results['seeds'])} seeds, seconds a seed, memory of the whole process, "
+        f"weights beside the encoder's {results['encoder_parameters']:,}. {rows['training']:,} training rows; "
+        f"{rows['selection']:,} selection rows chose epoch and regularisation; {rows['dev']:,} dev rows were read "
+        f"once.\n"
+        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {show_bytes(store['bytes'])} "
         f"({store['codec']}), had in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
     )
     chosen = results["layers"]["chosen"]

@@ -12,24 +12,39 @@ import functools
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .cost import Cost
 from .encoders import Encoder, load_encoder
 from .errors import RunError
 from .extraction import extract, plan_spec
 from .heads import HeadConfig, get_preset
 from .progress import Progress, ignore
+from .reports.table import name_head
 from .runs import RESULTS, Run, load_run, write_run, writing_to
 from .runs.contents import write_contents
-from .runs.describe import describe_baselines, describe_fine_tuning, describe_layers, describe_scores
+from .runs.describe import (
+    describe_fine_tuning,
+    describe_layers,
+    describe_rivals,
+    describe_scores,
+    describe_significance,
+    describe_versions,
+    fit_simple_rivals,
+    predict_fine_tuned,
+)
 from .store import Store, StoreSpec
 from .tasks import Examples, TaskKind, TaskSpec, get_task
-from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy
+from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy, read_predictions
+from .training.baselines import Baseline
+from .training.draw import Draw, check_draw
+from .training.encoder_trial import EncoderTrial
 from .training.layer_use import LayerChoice, choose_layers
-from .training.trial import Trial, build_task_head, draw_sample, fine_tune_each, split_task
+from .training.trial import Trial, build_task_head, draw_sample, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
@@ -48,6 +63,7 @@ def train(
     output: str | Path | None = None,
     data_dir: str | Path | None = None,
     limit: int | None = None,
+    train_share: float = 1.0,
     shots: int | None = None,
     balance_classes: bool = False,
     max_length: int | None = None,
@@ -61,7 +77,10 @@ def train(
     fit: FitConfig | Mapping[str, Any] | None = None,
     strategy: str = "one_device",
     baselines: bool = True,
+    baseline_parts: Sequence[str] = (),
+    baseline_epochs: Sequence[float] = (1, 2, 3),
     export: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Trains a head on every hidden state of an encoder, frozen or a little fine-tuned, and scores it on dev.
@@ -77,6 +96,7 @@ def train(
             same settings is.
         data_dir: the folder of GLUE's official download; tensorflow_datasets with None.
         limit: only the first rows of train and of dev.
+        train_share: train on this share of the training rows, drawn by the seed; the selection rows stay.
         shots: train on this many rows of each class, drawn by the seed; the selection rows stay.
         balance_classes: let every class count the same in the loss.
         max_length: tokens a text; the task's own with None.
@@ -89,7 +109,12 @@ def train(
         fit: how a head is trained; or only what differs from FitConfig.for_head's.
         strategy: "one_device" or "mirrored".
         baselines: whether simple rivals are fitted on the same rows.
+        baseline_parts: the encoder's own head as a rival, fine-tuned with these parts, as FineTuneConfig names them:
+            "all" for full fine-tuning, "lora_8"; each after that of `baseline_epochs` which scores best on the
+            selection rows.
+        baseline_epochs: to choose from.
         export: whether the chosen head is saved as a SavedModel too.
+        resume: whether a finished run of the very same settings and versions at `output` is found again, not run.
         progress: called with what is being done, how much of it is done, and how much there is.
 
     Returns:
@@ -106,10 +131,9 @@ def train(
     head = head or (DEFAULT_HEAD if task.text_pair is None or tokens == "cls" else DEFAULT_PAIR_HEAD)
     config = get_preset(head) if isinstance(head, str) else head
     name = head if isinstance(head, str) else f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
-    if shots is not None and shots < 1:
-        raise RunError(f"`shots` needs 1 or more, got {shots}.")
-    if (shots or balance_classes) and task.kind is not TaskKind.CLASSIFICATION:
-        raise RunError(f"`shots` and `balance_classes` need a task of single classes, {task.name} is a {task.kind}.")
+    check_draw(task, train_share, shots)
+    if balance_classes and task.kind is not TaskKind.CLASSIFICATION:
+        raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
     if isinstance(layers, str) and layers != "auto":
         raise RunError(f"`layers` needs indices, 'auto' or none, got {layers!r}.")
     if layers == "auto" and pooler:
@@ -119,12 +143,19 @@ def train(
         raise RunError("`seeds` needs one seed or more, each once.")
     if fine_tune_epochs < 0:
         raise RunError(f"`fine_tune_epochs` needs 0 or more, got {fine_tune_epochs}.")
-    if fine_tune_seeds is not None and (shots or not 1 <= fine_tune_seeds <= len(seeds)):
-        raise RunError("`fine_tune_seeds` needs 1 to as many as `seeds`, and no `shots`, which each seed draws anew.")
+    drawn = shots is not None or train_share < 1
+    if fine_tune_seeds is not None and (drawn or not 1 <= fine_tune_seeds <= len(seeds)):
+        raise RunError(
+            "`fine_tune_seeds` needs 1 to as many as `seeds`, and no `shots` or `train_share`, whose rows each seed "
+            "draws anew."
+        )
+    if baseline_parts and (not baseline_epochs or min(baseline_epochs) <= 0):
+        raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(baseline_epochs)}.")
     if not isinstance(fine_tune, FineTuneConfig):
         fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
+    tuned_rivals = [fine_tune.for_parts(parts) for parts in baseline_parts]
     progress = progress or ignore
-    usual = f"runs/{task.name}-{name}" + (f"-epochs-{fine_tune_epochs:g}" if fine_tune_epochs else "")
+    usual = "-".join([f"runs/{task.name}-{name}", *name_folders(fine_tune_epochs, train_share, shots)])
     named, output = output is not None, Path(output or usual).resolve()
     if Path(store).resolve().is_relative_to(output):
         raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")
@@ -158,8 +189,12 @@ def train(
             "layers": list(spec.layers),
             "codec": codec,
             "limit": limit,
+            "train_share": train_share,
             "shots": shots,
             "balance_classes": balance_classes,
+            "baselines": baselines,
+            "baseline_parts": list(baseline_parts),
+            "baseline_epochs": list(baseline_epochs) if baseline_parts else [],
             "fine_tune_epochs": fine_tune_epochs,
             "fine_tune_seeds": fine_tune_seeds,
             "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs else None,
@@ -167,68 +202,75 @@ def train(
             "strategy": strategy,
         }
         auto = layers == "auto"
-        if not named:
-            _check_same_run(output, {name: value for name, value in asked.items() if name != "layers" or not auto})
+        other = _find_other_setting(output, {key: value for key, value in asked.items() if key != "layers" or not auto})
+        if resume and other == "":
+            return load_run(output)
+        if other and not named:
+            raise RunError(f"{output} holds a run with {other}: name another --output, or this one to replace it.")
 
+        draw = Draw(splits[0].labels, roles[0], train_share, shots)
+        tuning = EncoderTrial(
+            *(encoder, task, splits, roles[1], draw, store, states["max_length"], fine_tune),
+            *(balance_classes, strategy, progress),
+        )
         snapshots: dict[int, Snapshot] = {}
         if fine_tune_epochs:
-            snapshots = fine_tune_each(
-                encoder,
-                task,
-                splits[0],
-                roles[0],
-                seeds,
-                fine_tune_seeds,
-                shots=shots,
-                balance_classes=balance_classes,
-                progress=progress,
-                root=store,
-                epochs=fine_tune_epochs,
-                max_length=states["max_length"],
-                config=fine_tune,
-                strategy=strategy,
-            )
+            snapshots = tuning.fine_tune_each(seeds, fine_tune_seeds, fine_tune_epochs)
         tuned = list(dict.fromkeys(snapshots.values()))
         asked["snapshots"] = {
             str(seed): {"path": str(snapshot.path.resolve()), "fingerprint": snapshot.encoder.fingerprint}
             for seed, snapshot in snapshots.items()
         }
 
-        start = time.perf_counter()
         encoders = [snapshot.encoder for snapshot in tuned] or [encoder]
         choice: LayerChoice | None = None
-        if auto:
-            drawn, sampled = draw_sample(roles, LAYER_ROWS)
-            probed = _extract(encoders[0], splits[0].select(drawn), Path(store), progress, codec=codec, **states)
-            probe = Trial(task, config, [probed], *sampled, fit, shots, balance_classes, strategy, progress)
-            choice = choose_layers(probe)
-            states["layers"] = asked["layers"] = list(choice.kept)
-        chosen = time.perf_counter()
-        stores = [
-            [_extract(one, rows, Path(store), progress, codec=codec, **states) for rows in splits] for one in encoders
-        ]
-        seconds = {
-            "fine_tune": sum(snapshot.facts["seconds"] for snapshot in tuned),
-            "extract": time.perf_counter() - chosen,
-        }
-        if choice:
-            seconds["choose_layers"] = chosen - start
+        with Cost() as choosing:
+            if auto:
+                places, sampled = draw_sample(roles, LAYER_ROWS)
+                probed = _extract(encoders[0], splits[0].select(places), Path(store), progress, codec=codec, **states)
+                own_draw = Draw(probed.labels, sampled[0], train_share, shots)
+                own = (task, config, [probed], own_draw, sampled[1], fit, balance_classes, strategy, progress)
+                choice = choose_layers(Trial(*own))
+                states["layers"] = asked["layers"] = list(choice.kept)
+        with Cost() as extracting:
+            stores = [
+                [_extract(one, rows, Path(store), progress, codec=codec, **states) for rows in splits]
+                for one in encoders
+            ]
+        with Cost() as training:
+            distinct = [
+                Trial(task, config, own_stores, draw, roles[1], fit, balance_classes, strategy, progress)
+                for own_stores in stores
+            ]
+            trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
+            fitted = [trial.fit(seed) for trial, seed in zip(trials, seeds, strict=True)]
+            logits = [
+                [trial.predict(result.head, place) for trial, result in zip(trials, fitted, strict=True)]
+                for place in range(1, len(splits))
+            ]
 
-        start = time.perf_counter()
-        distinct = [Trial(task, config, own, *roles, fit, shots, balance_classes, strategy, progress) for own in stores]
-        trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
-        fitted = [trial.fit(seed) for trial, seed in zip(trials, seeds, strict=True)]
-        logits = [
-            [trial.predict(result.head, place) for trial, result in zip(trials, fitted, strict=True)]
-            for place in range(1, len(splits))
-        ]
-        seconds["train"] = time.perf_counter() - start
-
+        trial, labels = trials[0], splits[1].labels
+        rivals: list[Baseline] = list(fit_simple_rivals(trial, encoder, splits, seeds)) if baselines else []
+        for rival_config in tuned_rivals:
+            rival = dataclasses.replace(tuning, config=rival_config)
+            rivals += [rival.fit_best_epoch(seed, baseline_epochs) for seed in seeds[:fine_tune_seeds]]
+        own_heads, ensembles = predict_fine_tuned(trials, tuned, splits, fitted, logits[0]) if tuned else ([], [])
+        best = int(np.argmax([result.selection_score for result in fitted]))
+        chosen = read_predictions(task.kind, logits[0][best])
         results = {
             **describe_scores(trials, encoder, name, seeds, fitted, logits),
-            "fine_tune": describe_fine_tuning(trials, tuned, splits, fitted, logits[0]) if tuned else None,
-            "seconds": seconds,
-            "baselines": describe_baselines(trials[0], encoder, splits, seeds[0]) if baselines else {},
+            "fine_tune": describe_fine_tuning(trial, tuned, own_heads, ensembles, labels) if tuned else None,
+            "seconds": {
+                "fine_tune": sum(snapshot.facts["seconds"] for snapshot in tuned),
+                **({"choose_layers": choosing.seconds} if auto else {}),
+                "extract": extracting.seconds,
+                "train": training.seconds,
+            },
+            "memory_bytes": {"extract": extracting.memory_bytes, "train": training.memory_bytes},
+            "baselines": describe_rivals(trial, rivals, labels),
+            "significance": describe_significance(
+                trial, (name_head(name, fine_tune_epochs), chosen), [*rivals, *own_heads, *ensembles], labels
+            ),
             "layers": describe_layers(trials, fitted, choice),
         }
         if results["fine_tune"]:
@@ -247,17 +289,23 @@ def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: Tas
         raise RunError(f"a comparison head reads pairs of texts, {task.name} has single ones: choose another head.")
 
 
-def _check_same_run(output: Path, asked: dict[str, Any]) -> None:
-    """Raises RunError where a folder that the user did not name holds a run of other settings."""
+def _find_other_setting(output: Path, asked: dict[str, Any]) -> str | None:
+    """In what a finished run in a folder differs from what is asked: "" if in nothing, None if there is no run."""
     if not (output / RESULTS).is_file():
-        return
-    there = load_run(output).config
+        return None
+    there = load_run(output)
+    if there.results.get("versions") != describe_versions():
+        return "other versions"
     for name, value in json.loads(json.dumps(asked)).items():
-        if there.get(name) != value:
-            raise RunError(
-                f"{output} holds a run with {name} {there.get(name)}, now it is {value}: name another --output, or "
-                "this one to replace it."
-            )
+        if there.config.get(name) != value:
+            return f"{name} {there.config.get(name)}, now it is {value}"
+    return ""
+
+
+def name_folders(fine_tune_epochs: float, train_share: float, shots: int | None) -> list[str]:
+    """What tells a run from others of its task and head, as parts of its folder's name."""
+    names = [f"shots-{shots}"] if shots else [f"share-{train_share:g}"] if train_share < 1 else []
+    return names + ([f"epochs-{fine_tune_epochs:g}"] if fine_tune_epochs else [])
 
 
 def find_store_path(root: Path, encoder: Encoder, examples: Examples, **choices) -> Path:

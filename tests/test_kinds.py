@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import bertvision_tf as bv
 from bertvision_tf.errors import RunError
 from bertvision_tf.tasks import split_selection, take_shots
-from bertvision_tf.training.trial import balance
+from bertvision_tf.training.draw import balance
 
 FIT = bv.FitConfig(epochs=2, patience=2, learning_rate=0.01)
 OPTIONS = {"head": "learned_pooling", "seeds": 2, "fit": FIT}
@@ -240,7 +240,7 @@ def test_balanced_classes_make_the_rare_one_likelier(root, tiny_encoder, unequal
 @pytest.mark.parametrize("kind", ["regression", "multilabel"])
 def test_without_classes_there_are_no_shots_and_no_balance(kind, options, tiny_encoder, tmp_path):
     task = make_task(lambda words: len(words), name="t", kind=kind)
-    with pytest.raises(RunError, match=rf"^`shots` and `balance_classes` need .* t is a {kind}\.$"):
+    with pytest.raises(RunError, match=rf"^`{next(iter(options))}` needs a task of single classes, t is a {kind}\.$"):
         bv.train(task, tiny_encoder, store=tmp_path / "s", output=tmp_path / "o", **OPTIONS, **options)
     assert not list(tmp_path.iterdir())
 

@@ -1,9 +1,12 @@
 """Pictures of a run, as PNG files."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+MARKERS = "osD^vP*X<>h"
 
 
 def plot_layer_weights(file: Path, weights: np.ndarray, names: Sequence[str]) -> None:
@@ -45,6 +48,49 @@ def plot_layer_losses(file: Path, losses: Sequence[float], names: Sequence[str],
     axes.set_xlabel("hidden state (0 = embeddings)")
     axes.set_ylabel(f"loss of {metric}")
     axes.set_title("What is lost without each layer")
+    _save(figure, file)
+
+
+@dataclasses.dataclass
+class Line:
+    """A curve: values with their deviations, where there are several of each."""
+
+    places: list[float] = dataclasses.field(default_factory=list)
+    means: list[float] = dataclasses.field(default_factory=list)
+    deviations: list[float] = dataclasses.field(default_factory=list)
+
+    def add(self, place: float, mean: float, deviation: float | None) -> None:
+        self.places.append(place)
+        self.means.append(mean)
+        self.deviations.append(deviation or 0.0)
+
+
+def plot_lines(
+    file: Path, lines: Mapping[str, Line], across: str, metric: str, title: str, logarithmic: bool = False
+) -> None:
+    """Scores as lines with bars of one deviation.
+
+    Args:
+        file: the PNG.
+        lines: by what they are called.
+        across: what the horizontal axis is.
+        metric: what the score is.
+        title: above it.
+        logarithmic: whether each step to the right multiplies.
+    """
+    figure, axes = _new_figure(8.0, 4.2)
+    for place, (name, line) in enumerate(lines.items()):
+        style = {"marker": MARKERS[place % len(MARKERS)], "markersize": 4, "linewidth": 1.3, "capsize": 2}
+        axes.errorbar(line.places, line.means, line.deviations, label=name, **style)
+    if logarithmic:
+        places = sorted({place for line in lines.values() for place in line.places})
+        axes.set_xscale("log")
+        axes.set_xticks(places, [f"{place:g}" for place in places], rotation=45)
+        axes.set_xticks([], minor=True)
+    axes.set_xlabel(across)
+    axes.set_ylabel(metric)
+    axes.set_title(title)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, file)
 
 

@@ -4,23 +4,41 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HEADER = ("", "score", "weights", "seconds")
+HEADER = ("", "score", "weights", "seconds", "memory", "disk")
 
 
 @dataclasses.dataclass(frozen=True)
 class TableRow:
-    """One model: its name, main metric on dev (mean, and sample deviation over seeds where there are several),
-    trainable weights, and seconds of training for one seed."""
+    """One model, of one seed where there are several.
+
+    Attributes:
+        name: as shown.
+        mean, std: main metric on dev, with its sample deviation over seeds where there are several.
+        trainable_parameters: weights that are trained.
+        share: of them in the encoder's weights.
+        seconds: of training, and of extraction where it reads states.
+        memory_bytes: the most that the process held, where it was measured.
+        disk_bytes: of states and snapshot, where there are any.
+    """
 
     name: str
     mean: float
     std: float | None
     trainable_parameters: int
+    share: float
     seconds: float
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
 
-    def cells(self) -> tuple[str, str, str, str]:
+    def cells(self) -> tuple[str, ...]:
         """The row as text."""
-        return self.name, show_score(self.mean, self.std), f"{self.trainable_parameters:,}", f"{self.seconds:.1f}"
+        return (
+            self.name,
+            show_score(self.mean, self.std),
+            f"{self.trainable_parameters:,}" + (f" ({self.share:.2%})" if self.trainable_parameters else ""),
+            f"{self.seconds:.1f}",
+            *("" if size is None else show_bytes(size) for size in (self.memory_bytes, self.disk_bytes)),
+        )
 
 
 def show_score(mean: float, std: float | None) -> str:
@@ -28,30 +46,93 @@ def show_score(mean: float, std: float | None) -> str:
     return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
 
 
+def show_bytes(count: int) -> str:
+    """As in 1.5 GiB."""
+    unit = next((unit for unit in ("TiB", "GiB") if count >= UNITS[unit]), "MiB")
+    return f"{count / UNITS[unit]:,.1f} {unit}"
+
+
+UNITS = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20}
+
+
+def show_epochs(epochs: float) -> str:
+    """As in 0.3 epoch, 2 epochs."""
+    return f"{epochs:g} epoch{'s' * (epochs > 1)}"
+
+
+def name_head(head: str, epochs: float) -> str:
+    """A head with what its encoder was fine-tuned, if it was."""
+    return f"{head}, {show_epochs(epochs)}" if epochs else head
+
+
 def build_rows(results: Sequence[Mapping[str, Any]]) -> list[TableRow]:
-    """The rows of some runs on the same task: baselines of the first that has them, then each run's head; of a
+    """The rows of some runs on the same task: the baselines of all, each once, then each run's head; of a
     fine-tuned encoder its own head, the head on its states, and the two together, with its weights and seconds in."""
     rows = []
-    for name, baseline in next((run["baselines"] for run in results if run["baselines"]), {}).items():
-        rows.append(TableRow(name, *(baseline[key] for key in ("mean", "std", "trainable_parameters", "seconds"))))
+    baselines: dict[str, Any] = {}
     for run in results:
-        seconds, tuned = run["seconds"]["train"] / len(run["seeds"]), run.get("fine_tune")
+        baselines = run["baselines"] | baselines
+    for name, one in sorted(baselines.items(), key=lambda item: "epochs" in item[1]):
+        rows.append(_build_row(results[0], name, one, one["trainable_parameters"], one["seconds"], one))
+    for run in results:
+        tuned, count = run.get("fine_tune"), len(run["seeds"])
+        encoders = len(tuned["seconds"]) if tuned else 1
+        seconds = run["seconds"]["train"] / count + run["seconds"]["extract"] / encoders
+        costs = {"memory_bytes": max(run["memory_bytes"].values()), "disk_bytes": run["store"]["bytes"] // encoders}
         if not tuned:
-            rows.append(TableRow(run["head"], run["mean"], run["std"], run["trainable_parameters"], seconds))
+            rows.append(_build_row(run, run["head"], run, run["trainable_parameters"], seconds, costs))
             continue
-        epochs = f"{tuned['epochs']:g} epoch{'s' * (tuned['epochs'] > 1)}"
-        weights, before = tuned["trainable_parameters"], sum(tuned["seconds"]) / len(tuned["seconds"])
-        both = weights + run["trainable_parameters"]
-        rows.append(TableRow(f"encoder, {epochs}", tuned["mean"], tuned["std"], weights, before))
-        rows.append(TableRow(f"{run['head']}, {epochs}", run["mean"], run["std"], both, before + seconds))
-        ensemble = tuned["ensemble"]
-        rows.append(TableRow(f"ensemble, {epochs}", ensemble["mean"], ensemble["std"], both, before + seconds))
+        epochs, weights = show_epochs(tuned["epochs"]), tuned["trainable_parameters"]
+        before = sum(tuned["seconds"]) / encoders
+        rows.append(_build_row(run, f"encoder, {epochs}", tuned, weights, before, tuned))
+        costs = {
+            "memory_bytes": max(costs["memory_bytes"], tuned["memory_bytes"]),
+            "disk_bytes": costs["disk_bytes"] + tuned["disk_bytes"],
+        }
+        for name, scores in ((run["head"], run), ("ensemble", tuned["ensemble"])):
+            both = weights + run["trainable_parameters"]
+            rows.append(_build_row(run, f"{name}, {epochs}", scores, both, before + seconds, costs))
     return rows
+
+
+def _build_row(
+    run: Mapping[str, Any],
+    name: str,
+    scores: Mapping[str, Any],
+    weights: int,
+    seconds: float,
+    costs: Mapping[str, Any],
+) -> TableRow:
+    sizes = (costs["memory_bytes"], costs["disk_bytes"])
+    return TableRow(name, scores["mean"], scores["std"], weights, weights / run["encoder_parameters"], seconds, *sizes)
+
+
+def group_by_draw(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Runs of one task by what of the training rows they were trained on, as in "10%" or "8 a class"."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for run in results:
+        share, shots = run["draw"]["share"], run["draw"]["shots"]
+        groups.setdefault(
+            f"{shots} a class" if shots else f"{share:.4g}" if share < 0.01 else f"{share:.0%}", []
+        ).append(run)
+    return groups
+
+
+def build_draw_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a table of one task: scores of each model, a column for each draw of training rows."""
+    columns = {
+        f"{name}: {group[0]['rows']['training']:,}": {
+            row.name: show_score(row.mean, row.std) for row in build_rows(group)
+        }
+        for name, group in group_by_draw(results).items()
+    }
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    return ["", *columns], [[name, *(column.get(name, "") for column in columns.values())] for name in names]
 
 
 def format_markdown(rows: Sequence[TableRow]) -> str:
     """The rows as a Markdown table."""
-    lines = [HEADER, ("---", "---:", "---:", "---:"), *(row.cells() for row in rows)]
+    lines = [HEADER, ("---", *("---:" for _ in HEADER[1:])), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ import numpy as np
 
 from ..heads.describe import count_trainable
 from ..metrics.glue import compute_metric
-from ..tasks import Examples
+from ..metrics.significance import compare_classes, compare_scores
+from ..reports.table import show_epochs
+from ..tasks import Examples, TaskKind
 from ..training import FitResult, Snapshot, combine_predictions, read_predictions
-from ..training.baselines import Rows, fit_baselines
+from ..training.baselines import Baseline, Rows, fit_baselines
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.trial import Trial
 
@@ -69,8 +71,9 @@ def describe_scores(
         "encoder_scores": [],
         "selection_scores": [result.selection_score for result in fitted],
         "best_epochs": [result.best_epoch for result in fitted],
+        "draw": {"share": trial.draw.share, "shots": trial.draw.shots},
         "rows": {
-            "training": len(trial.rows(seeds[0])),
+            "training": len(trial.draw.rows(seeds[0])),
             "selection": len(trial.selection),
             "dev": sum(len(store) for store in stores[1:]),
             "truncated": sum(store.manifest.truncated for store in stores),
@@ -82,68 +85,156 @@ def describe_scores(
             "codec": stores[0].spec.codec,
             "paths": [str(store.path.resolve()) for store in every],
         },
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONED},
+        "versions": describe_versions(),
     }
 
 
-def describe_fine_tuning(
+def describe_versions() -> dict[str, str]:
+    """Of Python, of this library, and of what its numbers depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}
+
+
+def predict_fine_tuned(
     trials: Sequence[Trial],
     snapshots: Sequence[Snapshot],
     splits: Sequence[Examples],
     fitted: Sequence[FitResult],
     logits: Sequence[np.ndarray],
-) -> dict[str, Any]:
-    """What the encoders' own heads say, alone and together with the heads on their states.
+) -> tuple[list[Baseline], list[Baseline]]:
+    """What the encoders' own heads say of dev, and what each says together with the head on its states.
 
     Args:
         trials, fitted: one a seed.
         snapshots: the fine-tuned encoders, which the seeds took in turn.
         splits: train and dev.
         logits: of dev, one array a seed.
+
+    Returns:
+        one rival a snapshot, and one ensemble a seed.
     """
     trial, length = trials[0], trials[0].stores[0].spec.max_length
-    chosen = [one.predict(result.head, 0, trial.selection) for one, result in zip(trials, fitted, strict=True)]
-    found: dict[str, Any] = {}
-    for prefix, rows, heads in (
-        ("selection_", splits[0].select(trial.selection), chosen),
-        ("", splits[1], logits),
-    ):
-        own = [snapshot.predict(rows, length) for snapshot in snapshots]
-        found[f"{prefix}scores"] = [trial.score(rows.labels, part) for part in own]
-        both = (combine_predictions(trial.task.kind, pair) for pair in zip(itertools.cycle(own), heads, strict=False))
-        found[f"{prefix}ensemble_scores"] = [trial.score_predictions(rows.labels, part) for part in both]
+    kind, selected = trial.task.kind, splits[0].select(trial.selection)
+    own = [(snapshot.predict(selected, length), snapshot.predict(splits[1], length)) for snapshot in snapshots]
+    heads = [
+        (one.predict(result.head, 0, trial.selection), part)
+        for one, result, part in zip(trials, fitted, logits, strict=True)
+    ]
+    epochs, weights = show_epochs(snapshots[0].facts["epochs"]), snapshots[0].facts["trainable_parameters"]
+
+    def describe(name: str, parameters: int, seconds: float, *models: tuple[np.ndarray, np.ndarray]) -> Baseline:
+        chosen, dev = (
+            combine_predictions(kind, parts) if len(parts) > 1 else read_predictions(kind, parts[0])
+            for parts in zip(*models, strict=True)
+        )
+        score = trial.score_predictions(selected.labels, chosen)
+        return Baseline(f"{name}, {epochs}", [dev], score, parameters, seconds)
+
+    seconds = [snapshot.facts["seconds"] for snapshot in snapshots]
+    both = weights + count_trainable(fitted[0].head)
+    return (
+        [describe("encoder", weights, *pair) for pair in zip(seconds, own, strict=True)],
+        [describe("ensemble", both, *each) for each in zip(itertools.cycle(seconds), itertools.cycle(own), heads)],
+    )
+
+
+def describe_fine_tuning(
+    trial: Trial,
+    snapshots: Sequence[Snapshot],
+    encoders: Sequence[Baseline],
+    ensembles: Sequence[Baseline],
+    labels: np.ndarray,
+) -> dict[str, Any]:
+    """Scores of the encoders' own heads, and of the ensembles; `labels` are dev's."""
     facts = [snapshot.facts for snapshot in snapshots]
+    scores, both = (
+        [trial.score_predictions(labels, one.predictions[0]) for one in models] for models in (encoders, ensembles)
+    )
     return {
         "epochs": facts[0]["epochs"],
         "steps": facts[0]["steps"],
         "seeds": [fact["seed"] for fact in facts],
         "trainable_parameters": facts[0]["trainable_parameters"],
         "seconds": [fact["seconds"] for fact in facts],
-        **found,
-        **summarize(found["scores"]),
-        "ensemble": summarize(found["ensemble_scores"]),
+        "memory_bytes": max(fact.get("memory_bytes", 0) for fact in facts),
+        "disk_bytes": max(snapshot.bytes for snapshot in snapshots),
+        "selection_scores": [one.selection_score for one in encoders],
+        "selection_ensemble_scores": [one.selection_score for one in ensembles],
+        "scores": scores,
+        "ensemble_scores": both,
+        **summarize(scores),
+        "ensemble": summarize(both),
     }
 
 
-def describe_baselines(trial: Trial, encoder: Encoder, splits: Sequence[Examples], seed: int) -> dict[str, Any]:
-    """Simple rivals by name, on the rows of one seed; all deterministic, so of one score each."""
-    rows = Rows(trial.task.kind, trial.stores[0].labels, trial.rows(seed), trial.selection, trial.score_predictions)
+def fit_simple_rivals(
+    trial: Trial, encoder: Encoder, splits: Sequence[Examples], seeds: Sequence[int]
+) -> Iterator[Baseline]:
+    """Majority, TF-IDF, the last layer and all layers: once, or for each seed where each draws rows of its own."""
     whole = trial.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
     names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
-    table: dict[str, Any] = {}
-    trial.progress("baselines", 0, 4)
-    for baseline in fit_baselines(rows, splits, trial.stores, names):
-        scores = [trial.score_predictions(trial.stores[1].labels, baseline.predictions[0])]
-        table[baseline.name] = {
+    drawn = [trial.draw.rows(seed) for seed in (seeds if trial.draw.differs else seeds[:1])]
+    for place, own in enumerate(drawn):
+        trial.progress("baselines", place, len(drawn))
+        rows = Rows(trial.task.kind, trial.stores[0].labels, own, trial.selection, trial.score_predictions)
+        yield from fit_baselines(rows, splits, trial.stores, names)
+    trial.progress("baselines", len(drawn), len(drawn))
+
+
+def describe_rivals(trial: Trial, rivals: Sequence[Baseline], labels: np.ndarray) -> dict[str, Any]:
+    """Rivals by name, those of several seeds together; `labels` are dev's."""
+    table: dict[str, dict[str, Any]] = {}
+    for name, own in _group(rivals).items():
+        scores = [trial.score_predictions(labels, one.predictions[0]) for one in own]
+        table[name] = {
             "scores": scores,
             **summarize(scores),
-            "selection_score": baseline.selection_score,
-            "trainable_parameters": baseline.trainable_parameters,
-            "seconds": baseline.seconds,
+            "selection_score": float(np.mean([one.selection_score for one in own])),
+            "trainable_parameters": own[0].trainable_parameters,
+            "seconds": float(np.mean([one.seconds for one in own])),
         }
-        trial.progress("baselines", len(table), 4)
-    trial.progress("baselines", 4, 4)
+        for field in ("memory_bytes", "disk_bytes"):
+            table[name][field] = max(getattr(one, field) or 0 for one in own) or None
+        if own[0].epochs is not None:
+            table[name]["epochs"] = [one.epochs for one in own]
     return table
+
+
+def describe_significance(
+    trial: Trial, head: tuple[str, np.ndarray], rivals: Sequence[Baseline], labels: np.ndarray
+) -> list[dict[str, Any]]:
+    """Whether a head differs from its rivals on the dev rows: of each the seed that the selection rows chose.
+
+    Args:
+        trial: whose task it is.
+        head: its name, and its predictions.
+        rivals: what it is compared with.
+        labels: dev's.
+    """
+    name, found = head
+    described = []
+    for rival, own in _group(rivals).items():
+        other = max(own, key=lambda one: one.selection_score).predictions[0]
+        if trial.task.kind is TaskKind.REGRESSION:
+            difference = compare_scores(trial.score_predictions, labels, found, other)
+        else:
+            difference = compare_classes(labels, found, other)
+        described.append(
+            {
+                "of": name,
+                "against": rival,
+                **{field: value for field, value in dataclasses.asdict(difference).items() if value is not None},
+                "significant": difference.significant,
+                "words": difference.describe(name, rival),
+            }
+        )
+    return described
+
+
+def _group(rivals: Sequence[Baseline]) -> dict[str, list[Baseline]]:
+    grouped: dict[str, list[Baseline]] = {}
+    for rival in rivals:
+        grouped.setdefault(rival.name, []).append(rival)
+    return grouped
 
 
 def describe_layers(trials: Sequence[Trial], fitted: Sequence[FitResult], choice: LayerChoice | None) -> dict[str, Any]:

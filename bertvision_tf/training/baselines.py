@@ -1,7 +1,7 @@
-"""Simple rivals of a head, fitted by scikit-learn on the same training rows.
+"""Rivals of a head, and the simple ones among them, fitted by scikit-learn on the same training rows.
 
-Each is deterministic. Where one has a strength of regularisation, it is chosen on the selection rows, as a head's
-epoch is.
+Each simple one is deterministic. Where one has a strength of regularisation, it is chosen on the selection rows, as a
+head's epoch is.
 """
 
 import dataclasses
@@ -34,6 +34,9 @@ class Baseline:
         selection_score: main metric on the selection rows.
         trainable_parameters: fitted numbers.
         seconds: to fit, features included.
+        memory_bytes: the most that the process held meanwhile, where it was measured.
+        disk_bytes: of what is kept of it, where that is more than its weights.
+        epochs: after which it was stopped, of a fine-tuned encoder.
     """
 
     name: str
@@ -41,6 +44,9 @@ class Baseline:
     selection_score: float
     trainable_parameters: int
     seconds: float
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    epochs: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,9 +83,7 @@ class EncoderModel:
         return Classifier(self.encoder.architecture.family, *parts)
 
     def _choose_parts(self, parts: str) -> None:
-        found, blocks = PARTS.fullmatch(parts), get_blocks(self._backbone)
-        if found is None:
-            raise RunError(f"fine-tuned parts {parts!r} are not known; known: all, no_embeddings, top_K, lora_R.")
+        found, blocks = check_parts(parts), get_blocks(self._backbone)
         if found["top"] and int(found["top"]) > len(blocks):
             raise RunError(f"{parts} is more than the {len(blocks)} blocks of {self.encoder.name}.")
         if found["lora"]:
@@ -97,3 +95,15 @@ class EncoderModel:
         pooler = getattr(self._backbone, "pooled_dense", None)
         if pooler is not None:
             pooler.trainable = True
+
+
+def check_parts(parts: str) -> re.Match[str]:
+    """What a name of parts says.
+
+    Raises:
+        RunError: it is not known.
+    """
+    found = PARTS.fullmatch(parts)
+    if found is None:
+        raise RunError(f"fine-tuned parts {parts!r} are not known; known: all, no_embeddings, top_K, lora_R.")
+    return found

@@ -24,13 +24,14 @@ import tensorflow as tf
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..cost import Cost
 from ..encoders import Encoder, Tokens, save_encoder
 from ..encoders.encoder import DTYPES
 from ..errors import RunError
 from ..images import BatchPlan, load_arrays
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
-from .encoder_model import EncoderModel
+from .encoder_model import EncoderModel, check_parts
 from .optimizer import RowAdamW, WarmUp
 from .outputs import build_loss, choose_scale
 from .snapshot import FACTS, Snapshot, read_snapshot
@@ -38,6 +39,7 @@ from .strategy import get_strategy
 
 STATE = "state.safetensors"
 SCHEDULES = ("constant", "each")
+LORA_RATE = 10  # times the rate of weights
 SAVING_SHARE = 0.05  # of the time may go into keeping the state
 SAVING_SECONDS = 20.0  # at least between two of them
 
@@ -70,6 +72,7 @@ class FineTuneConfig:
     dtype: str = "float32"
 
     def __post_init__(self):
+        check_parts(self.parts)
         if self.schedule not in SCHEDULES:
             raise RunError(f"schedule {self.schedule!r} is not known; known: {', '.join(SCHEDULES)}.")
         if self.dtype not in DTYPES:
@@ -82,8 +85,13 @@ class FineTuneConfig:
     @classmethod
     def for_task(cls, task: TaskSpec, **changes) -> FineTuneConfig:
         """The paper's rate and batch for a task; low-rank changes have ten times the rate. `changes` override."""
-        rate = task.fine_tuning.learning_rate * (10 if str(changes.get("parts")).startswith("lora") else 1)
+        rate = task.fine_tuning.learning_rate * (LORA_RATE if str(changes.get("parts")).startswith("lora") else 1)
         return cls(**{"learning_rate": rate, "batch_size": task.fine_tuning.batch_size} | changes)
+
+    def for_parts(self, parts: str) -> FineTuneConfig:
+        """The same for other parts; low-rank changes have ten times the rate of weights."""
+        factor = LORA_RATE ** (parts.startswith("lora") - self.parts.startswith("lora"))
+        return dataclasses.replace(self, parts=parts, learning_rate=self.learning_rate * factor)
 
 
 def fine_tune(
@@ -136,6 +144,8 @@ def fine_tune(
     }
     if config.schedule == "each":
         facts["decayed_over"] = epochs
+    if strategy != "one_device":
+        facts["strategy"] = strategy
     recipe = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     path = Path(root) / task.name / "encoders" / recipe
     snapshot = path / f"epochs-{epochs:g}"
@@ -189,21 +199,25 @@ class _FineTuning:
             self.optimizer.build(self.trained.model.trainable_variables)
         self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
         self.trained.model.compile(self.optimizer, build_loss(task.kind), jit_compile=False)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.memory_bytes = 0, 0.0, 0
+        self.keeps = True  # its state; not where one of more epochs is there to go on from
 
     def run(self, snapshot: Path, progress: StepProgress) -> None:
         self._load()
         progress(self.step, self.steps)
         if self.step < self.steps:
-            self.trained.model.fit(
-                self._batches().skip(self.step).take(self.steps - self.step),
-                steps_per_epoch=self.steps - self.step,
-                class_weight=None if self.class_weights is None else dict(self.class_weights),
-                callbacks=[_Keeper(self, progress)],
-                shuffle=False,
-                verbose=0,
-            )
-            self.save()
+            with Cost() as cost:
+                self.trained.model.fit(
+                    self._batches().skip(self.step).take(self.steps - self.step),
+                    steps_per_epoch=self.steps - self.step,
+                    class_weight=None if self.class_weights is None else dict(self.class_weights),
+                    callbacks=[_Keeper(self, progress)],
+                    shuffle=False,
+                    verbose=0,
+                )
+            self.memory_bytes = cost.memory_bytes
+            if self.keeps:
+                self.save()
         mean, deviation = self.scale
         head = self.trained.read_classifier()
         head = dataclasses.replace(
@@ -213,6 +227,7 @@ class _FineTuning:
             "epochs": self.epochs,
             "steps": self.steps,
             "seconds": self.seconds,
+            "memory_bytes": self.memory_bytes,
             "trainable_parameters": self.trained.trainable_parameters,
         }
         names = self.task.label_names or ("score",)
@@ -235,7 +250,8 @@ class _FineTuning:
         try:
             with safe_open(self.path / STATE, framework="numpy") as state:
                 step, seconds = int(state.metadata()["step"]), float(state.metadata()["seconds"])
-                if step > self.steps:
+                self.keeps = step <= self.steps
+                if not self.keeps:
                     return
                 for place, variable in enumerate(self.variables):
                     variable.assign(state.get_tensor(f"{place:05}"))
@@ -288,7 +304,7 @@ class _Keeper(keras.callbacks.Callback):
         if not np.isfinite(logs["loss"]):
             raise RunError(f"the loss of step {training.step} is {logs['loss']}: try a lower learning rate.")
         self.progress(training.step, training.steps)
-        if now - self.saved > max(SAVING_SECONDS, self.cost / SAVING_SHARE):
+        if training.keeps and now - self.saved > max(SAVING_SECONDS, self.cost / SAVING_SHARE):
             training.save()
             self.saved = time.perf_counter()
             self.cost = self.saved - now

@@ -24,13 +24,19 @@ class Snapshot:
         path: its folder.
         encoder: itself.
         classifier: its own head.
-        facts: epochs, steps, seconds of training so far, trainable_parameters, seed, config, base and rows.
+        facts: epochs, steps, seconds of training so far, memory_bytes (the most that the process held in it),
+            trainable_parameters, seed, config, base and rows.
     """
 
     path: Path
     encoder: Encoder
     classifier: Classifier
     facts: Mapping[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """Of its files on disk."""
+        return sum(file.stat().st_size for file in self.path.iterdir())
 
     def predict(self, examples: Examples, max_length: int) -> np.ndarray:
         """Logits of its own head, float32 (rows, outputs)."""

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from ..encoders import Encoder
 from ..heads import HeadConfig, adapt_head, build_head, split_head
 from ..metrics.glue import compute_metric
 from ..progress import Progress, ignore
 from ..store import Store, StoreSpec
-from ..tasks import Examples, TaskKind, TaskSpec, split_selection, take_shots
-from .fine_tuning import fine_tune
+from ..tasks import TaskKind, TaskSpec, split_selection
+from .draw import Draw, balance
 from .fit import FitConfig, FitResult, fit_head, predict_logits
 from .measured import MeasuredStore
 from .outputs import choose_scale, read_predictions
-from .snapshot import Snapshot
 from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
@@ -34,9 +31,9 @@ class Trial:
         task: what the labels are, and the main metric.
         head: which heads are trained.
         stores: train's first.
-        training, selection: indices of train's rows.
+        draw: which of train's rows a seed is trained on.
+        selection: indices of train's selection rows.
         config: how heads are trained.
-        shots: rows of each class that a seed draws from the training rows; all with None.
         balance_classes: whether every class counts the same.
         strategy: a name of STRATEGIES.
         progress: called with what is done, how much of it, and of how much.
@@ -45,10 +42,9 @@ class Trial:
     task: TaskSpec
     head: HeadConfig
     stores: Sequence[Store]
-    training: np.ndarray
+    draw: Draw
     selection: np.ndarray
     config: FitConfig
-    shots: int | None = None
     balance_classes: bool = False
     strategy: str = "one_device"
     progress: Progress = ignore
@@ -72,7 +68,7 @@ class Trial:
     def fit(self, seed: int) -> FitResult:
         """Trains the head of a seed."""
         store, kind = self.inputs[0], self.task.kind
-        rows = self.rows(seed)
+        rows = self.draw.rows(seed)
         labels, selected = store.labels[rows], store.labels[self.selection]
         return fit_head(
             functools.partial(self._build, f"seed_{seed}", rows),
@@ -93,10 +89,6 @@ class Trial:
         """Logits of the rows of a store, (rows, outputs)."""
         store = self.inputs[place]
         return predict_logits(head, store.as_dataset(batch_size=64, rows=rows), isinstance(store, MeasuredStore))
-
-    def rows(self, seed: int) -> np.ndarray:
-        """The rows that a seed trains on: all training rows, or the shots that it draws."""
-        return draw_rows(self.stores[0].labels, self.training, self.shots, seed)
 
     def _build(self, name: str, rows: np.ndarray) -> keras.Model:
         head = build_task_head(self.head, self.stores[0].spec, self.task, name)
@@ -139,47 +131,3 @@ def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.nd
     drawn = np.sort(np.concatenate(parts))
     training, selection = (np.flatnonzero(np.isin(drawn, part)) for part in parts)
     return drawn, (training, selection)
-
-
-def draw_rows(labels: np.ndarray, training: np.ndarray, shots: int | None, seed: int) -> np.ndarray:
-    """The rows that a seed trains on: all training rows, or so many of each class that it draws."""
-    return training if shots is None else take_shots(labels, training, shots, seed)
-
-
-def fine_tune_each(
-    encoder: Encoder,
-    task: TaskSpec,
-    train: Examples,
-    training: np.ndarray,
-    seeds: Sequence[int],
-    count: int | None,
-    *,
-    shots: int | None,
-    balance_classes: bool,
-    progress: Progress,
-    **options,
-) -> dict[int, Snapshot]:
-    """The fine-tuned encoder of each seed, on the rows that its head is trained on.
-
-    Args:
-        encoder, task, train: what is fine-tuned on what.
-        training: indices of the training rows.
-        seeds: of the heads.
-        count: how many of them fine-tune an encoder, the first ones; the seeds take these in turn. All with None.
-        shots, balance_classes, progress: as `Trial`'s.
-        **options: `fine_tune`'s: root, epochs, max_length, config, strategy.
-    """
-    snapshots = []
-    for seed in seeds[:count]:
-        rows = draw_rows(train.labels, training, shots, seed)
-        weights = balance(train.labels[rows], task.num_outputs) if balance_classes else None
-        told = functools.partial(progress, f"fine-tune seed {seed}")
-        options |= {"seed": seed, "class_weights": weights, "progress": told}
-        snapshots.append(fine_tune(encoder, task, train, rows, **options))
-    return dict(zip(seeds, itertools.cycle(snapshots), strict=False))
-
-
-def balance(labels: np.ndarray, classes: int) -> dict[int, float]:
-    """Weights with which every class that occurs counts the same, and a row counts 1 in the mean."""
-    counts = np.bincount(labels, minlength=classes)
-    return {place: len(labels) / ((counts > 0).sum() * count) if count else 1.0 for place, count in enumerate(counts)}

@@ -10,6 +10,7 @@ import bertvision_tf as bv
 from bertvision_tf.errors import RunError, StoreError
 from bertvision_tf.heads import HeadConfig
 from bertvision_tf.store import Store
+from bertvision_tf.training.draw import Draw
 from bertvision_tf.training.layer_use import (
     choose_fewest,
     choose_layers,
@@ -33,7 +34,9 @@ def trial(tiny_encoder, tmp_path_factory):
     store = bv.extract(tiny_encoder, rows, tmp_path_factory.mktemp("store"), codec="float32")
     values = np.array([store[row]["hidden_states"][1, :, 3].mean() for row in range(len(store))])
     store.labels = (values > np.median(values)).astype(np.int32)
-    return Trial(task, HeadConfig(standardize=True), [store], *split_task(task, store.labels, None), FIT)
+    training, selection = split_task(task, store.labels, None)
+    draw = Draw(store.labels, training)
+    return Trial(task, HeadConfig(standardize=True), [store], draw, selection, FIT)
 
 
 def test_the_layer_that_holds_the_label_is_the_one_that_is_missed(trial):

@@ -1,0 +1,137 @@
+"""One head on tasks, over fractions of an epoch of fine-tuning and of the training rows: a run each, and pictures.
+
+A grid is finished cell by cell: what is there already, of the same settings and versions, is found again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .experiment import train
+from .progress import Progress, ignore, prefix
+from .reports.plots import Line, plot_lines
+from .reports.table import build_rows, group_by_draw
+from .runs import Run, writing_to
+from .tasks import TaskSpec, get_task
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The cells that are run.
+
+    Attributes:
+        tasks: names, or TaskSpecs.
+        epochs: of fine-tuning, in rising order; 0 for a frozen encoder.
+        shares: of the training rows.
+        shots: rows of each class.
+    """
+
+    tasks: Sequence[str | TaskSpec]
+    epochs: Sequence[float] = (0.0,)
+    shares: Sequence[float] = (1.0,)
+    shots: Sequence[int] = ()
+
+    @property
+    def draws(self) -> list[dict[str, Any]]:
+        """Which of the training rows are trained on, the fewest shots first, then the smallest share."""
+        few: list[dict[str, Any]] = [{"shots": count} for count in sorted(self.shots)]
+        return few + [{"train_share": share} for share in sorted(self.shares)]
+
+    def __len__(self) -> int:
+        return len(self.tasks) * len(self.draws) * len(self.epochs)
+
+
+def train_grid(
+    grid: Grid,
+    encoder: Any,
+    *,
+    output: str | Path | None = None,
+    baselines: bool = True,
+    baseline_parts: Sequence[str] = (),
+    progress: Progress | None = None,
+    **options,
+) -> Iterator[Run]:
+    """Runs the cells of a grid, all epochs of a task's rows one after the other.
+
+    Args:
+        grid: the cells.
+        encoder: as `train`'s.
+        output: the folder of all runs, in which each has one of its own; that of the run where there is one cell; by
+            default runs/.
+        baselines, baseline_parts: as `train`'s; of one run of each task's rows, since they know no epochs: the simple
+            ones of the first, the fine-tuned ones of the last, which go on from its snapshots.
+        progress, **options: as `train`'s.
+    """
+    for task, draw, epochs in itertools.product(grid.tasks, grid.draws, grid.epochs):
+        name = get_task(task).name
+        folders = [name] * (len(grid.tasks) > 1)
+        if len(grid.draws) > 1:
+            folders += [f"{what.removeprefix('train_')}-{value:g}" for what, value in draw.items()]
+        folders += [f"epochs-{epochs:g}"] * (len(grid.epochs) > 1)
+        yield train(
+            task,
+            encoder,
+            output=output and Path(output).joinpath(*folders),
+            fine_tune_epochs=epochs,
+            baselines=baselines and epochs == grid.epochs[0],
+            baseline_parts=baseline_parts if epochs == grid.epochs[-1] else (),
+            resume=len(grid) > 1,
+            progress=prefix(progress, " ".join(folders)) if folders else progress or ignore,
+            **draw,
+            **options,
+        )
+
+
+def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]:
+    """Draws what a grid came to: of each task the score by training rows, and by epochs of fine-tuning.
+
+    Args:
+        grid: that was run.
+        runs: all of its runs, in its order.
+        folder: gets a PNG a task and kind.
+
+    Returns:
+        the files.
+    """
+    files: list[Path] = []
+    each = len(runs) // len(grid.tasks)
+    with writing_to(Path(folder)):
+        for start in range(0, len(runs), each):
+            results = [run.results for run in runs[start : start + each]]
+            task, metric = results[0]["task"], results[0]["metric"]
+            for what, wanted, draw in (
+                ("training_rows", len(grid.draws) > 1, _draw_by_rows),
+                ("epochs", len(grid.epochs) > 1, _draw_by_epochs),
+            ):
+                if wanted:
+                    Path(folder).mkdir(parents=True, exist_ok=True)
+                    files.append(Path(folder) / f"{task}-{what}.png")
+                    draw(files[-1], results, metric, task)
+    return files
+
+
+def _draw_by_rows(file: Path, results: Sequence[dict[str, Any]], metric: str, task: str) -> None:
+    lines: dict[str, Line] = {}
+    for group in sorted(group_by_draw(results).values(), key=lambda group: group[0]["rows"]["training"]):
+        for row in build_rows(group):
+            lines.setdefault(row.name, Line()).add(group[0]["rows"]["training"], row.mean, row.std)
+    plot_lines(file, lines, "training rows", metric, f"{task}: score by training rows", logarithmic=True)
+
+
+def _draw_by_epochs(file: Path, results: Sequence[dict[str, Any]], metric: str, task: str) -> None:
+    """Of the most training rows."""
+    lines: dict[str, Line] = {}
+    group = max(group_by_draw(results).values(), key=lambda group: group[0]["rows"]["training"])
+    for run in group:
+        tuned = run["fine_tune"]
+        epochs = tuned["epochs"] if tuned else 0.0
+        lines.setdefault(run["head"], Line()).add(epochs, run["mean"], run["std"])
+        if tuned:
+            lines.setdefault("encoder's own head", Line()).add(epochs, tuned["mean"], tuned["std"])
+            ensemble = tuned["ensemble"]
+            lines.setdefault("ensemble", Line()).add(epochs, ensemble["mean"], ensemble["std"])
+    plot_lines(file, lines, "epochs of fine-tuning", metric, f"{task}: score by epochs of fine-tuning")

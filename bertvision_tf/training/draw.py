@@ -1,0 +1,60 @@
+"""Which of the training rows a seed is trained on: all, a share of them, or a few of each class; and what each
+counts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..errors import RunError
+from ..tasks import TaskKind, TaskSpec, take_shots
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draw:
+    """The training rows of a task, and what of them a seed draws. The fewer are part of the more.
+
+    Attributes:
+        labels: of all train rows.
+        training: indices of the training rows.
+        share: of them that a seed draws, above 0 and up to 1.
+        shots: rows of each class that a seed draws instead; None for the share.
+    """
+
+    labels: np.ndarray
+    training: np.ndarray
+    share: float = 1.0
+    shots: int | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether seeds draw different rows."""
+        return self.shots is not None or self.share < 1
+
+    def rows(self, seed: int) -> np.ndarray:
+        """Indices of the rows that a seed is trained on, sorted."""
+        if self.shots is not None:
+            return take_shots(self.labels, self.training, self.shots, seed)
+        if self.share == 1:
+            return self.training
+        count = max(round(self.share * len(self.training)), 1)
+        return np.sort(np.random.default_rng(seed).permutation(self.training)[:count])
+
+
+def check_draw(task: TaskSpec, share: float, shots: int | None) -> None:
+    """Raises RunError where a task's training rows cannot be drawn so."""
+    if shots is not None and shots < 1:
+        raise RunError(f"`shots` needs 1 or more, got {shots}.")
+    if shots is not None and task.kind is not TaskKind.CLASSIFICATION:
+        raise RunError(f"`shots` needs a task of single classes, {task.name} is a {task.kind}.")
+    if not 0 < share <= 1:
+        raise RunError(f"`train_share` needs more than 0 and at most 1, got {share}.")
+    if shots is not None and share < 1:
+        raise RunError("`shots` and `train_share` both say how many rows are trained on: leave one out.")
+
+
+def balance(labels: np.ndarray, classes: int) -> dict[int, float]:
+    """Weights with which every class that occurs counts the same, and a row counts 1 in the mean."""
+    counts = np.bincount(labels, minlength=classes)
+    return {place: len(labels) / ((counts > 0).sum() * count) if count else 1.0 for place, count in enumerate(counts)}

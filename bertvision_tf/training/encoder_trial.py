@@ -1,0 +1,109 @@
+"""An encoder that is fine-tuned on one task, seed by seed, on the same rows as the heads."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..encoders import Encoder
+from ..metrics.glue import compute_metric
+from ..progress import Progress, ignore
+from ..tasks import Examples, TaskSpec
+from .baselines import Baseline
+from .draw import Draw, balance
+from .fine_tuning import FineTuneConfig, fine_tune
+from .outputs import read_predictions
+from .snapshot import Snapshot
+
+NAMES = {"all": "full fine-tuning", "no_embeddings": "fine-tuning without embeddings"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncoderTrial:
+    """An encoder, and the rows of one task.
+
+    Attributes:
+        encoder: where every seed begins.
+        task: what the labels are, and the main metric.
+        splits: train and the dev splits.
+        selection: indices of train's selection rows.
+        draw: which training rows a seed has.
+        root: of all stores, under which snapshots lie.
+        max_length: tokens a text.
+        config: how it is fine-tuned.
+        balance_classes: whether every class counts the same.
+        strategy: a name of STRATEGIES.
+        progress: called with what is done, how much of it, and of how much.
+    """
+
+    encoder: Encoder
+    task: TaskSpec
+    splits: Sequence[Examples]
+    selection: np.ndarray
+    draw: Draw
+    root: str | Path
+    max_length: int
+    config: FineTuneConfig
+    balance_classes: bool = False
+    strategy: str = "one_device"
+    progress: Progress = ignore
+
+    def fine_tune(self, seed: int, epochs: float) -> Snapshot:
+        """The encoder of a seed after so many epochs; found again where it is there."""
+        train, rows = self.splits[0], self.draw.rows(seed)
+        what = "fine-tune" if self.config.parts == "all" else f"fine-tune {self.config.parts}"
+        return fine_tune(
+            *(self.encoder, self.task, train, rows, self.root),
+            epochs=epochs,
+            seed=seed,
+            max_length=self.max_length,
+            config=self.config,
+            class_weights=balance(train.labels[rows], self.task.num_outputs) if self.balance_classes else None,
+            strategy=self.strategy,
+            progress=functools.partial(self.progress, f"{what} seed {seed}"),
+        )
+
+    def fine_tune_each(self, seeds: Sequence[int], count: int | None, epochs: float) -> dict[int, Snapshot]:
+        """The encoder of each seed: of the first `count` of them, which the others take in turn; all with None."""
+        snapshots = [self.fine_tune(seed, epochs) for seed in seeds[:count]]
+        return dict(zip(seeds, itertools.cycle(snapshots), strict=False))
+
+    def fit_best_epoch(self, seed: int, epochs: Sequence[float]) -> Baseline:
+        """The encoder's own head after that of some epochs which scores best on the selection rows.
+
+        Args:
+            seed: of the fine-tuning.
+            epochs: to choose from; the fewest of equals are taken.
+        """
+        best, rows = None, self.splits[0].select(self.selection)
+        for count in sorted(epochs):
+            snapshot = self.fine_tune(seed, count)
+            found = compute_metric(self.task.main_metric, rows.labels, self._predict(snapshot, rows))
+            if best is None or found > best[0]:
+                best = found, snapshot
+        assert best is not None
+        selected, snapshot = best
+        return Baseline(
+            name=name_fine_tuning(self.config.parts),
+            predictions=[self._predict(snapshot, part) for part in self.splits[1:]],
+            selection_score=selected,
+            trainable_parameters=snapshot.facts["trainable_parameters"],
+            seconds=snapshot.facts["seconds"],
+            memory_bytes=snapshot.facts.get("memory_bytes"),
+            disk_bytes=snapshot.bytes,
+            epochs=snapshot.facts["epochs"],
+        )
+
+    def _predict(self, snapshot: Snapshot, rows: Examples) -> np.ndarray:
+        return read_predictions(self.task.kind, snapshot.predict(rows, self.max_length))
+
+
+def name_fine_tuning(parts: str) -> str:
+    """What tables call an encoder's own head after its best epoch."""
+    kind = NAMES.get(parts) or parts.replace("lora_", "LoRA of rank ").replace("top_", "fine-tuning of the top ")
+    return f"{kind}, best epoch"
