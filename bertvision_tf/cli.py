@@ -410,14 +410,15 @@ def compare(
     """Compare heads over tasks, cell by cell: killed, it goes on where it was."""
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
+        from .cells import read_cells
         from .compare import (
             TASKS,
+            Cell,
             Failure,
             compare_heads,
             describe_setting,
             format_comparison,
             plan_cells,
-            read_cells,
         )
         from .encoders import load_encoder
         from .heads import list_presets
@@ -430,10 +431,92 @@ def compare(
                 failed += isinstance(cell, Failure)
                 what = f"error: {cell.reason}" if isinstance(cell, Failure) else f"{cell.mean:.3f}"
                 typer.echo(f"{cell.task} {cell.head}: {what}", err=True)
-        table = format_comparison(read_cells(output, describe_setting(loaded, limit)), planned)
+        table = format_comparison(read_cells(output, Cell, describe_setting(loaded, limit)), planned)
     typer.echo(table)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command("inject-weights")
+def put_weights_back(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run with a fine-tuned encoder.")],
+    output: Annotated[Path, typer.Option(help="A CSV file, a line a cell; the pictures lie beside it.")] = Path(
+        "weight-injection.csv"
+    ),
+    data_dir: DataOption = None,
+    groups: Annotated[
+        str, typer.Option(help="all, embeddings, attention, feed_forward, norms or block_N, with commas between.")
+    ] = "all,embeddings,attention,feed_forward,norms",
+    shares: Annotated[str, typer.Option(help="Of a group's weights that are put back.")] = "0,0.25,0.5,0.75,0.9,1",
+    draws: Annotated[int, typer.Option(min=1, help="How often they are drawn.")] = 3,
+    epochs: Annotated[float, typer.Option(min=0, help="Train the rest on so long, while they stay as they are.")] = 0.0,
+) -> None:
+    """Put fine-tuned weights back to what they were, and see what the encoder's own head loses."""
+    with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
+        from .cells import read_cells
+        from .injection import WeightCell, WeightInjection, inject_weights, open_fine_tuned, plot_weight_injection
+        from .runs import load_run, writing_to
+
+        injection = WeightInjection(groups.split(","), _read_numbers("--shares", shares, float, 0), draws, epochs)
+        for cell in inject_weights(output, *open_fine_tuned(load_run(run), data_dir), injection, progress=progress):
+            typer.echo(f"{cell.group} {cell.share:g} seed {cell.seed} draw {cell.draw}: {cell.score:.3f}", err=True)
+        pictures = [output.with_name(f"{output.stem}-{kind}.png") for kind in ("lines", "ridges")]
+        with writing_to(output.parent):
+            plot_weight_injection(read_cells(output, WeightCell), *pictures)
+    for file in (output, *pictures):
+        typer.echo(f"wrote {file}")
+
+
+@app.command("inject-layers")
+def feed_layers(
+    task: TaskOption = "starter",
+    encoder: EncoderOption = "minilm",
+    data_dir: DataOption = None,
+    output: Annotated[Path, typer.Option(help="A CSV file, a line a cell; the picture lies beside it.")] = Path(
+        "layer-injection.csv"
+    ),
+    store: StoreOption = Path("states"),
+    blocks: Annotated[str | None, typer.Option(help="Before which it is injected, as in 2,4. Left out: all.")] = None,
+    layers: Annotated[str, typer.Option(help="How many of the outputs below are read; 0 for all.")] = "0,1,3",
+    bottlenecks: Annotated[str, typer.Option(help="Widths.")] = "16,64",
+    seeds: Annotated[int, typer.Option(min=1, help="From seed 0.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="At most this many.")] = 3,
+    learning_rate: Annotated[float, typer.Option(help="Its highest value.")] = 1e-3,
+    dtype: DtypeOption = "float32",
+    codec: CodecOption = "int8",
+    max_length: LengthOption = None,
+    limit: LimitOption = None,
+) -> None:
+    """Feed what the lower layers of a frozen encoder say through a bottleneck into one of its later blocks."""
+    with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
+        from .cells import read_cells
+        from .encoders import load_encoder
+        from .injection import InjectionPlace, LayerCell, inject_layers, plot_layer_injection
+        from .runs import writing_to
+        from .training import FitConfig
+
+        loaded = load_encoder(encoder, dtype)
+        places = [
+            InjectionPlace(block, count or None, bottleneck)
+            for block in (_read_numbers("--blocks", blocks, int, 0) if blocks else range(loaded.num_hidden_states - 1))
+            for count in _read_numbers("--layers", layers, int, 0)
+            for bottleneck in _read_numbers("--bottlenecks", bottlenecks, int, 1)
+        ]
+        fit = FitConfig(epochs=epochs, learning_rate=learning_rate)
+        options: dict[str, Any] = {"store": store, "data_dir": data_dir, "limit": limit, "max_length": max_length}
+        for cell in inject_layers(
+            output, loaded, task, places, range(seeds), codec=codec, fit=fit, progress=progress, **options
+        ):
+            what = f"block {cell.block}, {cell.layers or 'all'} layers, bottleneck {cell.bottleneck}, seed {cell.seed}"
+            typer.echo(f"{what}: {cell.score:.3f}", err=True)
+        picture = output.with_suffix(".png")
+        with writing_to(output.parent):
+            cells = read_cells(output, LayerCell)
+            plot_layer_injection(cells, picture)
+    for file in (output, picture):
+        typer.echo(f"wrote {file}")
 
 
 @app.command()

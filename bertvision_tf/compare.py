@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import datetime
-import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .cells import append_cell, check_table, read_cells
 from .encoders import Encoder
-from .errors import BertvisionError, RunError
+from .errors import BertvisionError
 from .experiment import train
 from .heads import get_preset, measure_head
 from .heads.config import TokenPoolingMode
@@ -122,11 +120,9 @@ def compare_heads(
     Raises:
         RunError: the file cannot be read or written, or holds cells of another encoder or other rows.
     """
-    output = Path(output)
-    if not output.suffix or output.is_dir():
-        raise RunError(f"{output} needs to be a file with an ending, as in comparison.csv.")
+    output = check_table(output)
     setting = describe_setting(encoder, limit)
-    done = {(cell.head, cell.task, cell.seeds) for cell in read_cells(output, setting)}
+    done = {(cell.head, cell.task, cell.seeds) for cell in read_cells(output, Cell, setting)}
     missing = [cell for cell in plan.cells if cell not in done]
     for place, (head, task, count) in enumerate(missing):
         progress("cells", place, len(missing))
@@ -163,7 +159,7 @@ def compare_heads(
             datetime.date.today().isoformat(),
             ", ".join(f"{name} {versions[name]}" for name in ("bertvision-tf", "tensorflow", "keras")),
         )
-        _append(output, cell)
+        append_cell(output, cell)
         yield cell
     progress("cells", len(missing), len(missing))
 
@@ -172,28 +168,6 @@ def describe_setting(encoder: Encoder, limit: int | None) -> str:
     """What cells of one table have in common."""
     rows = "" if limit is None else f", first {limit} rows"
     return f"{encoder.name} {encoder.fingerprint[:8]} {encoder.dtype}{rows}"
-
-
-def read_cells(file: Path, setting: str | None = None) -> list[Cell]:
-    """The cells of a CSV file; none where there is no file. A last line that was cut short is left out.
-
-    Raises:
-        RunError: it cannot be read, is no comparison, or is one of another setting.
-    """
-    try:
-        text = file.read_bytes().decode("utf-8") if file.exists() else ""
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}.") from None
-    cells = []
-    for number, row in enumerate(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()), start=2):
-        try:
-            cells.append(_read_cell(row))
-        except (KeyError, TypeError, ValueError):
-            raise RunError(f"{file}, line {number} is no cell of a comparison: move the file away.") from None
-    others = {cell.setting for cell in cells} - {setting}
-    if setting is not None and others:
-        raise RunError(f"{file} holds cells of {'; '.join(others)}, asked for {setting}: name another file.")
-    return cells
 
 
 def format_comparison(cells: Sequence[Cell], plan: Plan) -> str:
@@ -221,29 +195,3 @@ def format_comparison(cells: Sequence[Cell], plan: Plan) -> str:
         versions = "; ".join(sorted({cell.versions for cell in shown_cells}))
         table += f"\n{made}; {shown_cells[0].setting}; {versions}.\n"
     return table
-
-
-def _read_cell(row: dict[str, str]) -> Cell:
-    kinds = {"seeds": int, "weights": int, "mean": float, "selection": float, "seconds": float}
-    values = {name: kinds.get(name, str)(row[name]) for name in row if name != "std"}
-    return Cell(**values, std=float(row["std"]) if row["std"] else None)
-
-
-def _append(file: Path, cell: Cell) -> None:
-    values = {name: "" if value is None else value for name, value in dataclasses.asdict(cell).items()}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "a+b") as stream:
-            stream.seek(0)
-            whole = stream.read().rfind(b"\n") + 1  # what a kill cut short goes
-            stream.truncate(whole)
-            lines = io.StringIO()
-            writer = csv.DictWriter(lines, list(values), lineterminator="\n")
-            if not whole:
-                writer.writeheader()
-            writer.writerow(values)
-            stream.write(lines.getvalue().encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise RunError(f"{file} cannot be written: {error.strerror}.") from None

@@ -227,14 +227,16 @@ def train(
         with Cost() as choosing:
             if auto:
                 places, sampled = draw_sample(roles, LAYER_ROWS)
-                probed = _extract(encoders[0], splits[0].select(places), Path(store), progress, codec=codec, **states)
+                probed = extract_once(
+                    encoders[0], splits[0].select(places), Path(store), progress, codec=codec, **states
+                )
                 own_draw = Draw(probed.labels, sampled[0], train_share, shots)
                 own = (task, config, [probed], own_draw, sampled[1], fit, balance_classes, strategy, progress)
                 choice = choose_layers(Trial(*own))
                 states["layers"] = asked["layers"] = list(choice.kept)
         with Cost() as extracting:
             stores = [
-                [_extract(one, rows, Path(store), progress, codec=codec, **states) for rows in splits]
+                [extract_once(one, rows, Path(store), progress, codec=codec, **states) for rows in splits]
                 for one in encoders
             ]
         with Cost() as training:
@@ -316,7 +318,8 @@ def find_store_path(root: Path, encoder: Encoder, examples: Examples, **choices)
     return root / examples.task / examples.split / recipe
 
 
-def _extract(encoder: Encoder, examples: Examples, root: Path, progress: Progress, **choices) -> Store:
+def extract_once(encoder: Encoder, examples: Examples, root: Path, progress: Progress, **choices) -> Store:
+    """The states of these choices under a root, found again where they are there."""
     path = find_store_path(root, encoder, examples, **choices)
     return extract(
         encoder, examples, path, progress=functools.partial(progress, f"extract {examples.split}"), **choices

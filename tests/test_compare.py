@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bertvision_tf import compare
-from bertvision_tf.compare import Failure, compare_heads, describe_setting, format_comparison, plan_cells, read_cells
+from bertvision_tf.cells import read_cells
+from bertvision_tf.compare import Cell, Failure, compare_heads, describe_setting, format_comparison, plan_cells
 from bertvision_tf.errors import HeadError, RunError
 
 WORDS = "the a cat cats dog dogs bird has have eat is can not run".split()
@@ -49,11 +50,11 @@ def test_cells_are_kept_and_gone_on_with(run, tmp_path, tiny_encoder):
     first = run(file)
     begun = [next(first), next(first)]
     first.close()
-    assert read_cells(file) == begun
+    assert read_cells(file, Cell) == begun
     with open(file, "a", encoding="utf-8") as stream:
         stream.write("learned_pooling,rte,cut sho")  # as a kill in the middle of a line leaves it
     rest = list(run(file))
-    cells = read_cells(file, describe_setting(tiny_encoder, None))
+    cells = read_cells(file, Cell, describe_setting(tiny_encoder, None))
     assert cells == begun + rest
     assert sorted((cell.head, cell.task) for cell in cells) == [
         ("adapter_4_shared_flat", "cola"),
@@ -93,7 +94,8 @@ def test_a_cell_that_cannot_be_done_does_not_end_the_grid(run, tmp_path, monkeyp
     monkeypatch.setattr(compare, "train", fail)
     found = list(run(tmp_path / "cells.csv", ["last_layer"]))
     assert found[0] == Failure("last_layer", "cola", "the loss of epoch 1 is nan")
-    assert [cell.task for cell in found[1:]] == ["rte"] == [cell.task for cell in read_cells(tmp_path / "cells.csv")]
+    kept = read_cells(tmp_path / "cells.csv", Cell)
+    assert [cell.task for cell in found[1:]] == ["rte"] == [cell.task for cell in kept]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "vision_MobileNetV3Smal"])
@@ -106,9 +108,9 @@ def test_unknown_names(run, tmp_path, name):
 def test_files_that_are_no_comparison(run, tmp_path):
     file = tmp_path / "cells.csv"
     file.write_text("head,task\na,b\n", encoding="utf-8")
-    with pytest.raises(RunError, match="line 2 is no cell of a comparison"):
-        read_cells(file)
-    assert read_cells(tmp_path / "none.csv") == []
+    with pytest.raises(RunError, match="line 2 is no cell of this table"):
+        read_cells(file, Cell)
+    assert read_cells(tmp_path / "none.csv", Cell) == []
     with pytest.raises(RunError, match="needs to be a file with an ending"):
         list(run(tmp_path / "cells"))
 
@@ -119,7 +121,7 @@ def test_lines_that_end_as_on_windows_are_kept(run, tmp_path):
     first = next(cells)
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     second = next(cells)
-    assert read_cells(file) == [first, second]
+    assert read_cells(file, Cell) == [first, second]
 
 
 def test_cells_of_another_setting(run, tmp_path):

@@ -61,14 +61,19 @@ def build_backbone(
         block._self_attention_layer_norm.epsilon = architecture.layer_norm_epsilon
         block._feedforward_layer_norm.epsilon = architecture.layer_norm_epsilon
         block._feedforward_intermediate_dense.activation = ACTIVATIONS[architecture.activation]
+    write_backbone(backbone, architecture, weights)
+    return backbone
+
+
+def write_backbone(backbone: keras.Model, architecture: Architecture, weights: Mapping[str, np.ndarray]) -> None:
+    """Puts a checkpoint's weights into a backbone; `read_backbone` is the way back."""
     values = dict(weights)
-    if family in ("roberta", "xlm-roberta") and architecture.num_segments:
+    if architecture.family in ("roberta", "xlm-roberta") and architecture.num_segments:
         # These backbones have no segments: every token is in the first.
         values["position_embedding"] = values["position_embedding"] + values["segment_embedding"][0]
     for name, variable in find_variables(backbone).items():
         if name in values or not name.startswith("pooler"):  # a checkpoint may have none; it stays as it was drawn
             variable.assign(np.reshape(values[name], variable.shape))
-    return backbone
 
 
 def read_backbone(backbone: keras.Model) -> dict[str, np.ndarray]:

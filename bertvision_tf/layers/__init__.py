@@ -6,6 +6,7 @@ from .detect_parts import DetectParts
 from .image_convolution import ImageConvolution
 from .layer_average_pooling import LayerAveragePooling
 from .layer_dropout import LayerDropout
+from .layer_injection import LayerInjection
 from .layer_weight_pooling import LayerWeightPooling
 from .mask_tokens import MaskTokens
 from .masked_batch_normalization import MaskedBatchNormalization
@@ -26,6 +27,7 @@ __all__ = [
     "ImageConvolution",
     "LayerAveragePooling",
     "LayerDropout",
+    "LayerInjection",
     "LayerWeightPooling",
     "MaskTokens",
     "MaskedBatchNormalization",

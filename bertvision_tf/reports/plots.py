@@ -94,38 +94,82 @@ def plot_lines(
     _save(figure, file)
 
 
+def plot_ridges(
+    file: Path, scores: Mapping[str, Mapping[float, Sequence[float]]], across: str, metric: str, title: str
+) -> None:
+    """How scores are spread, one curve of their density above the other, a panel a group.
+
+    Args:
+        file: the PNG.
+        scores: by group and, in rising order, by what makes a ridge.
+        across: what makes a ridge.
+        metric: what the score is.
+        title: above all panels.
+    """
+    from scipy.stats import gaussian_kde
+
+    every = [score for rows in scores.values() for own in rows.values() for score in own]
+    low, high = min(every), max(every)
+    margin = 0.08 * (high - low) or 0.01
+    places = np.linspace(low - margin, high + margin, 300)
+    figure, panels = _new_figure(2.6 * len(scores) + 1, 4.2, len(scores))
+    for axes, (group, rows) in zip(np.atleast_1d(panels), scores.items(), strict=True):
+        for height, own in enumerate(rows.values()):
+            if len(own) > 1 and np.ptp(own) > 0:
+                density = gaussian_kde(own)(places)
+            else:  # one score, or all the same: a peak
+                density = np.exp(-(((places - own[0]) / (margin / 8)) ** 2)) if len(own) else np.zeros_like(places)
+            curve = height + 1.4 * density / (density.max() or 1)
+            axes.fill_between(places, height, curve, color="#4c78a8", alpha=0.7, zorder=-height)
+            axes.plot(places, curve, color="white", linewidth=0.8, zorder=-height)
+        axes.set_yticks(range(len(rows)), [f"{name:g}" for name in rows])
+        axes.set_title(group.replace("_", " "), fontsize=9)
+        axes.set_xlabel(metric, fontsize=8)
+    np.atleast_1d(panels)[0].set_ylabel(across)
+    figure.suptitle(title)
+    _save(figure, file)
+
+
 def plot_group_scores(
-    file: Path, scores: np.ndarray, groups: Sequence[str], columns: Sequence[str], title: str, metric: str
+    file: Path,
+    scores: np.ndarray,
+    groups: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    metric: str,
+    limits: tuple[float, float] = (0.4, 1.0),
 ) -> None:
     """A heat map of scores: one row a group of examples, one column a model or layer.
 
     Args:
         file: the PNG.
-        scores: (groups, columns), fractions.
+        scores: (groups, columns), fractions; a cell that is no number stays empty.
         groups, columns: their names.
         title, metric: shown above and beside the colours.
+        limits: the scores of the darkest and of the brightest colour.
     """
     figure, axes = _new_figure(2.6 + 0.75 * len(columns), 1.2 + 0.42 * len(groups))
-    picture = axes.imshow(scores, cmap="viridis", vmin=0.4, vmax=1.0, aspect="auto")
+    picture = axes.imshow(scores, cmap="viridis", vmin=limits[0], vmax=limits[1], aspect="auto")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(groups)), [group.replace("_", " ") for group in groups])
-    for row, column in np.ndindex(*scores.shape):
-        colour = "white" if scores[row, column] < 0.72 else "black"
+    for row, column in np.argwhere(np.isfinite(scores)):
+        colour = "white" if scores[row, column] < (0.47 * limits[0] + 0.53 * limits[1]) else "black"
         axes.text(column, row, f"{scores[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=8)
     axes.set_title(title)
     figure.colorbar(picture, ax=axes, label=metric)
     _save(figure, file)
 
 
-def _new_figure(width: float, height: float):
+def _new_figure(width: float, height: float, panels: int = 1):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")  # no pyplot: no state, no window
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes = figure.subplots(ncols=panels)
+    for one in np.atleast_1d(axes):
+        for side in ("top", "right"):
+            one.spines[side].set_visible(False)
     return figure, axes
 
 

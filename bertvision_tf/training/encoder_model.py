@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from ..encoders import Classifier, Encoder
-from ..encoders.backbone import build_backbone, get_blocks, read_backbone
+from ..encoders.backbone import build_backbone, find_variables, get_blocks, read_backbone, write_backbone
 from ..encoders.classifier import get_activation
 from ..errors import RunError
 from ..heads.describe import count_trainable
@@ -81,6 +82,25 @@ class EncoderModel:
         dense = self._dense or self._backbone.pooled_dense
         parts = [np.array(variable, np.float32) for layer in (dense, self._output) for variable in layer.weights]
         return Classifier(self.encoder.architecture.family, *parts)
+
+    def write(
+        self, weights: Mapping[str, np.ndarray], classifier: Classifier, scale: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        """Puts an encoder's weights and its own head in the place of those it has.
+
+        Args:
+            weights: an encoder's.
+            classifier: its own head.
+            scale: mean and deviation of the labels, if the model is to give them as 0 and 1.
+        """
+        write_backbone(self._backbone, self.encoder.architecture, weights)
+        dense, (mean, deviation) = self._dense or self._backbone.pooled_dense, scale
+        dense.set_weights([classifier.dense_kernel, classifier.dense_bias])
+        self._output.set_weights([classifier.output_kernel / deviation, (classifier.output_bias - mean) / deviation])
+
+    def find_variables(self) -> dict[str, keras.Variable]:
+        """The encoder's variables by our names."""
+        return find_variables(self._backbone)
 
     def _choose_parts(self, parts: str) -> None:
         found, blocks = check_parts(parts), get_blocks(self._backbone)

@@ -11,6 +11,7 @@ fraction has its own decay and begins anew. A run that was killed goes on from i
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import json
 import os
@@ -160,9 +161,11 @@ def fine_tune(
         try:
             training = _FineTuning(encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy)
             training.run(snapshot, progress)
+            del training
         finally:
             if lock is not None:
                 os.close(lock)
+    gc.collect()  # Keras models lie in cycles, gigabytes in few objects, which Python alone would keep for long
     return read_snapshot(snapshot, encoder.dtype)
 
 
@@ -206,9 +209,15 @@ class _FineTuning:
         self._load()
         progress(self.step, self.steps)
         if self.step < self.steps:
+            batches = load_token_batches(
+                *(self.trained.model, self.tokens, self.labels, self.rows),
+                batch_size=self.config.batch_size,
+                steps=self.steps,
+                seed=self.facts["seed"],
+            )
             with Cost() as cost:
                 self.trained.model.fit(
-                    self._batches().skip(self.step).take(self.steps - self.step),
+                    batches.skip(self.step).take(self.steps - self.step),
                     steps_per_epoch=self.steps - self.step,
                     class_weight=None if self.class_weights is None else dict(self.class_weights),
                     callbacks=[_Keeper(self, progress)],
@@ -261,23 +270,36 @@ class _FineTuning:
             raise RunError(f"{self.path / STATE} cannot be read ({error}): delete it to begin anew.") from None
         self.step, self.seconds = step, seconds
 
-    def _batches(self) -> tf.data.Dataset:
-        names = [tensor.name for tensor in self.trained.model.inputs]
-        plan = BatchPlan(
-            self.tokens.lengths,
-            rows=self.rows,
-            batch_size=self.config.batch_size,
-            shuffle=True,
-            seed=self.facts["seed"],
-            epochs=-(-self.steps * self.config.batch_size // len(self.rows)) + 1,
-        )
 
-        def gather(source: _Rows, batch: np.ndarray) -> Sequence[np.ndarray]:
-            padded = source.tokens.pad(batch)
-            return [*(padded[name] for name in names), source.labels[batch]]
+def load_token_batches(
+    model: keras.Model,
+    tokens: Tokens,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    *,
+    batch_size: int,
+    steps: int,
+    seed: int,
+) -> tf.data.Dataset:
+    """Shuffled batches of tokens and labels, so many steps or some more, each epoch in an order of its own.
 
-        inputs = {name: (tf.int32, (None, None)) for name in names}
-        return load_arrays(_Rows(self.tokens, self.labels), plan, gather, inputs, self.labels)
+    Args:
+        model: whose inputs they are.
+        tokens, labels: of all rows.
+        rows: indices of those that are trained on.
+        batch_size, steps: how many rows a step, and how many steps.
+        seed: of the order.
+    """
+    names = [tensor.name for tensor in model.inputs]
+    epochs = -(-steps * batch_size // len(rows)) + 1
+    plan = BatchPlan(tokens.lengths, rows=rows, batch_size=batch_size, shuffle=True, seed=seed, epochs=epochs)
+
+    def gather(source: _Rows, batch: np.ndarray) -> Sequence[np.ndarray]:
+        padded = source.tokens.pad(batch)
+        return [*(padded[name] for name in names), source.labels[batch]]
+
+    inputs = {name: (tf.int32, (None, None)) for name in names}
+    return load_arrays(_Rows(tokens, labels), plan, gather, inputs, labels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ CASES = [
     (layers.ImageConvolution(2, 3, True, dilations=(1, 2)), 9 * HIDDEN * 2 + 2 + 9 * 2 * 2 + 2),
     (layers.MaskTokens(), 0),
     (layers.MaskedBatchNormalization(), 2 * HIDDEN),
+    (layers.LayerInjection(2, 4), LAYERS * 4 + 2 * HIDDEN * 2 + 2 + 2 * HIDDEN),
     (layers.TokenAttention(), LAYERS * HIDDEN),
     *[(layers.TokenPooling(mode), 0) for mode in token_pooling.MODES],
 ]

@@ -1,0 +1,217 @@
+"""Layer injection: what a frozen encoder's earlier layers say is fed into one of its later blocks.
+
+Before block i the outputs of the last k blocks are contracted with a learned weight for each (layer, token) into one
+vector an example; a bias is added, it passes a bottleneck, and is added to every token of the block's input. Only the
+contraction, the bottleneck and the last dense layer are trained. All that lies below block i comes from a store.
+
+Source: BERTVision, 2022, arXiv 2202.12210.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ..cells import append_cell, check_table, read_cells
+from ..cost import Cost
+from ..encoders import Encoder
+from ..encoders.backbone import build_backbone, get_blocks
+from ..errors import RunError
+from ..experiment import extract_once
+from ..heads.describe import count_trainable
+from ..heads.model import Head
+from ..layers.layer_injection import LayerInjection
+from ..metrics.glue import compute_metric
+from ..progress import Progress, ignore
+from ..tasks import TaskSpec, get_task
+from ..training import FitConfig, fit_head, predict_logits, read_predictions
+from ..training.outputs import choose_scale
+from ..training.trial import split_task
+
+
+@dataclasses.dataclass(frozen=True)
+class InjectionPlace:
+    """One place of injection.
+
+    Attributes:
+        block: before which it is, from 0.
+        layers: how many of the outputs below it are read, its own input the last of them; None for all.
+        bottleneck: its width.
+    """
+
+    block: int
+    layers: int | None = None
+    bottleneck: int = 16
+
+    @property
+    def states(self) -> list[int]:
+        """The hidden states that are read, the block's input the last of them."""
+        return list(range(0 if self.layers is None else max(self.block + 1 - self.layers, 0), self.block + 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCell:
+    """One score.
+
+    Attributes:
+        task, setting, metric: what was scored on what.
+        block, layers, bottleneck: the injection; no layers for all.
+        seed: of its first weights and of the order of rows.
+        score: on dev.
+        selection: on the selection rows, which chose the epoch.
+        weights: trained ones.
+        seconds: of training.
+    """
+
+    task: str
+    setting: str
+    metric: str
+    block: int
+    layers: int | None
+    bottleneck: int
+    seed: int
+    score: float
+    selection: float
+    weights: int
+    seconds: float
+
+
+def build_injected(
+    encoder: Encoder, place: InjectionPlace, num_outputs: int, max_length: int, dtype: str = "float32"
+) -> keras.Model:
+    """The upper blocks of an encoder with an injection before the lowest of them.
+
+    Args:
+        encoder: whose blocks stay frozen.
+        place: where, and of what.
+        num_outputs: of the last dense layer, which reads the first token's last state.
+        max_length: tokens a text has at most.
+        dtype: of the frozen products.
+
+    Returns:
+        a model of the injection's hidden_states (batch, states, tokens, hidden_dim) and padding_mask (batch, tokens).
+
+    Raises:
+        RunError: there is no such block, or the encoder's blocks need more than states and mask.
+    """
+    family = encoder.architecture.family
+    if family in ("albert", "deberta-v3"):
+        raise RunError(f"layers are not injected into {encoder.name}: a {family} has no blocks that stand alone.")
+    if not 0 <= place.block < encoder.architecture.num_layers or place.bottleneck < 1:
+        raise RunError(
+            f"layer injection needs a block from 0 to {encoder.architecture.num_layers - 1} and a bottleneck of 1 or "
+            f"more, got {place.block} and {place.bottleneck}."
+        )
+    if place.layers is not None and place.layers < 1:
+        raise RunError(f"layer injection needs 1 layer or more, got {place.layers}.")
+    policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
+    blocks = get_blocks(build_backbone(encoder.architecture, encoder.weights, policy))[place.block :]
+    shape = (len(place.states), None, encoder.hidden_dim)
+    images = keras.Input(shape, name="hidden_states")
+    mask = keras.Input((None,), dtype="int32", name="padding_mask")
+    x = LayerInjection(place.bottleneck, max_length, name="injection")(images, mask)  # (batch, tokens, hidden)
+    for block in blocks:
+        block.trainable = False
+        x = block(x, padding_mask=mask, training=False)
+    logits = keras.layers.Dense(num_outputs, dtype="float32", name="logits")(x[:, 0])
+    return Head({"hidden_states": images, "padding_mask": mask}, logits, name="injected")
+
+
+def inject_layers(
+    output: str | Path,
+    encoder: Encoder,
+    task: str | TaskSpec,
+    places: Sequence[InjectionPlace],
+    seeds: Sequence[int],
+    *,
+    store: str | Path = "states",
+    codec: str = "int8",
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    max_length: int | None = None,
+    fit: FitConfig | None = None,
+    progress: Progress = ignore,
+) -> Iterator[LayerCell]:
+    """Trains and scores injections, cell by cell: what the file has is not run again.
+
+    Args:
+        output: a CSV file, a line a cell, of one task.
+        encoder: a frozen one.
+        task: what is trained on.
+        places: where, and of what.
+        seeds: each injection is trained with each.
+        fit: how.
+        store, codec, data_dir, limit, max_length, progress: as `train`'s.
+
+    Yields:
+        each new cell.
+    """
+    output, fit, task = check_table(output), fit or FitConfig(epochs=3), get_task(task)
+    length = encoder.choose_length(max_length, task.max_length)
+    for place in places:  # all can be, before one is
+        build_injected(encoder, place, task.num_outputs, length)
+    splits = [task.load(split, data_dir).take(limit) for split in ("train", "dev")]
+    options = f"{fit.epochs} epochs at {fit.learning_rate:g}, batches of {fit.batch_size}"
+    rows = "".join(f" {part.fingerprint[:8]}" for part in splits)
+    setting = f"{task.name}{rows}, {encoder.name} {encoder.fingerprint[:8]} {encoder.dtype} {codec}, {options}"
+    there = read_cells(output, LayerCell, setting)
+    done = {(cell.block, cell.layers, cell.bottleneck, cell.seed) for cell in there}
+    missing = [
+        (place, seed)
+        for place in places
+        for seed in seeds
+        if (place.block, place.layers, place.bottleneck, seed) not in done
+    ]
+    stores = [
+        extract_once(encoder, part, Path(store), progress, max_length=length, codec=codec) for part in splits if missing
+    ]
+    training, selection = split_task(task, splits[0].labels, splits[0].groups)
+    for count, (place, seed) in enumerate(missing):
+        progress("injections", count, len(missing))
+        yield _train_one(output, encoder, task, stores, (training, selection), place, seed, fit, setting, progress)
+    progress("injections", len(missing), len(missing))
+
+
+def _train_one(output, encoder, task, stores, roles, place, seed, fit, setting, progress) -> LayerCell:
+    train, dev = (store.select(place.states) for store in stores)
+    training, selection = roles
+
+    def score(labels: np.ndarray, logits: np.ndarray) -> float:
+        return compute_metric(task.main_metric, labels, read_predictions(task.kind, logits))
+
+    build = functools.partial(
+        build_injected, encoder, place, task.num_outputs, train.spec.max_length, dtype=encoder.dtype
+    )
+    with Cost() as cost:
+        fitted = fit_head(
+            build,
+            train.as_dataset(fit.batch_size, shuffle=True, seed=seed, rows=training, epochs=fit.epochs),
+            train.as_dataset(batch_size=64, rows=selection),
+            functools.partial(score, train.labels[selection]),
+            kind=task.kind,
+            scale=choose_scale(task.kind, train.labels[training]),
+            config=fit,
+            seed=seed,
+            progress=functools.partial(progress, f"inject before block {place.block}, seed {seed}"),
+        )
+    logits = predict_logits(fitted.head, dev.as_dataset(batch_size=64))
+    cell = LayerCell(
+        task=task.name,
+        setting=setting,
+        metric=task.main_metric,
+        block=place.block,
+        layers=place.layers,
+        bottleneck=place.bottleneck,
+        seed=seed,
+        score=score(dev.labels, logits),
+        selection=fitted.selection_score,
+        weights=count_trainable(fitted.head),
+        seconds=cost.seconds,
+    )
+    append_cell(output, cell)
+    return cell
