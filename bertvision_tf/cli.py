@@ -347,6 +347,22 @@ def predict(
 
 
 @app.command()
+def submit(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs on GLUE's tasks, one a task.")],
+    output: Annotated[Path, typer.Option(help="Folder of the leaderboard's files.")] = Path("submission"),
+    data_dir: DataOption = None,
+) -> None:
+    """Predict GLUE's test rows: a TSV for each file that the leaderboard takes."""
+    with _errors_as_lines():
+        _start_tensorflow()
+        from .runs import load_run
+        from .runs.submission import write_submission
+
+        for file in write_submission([load_run(run) for run in runs], output, data_dir):
+            typer.echo(f"wrote {file}")
+
+
+@app.command()
 def heads(
     names: Annotated[list[str] | None, typer.Argument(help="Names of heads; all the listed ones by default.")] = None,
     encoder: EncoderOption = "minilm",

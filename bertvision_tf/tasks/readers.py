@@ -33,7 +33,7 @@ def read_official(path: Path, task: TaskSpec, split: str) -> Examples:
     if not numbered:
         raise TaskError(f"{path} has no rows.")
     places, width, has_header = _find_columns(path, task, split, numbered)
-    labelled = split != "test"
+    labelled = not split.startswith("test")
     kept: list[tuple[int, int, list[str]]] = []  # row, line, cells
     missing: list[tuple[int, int]] = []
     for row, (number, cells) in enumerate(numbered[has_header:]):
@@ -68,12 +68,12 @@ def read_official(path: Path, task: TaskSpec, split: str) -> Examples:
 def _find_columns(path: Path, task: TaskSpec, split: str, numbered) -> tuple[list[int], int, bool]:
     """Where text, second text and label stand; how many columns there are; whether the first line names them."""
     text, pair, label = task.tsv_columns or (task.text, task.text_pair, task.label)
-    if isinstance(text, int) and split != "test":
+    if isinstance(text, int) and not split.startswith("test"):
         if numbered and [cell.lower() for cell in numbered[0][1]][1:2] == ["label"]:
             raise TaskError(f"{path}, line 1: a header, and {task.title}'s {split} file has none: delete the line.")
         return [place for place in (text, pair, label) if isinstance(place, int)], 4, False
     header = numbered[0][1] if numbered else []
-    wanted = [task.text if isinstance(text, int) else text, pair, label if split != "test" else None]
+    wanted = [task.text if isinstance(text, int) else text, pair, None if split.startswith("test") else label]
     names = [name for name in wanted if name is not None]
     for name in names:
         if name not in header:
@@ -109,7 +109,7 @@ def load_from_tfds(task: TaskSpec, split: str) -> Examples:
     rows.sort(key=lambda row: row["idx"])
     regression = task.num_outputs == 1
     unlabelled = np.nan if regression else -1
-    labels = [unlabelled if split == "test" else row[task.label] for row in rows]
+    labels = [unlabelled if split.startswith("test") else row[task.label] for row in rows]
     return Examples(
         task=task.name,
         split=split,

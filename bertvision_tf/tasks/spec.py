@@ -105,7 +105,8 @@ class TaskSpec:
         """Reads a split.
 
         Args:
-            split: "train", "dev", a further dev split as in `splits`, or "test", which has no labels.
+            split: "train", "dev", a further dev split as in `splits`, or a test split (as "test",
+                or "test_mismatched"), which has no labels.
             data_dir: the folder of the official download (`CoLA/train.tsv` in it); tensorflow_datasets if None.
 
         Raises:
@@ -113,7 +114,11 @@ class TaskSpec:
         """
         from .readers import load_from_tfds, read_official
 
-        known = self.splits if self.source != "glue" else (*self.splits, "test")
+        known = (
+            self.splits
+            if self.source != "glue"
+            else (*self.splits, "test", *(f"test_{name}" for name in self.extra_dev))
+        )
         if split not in known:
             raise TaskError(f"split {split!r} of {self.name} is not known; known: {', '.join(known)}.")
         if self.source == "rows":
