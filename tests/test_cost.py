@@ -79,7 +79,7 @@ def test_a_mapped_file_does_not_count(tmp_path):
 
 def test_an_error_ends_the_watch_and_is_not_swallowed():
     threads = threading.active_count()
-    with pytest.raises(ValueError, match="broken"), Cost() as cost:
+    with pytest.raises(ValueError, match="broken"), Cost() as cost:  # noqa: PT012
         time.sleep(0.05)
         raise ValueError("broken")
     assert threading.active_count() == threads

@@ -265,13 +265,17 @@ class HoldingAdamW(RowAdamW):
     def hold(self, variables: Mapping[str, keras.Variable], masks: Mapping[str, np.ndarray]) -> None:
         """Keeps what variables are now, where their masks, by the same names, hold."""
         self._held = {
-            id(variables[name]): (tf.constant(mask.reshape(variables[name].shape)), tf.identity(variables[name].value))
+            self._var_key(variables[name]): (
+                tf.constant(mask.reshape(variables[name].shape)),
+                tf.identity(variables[name].value),
+            )
             for name, mask in masks.items()
             if name in variables
         }
 
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient, variable, learning_rate)
-        if id(variable) in self._held:  # after the decay of weights, too
-            mask, value = self._held[id(variable)]
-            self.assign(variable, tf.where(mask, value, variable.value))
+        held = self._held.get(self._var_key(variable))
+        if held is not None:  # after the decay of weights, too
+            mask, value = held
+            self.assign(variable, tf.where(mask, value, tf.convert_to_tensor(variable)))

@@ -32,7 +32,8 @@ CONFIG = "config.json"
 def write_run(path: Path) -> Iterator[Path]:
     """Gives a folder to write a run into, and puts it in the place of `path` when the block ends well.
 
-    A run that is there already stays until then, and is found again where a kill fell into the exchange.
+    A run that is there already stays until then, or for good where the block writes nothing, and is found again where
+    a kill fell into the exchange.
 
     Raises:
         RunError: the folder cannot be written, is being written by another process, or holds something that is no
@@ -56,8 +57,9 @@ def write_run(path: Path) -> Iterator[Path]:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     try:
         yield staging
-        _check_replaceable(path)
-        _exchange(staging, path, old)
+        if any(staging.iterdir()):
+            _check_replaceable(path)
+            _exchange(staging, path, old)
     finally:
         if lock is not None:
             os.close(lock)

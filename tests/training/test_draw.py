@@ -1,5 +1,7 @@
 """What of the training rows a seed draws, and what its classes count."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def draw(seed, **options):
 def test_the_smaller_share_is_part_of_the_bigger(seed):
     drawn = [draw(seed, share=share) for share in SHARES]
     assert [len(rows) for rows in drawn] == [2, 16, 48, 123, 160]
-    for few, more in zip(drawn, drawn[1:], strict=False):
+    for few, more in itertools.pairwise(drawn):
         assert set(few) < set(more)
     for rows in drawn:
         assert set(rows) <= set(TRAINING)
