@@ -187,6 +187,7 @@ def train(
             "seeds": seeds,
             **states,
             "layers": list(spec.layers),
+            "choose_layers": layers == "auto",
             "codec": codec,
             "limit": limit,
             "train_share": train_share,
@@ -197,13 +198,13 @@ def train(
             "baseline_epochs": list(baseline_epochs) if baseline_parts else [],
             "fine_tune_epochs": fine_tune_epochs,
             "fine_tune_seeds": fine_tune_seeds,
-            "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs else None,
+            "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs or baseline_parts else None,
             "fit": dataclasses.asdict(fit),
             "strategy": strategy,
         }
         auto = layers == "auto"
         other = _find_other_setting(output, {key: value for key, value in asked.items() if key != "layers" or not auto})
-        if resume and other == "":
+        if resume and other == "" and (not export or (output / "saved_model").is_dir()):
             return load_run(output)
         if other and not named:
             raise RunError(f"{output} holds a run with {other}: name another --output, or this one to replace it.")

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .errors import RunError
 from .experiment import train
 from .progress import Progress, ignore, prefix
 from .reports.plots import Line, plot_lines
 from .reports.table import build_rows, group_by_draw
 from .runs import Run, writing_to
 from .tasks import TaskSpec, get_task
+from .training.draw import check_draw
+from .training.encoder_model import check_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,7 @@ def train_grid(
             ones of the first, the fine-tuned ones of the last, which go on from its snapshots.
         progress, **options: as `train`'s.
     """
+    _check_grid(grid, baseline_parts, options.get("baseline_epochs", (1,)))
     for task, draw, epochs in itertools.product(grid.tasks, grid.draws, grid.epochs):
         name = get_task(task).name
         folders = [name] * (len(grid.tasks) > 1)
@@ -84,6 +89,18 @@ def train_grid(
             **draw,
             **options,
         )
+
+
+def _check_grid(grid: Grid, baseline_parts: Sequence[str], baseline_epochs: Sequence[float]) -> None:
+    """Raises what is wrong with the last cell before the first has run."""
+    for task, draw in itertools.product(grid.tasks, grid.draws):
+        check_draw(get_task(task), draw.get("train_share", 1.0), draw.get("shots"))
+    if not all(0 <= epochs < math.inf for epochs in grid.epochs):
+        raise RunError(f"a grid needs epochs from 0 on, got {list(grid.epochs)}.")
+    for parts in baseline_parts:
+        check_parts(parts)
+    if baseline_parts and not all(0 < epochs < math.inf for epochs in baseline_epochs):
+        raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(baseline_epochs)}.")
 
 
 def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]:

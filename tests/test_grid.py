@@ -113,3 +113,26 @@ def test_shares_that_are_none(share, tmp_path, tiny_encoder):
     with pytest.raises(RunError, match="`train_share` needs more than 0 and at most 1"):
         bv.train("starter", tiny_encoder, train_share=share, output=tmp_path / "o", store=tmp_path / "s")
     assert len(grids.Grid(["a", "b"], (0, 1), (0.5, 1.0), (8,))) == 12
+
+
+def test_a_rival_at_another_rate_is_run_again(tiny_encoder, tmp_path):
+    options = OPTIONS | {"seeds": 1, "baselines": False, "baseline_parts": ["lora_2"], "baseline_epochs": [0.5]}
+    options |= {"store": tmp_path / "s", "output": tmp_path / "o", "resume": True}
+    first = bv.train("starter", tiny_encoder, **options)
+    other = bv.train("starter", tiny_encoder, **(options | {"fine_tune": {"learning_rate": 1e-4}}))
+    assert (first.config["fine_tune"]["learning_rate"], other.config["fine_tune"]["learning_rate"]) == (1e-3, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("grid", "options"),
+    [
+        (Grid(["starter"], shares=(0.5, 2.0)), {}),
+        (Grid(["starter"], epochs=(0.0, float("nan"))), {}),
+        (Grid(["starter"]), {"baseline_parts": ["half"]}),
+        (Grid(["starter"]), {"baseline_parts": ["all"], "baseline_epochs": [0]}),
+    ],
+)
+def test_what_is_wrong_with_the_last_cell_is_said_before_the_first(grid, options, tiny_encoder, tmp_path):
+    with pytest.raises(RunError):
+        next(train_grid(grid, tiny_encoder, output=tmp_path / "o", store=tmp_path / "s", **OPTIONS, **options))
+    assert not list(tmp_path.iterdir())

@@ -112,9 +112,7 @@ def group_by_draw(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mappin
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run in results:
         share, shots = run["draw"]["share"], run["draw"]["shots"]
-        groups.setdefault(
-            f"{shots} a class" if shots else f"{share:.4g}" if share < 0.01 else f"{share:.0%}", []
-        ).append(run)
+        groups.setdefault(f"{shots} a class" if shots else f"{100 * share:.6g}%", []).append(run)
     return groups
 
 
