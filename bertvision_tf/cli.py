@@ -219,8 +219,8 @@ def extract(
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
         from .encoders import load_encoder
-        from .experiment import find_store_path
         from .extraction import extract as run_extraction
+        from .extraction import find_store_path
 
         spec = _choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)
         examples = spec.load(split, data_dir).take(limit)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +20,11 @@ import numpy as np
 from .cost import Cost
 from .encoders import Encoder, load_encoder
 from .errors import RunError
-from .extraction import extract, plan_spec
+from .extraction import extract_once, plan_spec
 from .heads import HeadConfig, get_preset
 from .progress import Progress, ignore
 from .reports.table import name_head
-from .runs import RESULTS, Run, load_run, write_run, writing_to
+from .runs import Run, find_other_setting, load_run, write_run, writing_to
 from .runs.contents import write_contents
 from .runs.describe import (
     describe_fine_tuning,
@@ -33,16 +32,15 @@ from .runs.describe import (
     describe_rivals,
     describe_scores,
     describe_significance,
-    describe_versions,
     fit_simple_rivals,
     predict_fine_tuned,
 )
-from .store import Store, StoreSpec
-from .tasks import Examples, TaskKind, TaskSpec, get_task
+from .store import StoreSpec
+from .tasks import TaskKind, TaskSpec, get_task
 from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy, read_predictions
 from .training.baselines import Baseline
 from .training.draw import Draw, check_draw
-from .training.encoder_trial import EncoderTrial
+from .training.encoder_trial import EncoderTrial, check_rivals
 from .training.layer_use import LayerChoice, choose_layers
 from .training.trial import Trial, build_task_head, draw_sample, split_task
 
@@ -136,7 +134,8 @@ def train(
         raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
     if isinstance(layers, str) and layers != "auto":
         raise RunError(f"`layers` needs indices, 'auto' or none, got {layers!r}.")
-    if layers == "auto" and pooler:
+    auto = layers == "auto"
+    if auto and pooler:
         raise RunError("`layers='auto'` chooses layers, and the pooler's output is none: leave `pooler` out.")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) != len(seeds):
@@ -149,8 +148,7 @@ def train(
             "`fine_tune_seeds` needs 1 to as many as `seeds`, and no `shots` or `train_share`, whose rows each seed "
             "draws anew."
         )
-    if baseline_parts and (not baseline_epochs or min(baseline_epochs) <= 0):
-        raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(baseline_epochs)}.")
+    check_rivals(baseline_parts, baseline_epochs)
     if not isinstance(fine_tune, FineTuneConfig):
         fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
     tuned_rivals = [fine_tune.for_parts(parts) for parts in baseline_parts]
@@ -166,7 +164,7 @@ def train(
             "max_length": encoder.choose_length(max_length, task.max_length),
             "tokens": tokens,
             "pooler": pooler,
-            "layers": None if layers == "auto" else layers,
+            "layers": None if auto else layers,
         }
         if not isinstance(fit, FitConfig):
             fit = FitConfig.for_head(config, **(fit or {}))
@@ -187,7 +185,7 @@ def train(
             "seeds": seeds,
             **states,
             "layers": list(spec.layers),
-            "choose_layers": layers == "auto",
+            "choose_layers": auto,
             "codec": codec,
             "limit": limit,
             "train_share": train_share,
@@ -202,18 +200,16 @@ def train(
             "fit": dataclasses.asdict(fit),
             "strategy": strategy,
         }
-        auto = layers == "auto"
-        other = _find_other_setting(output, {key: value for key, value in asked.items() if key != "layers" or not auto})
+        other = find_other_setting(output, {key: value for key, value in asked.items() if key != "layers" or not auto})
         if resume and other == "" and (not export or (output / "saved_model").is_dir()):
             return load_run(output)
         if other and not named:
             raise RunError(f"{output} holds a run with {other}: name another --output, or this one to replace it.")
 
         draw = Draw(splits[0].labels, roles[0], train_share, shots)
-        tuning = EncoderTrial(
-            *(encoder, task, splits, roles[1], draw, store, states["max_length"], fine_tune),
-            *(balance_classes, strategy, progress),
-        )
+        common: dict[str, Any] = {"balance_classes": balance_classes, "strategy": strategy, "progress": progress}
+        tuning = EncoderTrial(encoder, task, splits, roles[1], draw, store, states["max_length"], fine_tune, **common)
+        new_trial = functools.partial(Trial, task, config, config=fit, **common)
         snapshots: dict[int, Snapshot] = {}
         if fine_tune_epochs:
             snapshots = tuning.fine_tune_each(seeds, fine_tune_seeds, fine_tune_epochs)
@@ -232,8 +228,7 @@ def train(
                     encoders[0], splits[0].select(places), Path(store), progress, codec=codec, **states
                 )
                 own_draw = Draw(probed.labels, sampled[0], train_share, shots)
-                own = (task, config, [probed], own_draw, sampled[1], fit, balance_classes, strategy, progress)
-                choice = choose_layers(Trial(*own))
+                choice = choose_layers(new_trial(stores=[probed], draw=own_draw, selection=sampled[1]))
                 states["layers"] = asked["layers"] = list(choice.kept)
         with Cost() as extracting:
             stores = [
@@ -241,10 +236,7 @@ def train(
                 for one in encoders
             ]
         with Cost() as training:
-            distinct = [
-                Trial(task, config, own_stores, draw, roles[1], fit, balance_classes, strategy, progress)
-                for own_stores in stores
-            ]
+            distinct = [new_trial(stores=own, draw=draw, selection=roles[1]) for own in stores]
             trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
             fitted = [trial.fit(seed) for trial, seed in zip(trials, seeds, strict=True)]
             logits = [
@@ -292,39 +284,10 @@ def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: Tas
         raise RunError(f"a comparison head reads pairs of texts, {task.name} has single ones: choose another head.")
 
 
-def _find_other_setting(output: Path, asked: dict[str, Any]) -> str | None:
-    """In what a finished run in a folder differs from what is asked: "" if in nothing, None if there is no run."""
-    if not (output / RESULTS).is_file():
-        return None
-    there = load_run(output)
-    if there.results.get("versions") != describe_versions():
-        return "other versions"
-    for name, value in json.loads(json.dumps(asked)).items():
-        if there.config.get(name) != value:
-            return f"{name} {there.config.get(name)}, now it is {value}"
-    return ""
-
-
 def name_folders(fine_tune_epochs: float, train_share: float, shots: int | None) -> list[str]:
     """What tells a run from others of its task and head, as parts of its folder's name."""
     names = [f"shots-{shots}"] if shots else [f"share-{train_share:g}"] if train_share < 1 else []
     return names + ([f"epochs-{fine_tune_epochs:g}"] if fine_tune_epochs else [])
-
-
-def find_store_path(root: Path, encoder: Encoder, examples: Examples, **choices) -> Path:
-    """Where the states of these choices lie under a root: root/task/split/recipe, known before any work."""
-    spec = dataclasses.asdict(plan_spec(encoder, examples, **choices))
-    del spec["encoder"]  # a name only shown; its fingerprint counts
-    recipe = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
-    return root / examples.task / examples.split / recipe
-
-
-def extract_once(encoder: Encoder, examples: Examples, root: Path, progress: Progress, **choices) -> Store:
-    """The states of these choices under a root, found again where they are there."""
-    path = find_store_path(root, encoder, examples, **choices)
-    return extract(
-        encoder, examples, path, progress=functools.partial(progress, f"extract {examples.split}"), **choices
-    )
 
 
 def _absolute(encoder: str) -> str:

@@ -20,7 +20,7 @@ from .reports.table import build_rows, group_by_draw
 from .runs import Run, writing_to
 from .tasks import TaskSpec, get_task
 from .training.draw import check_draw
-from .training.encoder_model import check_parts
+from .training.encoder_trial import check_rivals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +97,7 @@ def _check_grid(grid: Grid, baseline_parts: Sequence[str], baseline_epochs: Sequ
         check_draw(get_task(task), draw.get("train_share", 1.0), draw.get("shots"))
     if not all(0 <= epochs < math.inf for epochs in grid.epochs):
         raise RunError(f"a grid needs epochs from 0 on, got {list(grid.epochs)}.")
-    for parts in baseline_parts:
-        check_parts(parts)
-    if baseline_parts and not all(0 < epochs < math.inf for epochs in baseline_epochs):
-        raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(baseline_epochs)}.")
+    check_rivals(baseline_parts, baseline_epochs)
 
 
 def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]:

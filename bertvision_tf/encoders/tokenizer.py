@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,13 @@ class Tokens:
             "segment_ids": np.where(mask, self.segment_ids[rows], 0).astype(np.int32),
             "padding_mask": mask.astype(np.int32),
         }
+
+    def batches(self, size: int = 64) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """All texts, those of like length together: the indices of a batch, and what `pad` gives of them."""
+        order = np.argsort(self.lengths, kind="stable")
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            yield rows, self.pad(rows)
 
 
 class Tokenizer:

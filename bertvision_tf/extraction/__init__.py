@@ -2,5 +2,6 @@
 
 from .estimate import Estimate, estimate
 from .extract import extract, plan_spec
+from .find import extract_once, find_store_path
 
-__all__ = ["Estimate", "estimate", "extract", "plan_spec"]
+__all__ = ["Estimate", "estimate", "extract", "extract_once", "find_store_path", "plan_spec"]

@@ -22,16 +22,18 @@ from ..cost import Cost
 from ..encoders import Encoder
 from ..encoders.backbone import build_backbone, get_blocks
 from ..errors import RunError
-from ..experiment import extract_once
+from ..extraction import extract_once
+from ..heads import HeadConfig
 from ..heads.describe import count_trainable
 from ..heads.model import Head
 from ..layers.layer_injection import LayerInjection
-from ..metrics.glue import compute_metric
-from ..progress import Progress, ignore
+from ..progress import Progress, ignore, prefix
+from ..store import Store
 from ..tasks import TaskSpec, get_task
-from ..training import FitConfig, fit_head, predict_logits, read_predictions
-from ..training.outputs import choose_scale
-from ..training.trial import split_task
+from ..training import FitConfig
+from ..training.draw import Draw
+from ..training.measured import MeasuredStore
+from ..training.trial import Trial, split_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,20 @@ class LayerCell:
     seconds: float
 
 
+def check_place(encoder: Encoder, place: InjectionPlace) -> None:
+    """Raises RunError where there is no such block, or the encoder's blocks need more than states and mask."""
+    family = encoder.architecture.family
+    if family in ("albert", "deberta-v3"):
+        raise RunError(f"layers are not injected into {encoder.name}: a {family} has no blocks that stand alone.")
+    if not 0 <= place.block < encoder.architecture.num_layers or place.bottleneck < 1:
+        raise RunError(
+            f"layer injection needs a block from 0 to {encoder.architecture.num_layers - 1} and a bottleneck of 1 or "
+            f"more, got {place.block} and {place.bottleneck}."
+        )
+    if place.layers is not None and place.layers < 1:
+        raise RunError(f"layer injection needs 1 layer or more, got {place.layers}.")
+
+
 def build_injected(
     encoder: Encoder, place: InjectionPlace, num_outputs: int, max_length: int, dtype: str = "float32"
 ) -> keras.Model:
@@ -99,16 +115,7 @@ def build_injected(
     Raises:
         RunError: there is no such block, or the encoder's blocks need more than states and mask.
     """
-    family = encoder.architecture.family
-    if family in ("albert", "deberta-v3"):
-        raise RunError(f"layers are not injected into {encoder.name}: a {family} has no blocks that stand alone.")
-    if not 0 <= place.block < encoder.architecture.num_layers or place.bottleneck < 1:
-        raise RunError(
-            f"layer injection needs a block from 0 to {encoder.architecture.num_layers - 1} and a bottleneck of 1 or "
-            f"more, got {place.block} and {place.bottleneck}."
-        )
-    if place.layers is not None and place.layers < 1:
-        raise RunError(f"layer injection needs 1 layer or more, got {place.layers}.")
+    check_place(encoder, place)
     policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
     blocks = get_blocks(build_backbone(encoder.architecture, encoder.weights, policy))[place.block :]
     shape = (len(place.states), None, encoder.hidden_dim)
@@ -154,7 +161,7 @@ def inject_layers(
     output, fit, task = check_table(output), fit or FitConfig(epochs=3), get_task(task)
     length = encoder.choose_length(max_length, task.max_length)
     for place in places:  # all can be, before one is
-        build_injected(encoder, place, task.num_outputs, length)
+        check_place(encoder, place)
     splits = [task.load(split, data_dir).take(limit) for split in ("train", "dev")]
     options = f"{fit.epochs} epochs at {fit.learning_rate:g}, batches of {fit.batch_size}"
     rows = "".join(f" {part.fingerprint[:8]}" for part in splits)
@@ -171,47 +178,45 @@ def inject_layers(
         extract_once(encoder, part, Path(store), progress, max_length=length, codec=codec) for part in splits if missing
     ]
     training, selection = split_task(task, splits[0].labels, splits[0].groups)
+    draw = Draw(splits[0].labels, training)
     for count, (place, seed) in enumerate(missing):
         progress("injections", count, len(missing))
-        yield _train_one(output, encoder, task, stores, (training, selection), place, seed, fit, setting, progress)
+        told = prefix(progress, f"before block {place.block}")
+        own = [part.select(place.states) for part in stores]
+        trial = _InjectionTrial(
+            task, HeadConfig(), own, draw, selection, fit, progress=told, encoder=encoder, place=place
+        )
+        with Cost() as cost:
+            fitted = trial.fit(seed)
+        cell = LayerCell(
+            task=task.name,
+            setting=setting,
+            metric=task.main_metric,
+            block=place.block,
+            layers=place.layers,
+            bottleneck=place.bottleneck,
+            seed=seed,
+            score=trial.score(own[1].labels, trial.predict(fitted.head, 1)),
+            selection=fitted.selection_score,
+            weights=count_trainable(fitted.head),
+            seconds=cost.seconds,
+        )
+        append_cell(output, cell)
+        yield cell
     progress("injections", len(missing), len(missing))
 
 
-def _train_one(output, encoder, task, stores, roles, place, seed, fit, setting, progress) -> LayerCell:
-    train, dev = (store.select(place.states) for store in stores)
-    training, selection = roles
+@dataclasses.dataclass(frozen=True, eq=False)
+class _InjectionTrial(Trial):
+    """A trial whose head is the upper part of an encoder with an injection."""
 
-    def score(labels: np.ndarray, logits: np.ndarray) -> float:
-        return compute_metric(task.main_metric, labels, read_predictions(task.kind, logits))
+    encoder: Encoder = dataclasses.field(kw_only=True)
+    place: InjectionPlace = dataclasses.field(kw_only=True)
 
-    build = functools.partial(
-        build_injected, encoder, place, task.num_outputs, train.spec.max_length, dtype=encoder.dtype
-    )
-    with Cost() as cost:
-        fitted = fit_head(
-            build,
-            train.as_dataset(fit.batch_size, shuffle=True, seed=seed, rows=training, epochs=fit.epochs),
-            train.as_dataset(batch_size=64, rows=selection),
-            functools.partial(score, train.labels[selection]),
-            kind=task.kind,
-            scale=choose_scale(task.kind, train.labels[training]),
-            config=fit,
-            seed=seed,
-            progress=functools.partial(progress, f"inject before block {place.block}, seed {seed}"),
-        )
-    logits = predict_logits(fitted.head, dev.as_dataset(batch_size=64))
-    cell = LayerCell(
-        task=task.name,
-        setting=setting,
-        metric=task.main_metric,
-        block=place.block,
-        layers=place.layers,
-        bottleneck=place.bottleneck,
-        seed=seed,
-        score=score(dev.labels, logits),
-        selection=fitted.selection_score,
-        weights=count_trainable(fitted.head),
-        seconds=cost.seconds,
-    )
-    append_cell(output, cell)
-    return cell
+    @functools.cached_property
+    def inputs(self) -> list[Store | MeasuredStore]:
+        return list(self.stores)
+
+    def build(self, name: str, rows: np.ndarray) -> keras.Model:
+        length = self.stores[0].spec.max_length
+        return build_injected(self.encoder, self.place, self.task.num_outputs, length, self.encoder.dtype)

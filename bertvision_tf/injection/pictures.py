@@ -1,5 +1,6 @@
 """Injections as pictures."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,13 +36,13 @@ def plot_weight_injection(cells: Sequence[WeightCell], lines: Path, ridges: Path
 def plot_layer_injection(cells: Sequence[LayerCell], file: Path) -> None:
     """A heat map of scores: a row a block, a column a number of layers and a bottleneck; means over seeds."""
     blocks = sorted({cell.block for cell in cells})
-    columns = sorted({(cell.layers or 1000, cell.bottleneck) for cell in cells})
+    columns = sorted({(cell.layers or math.inf, cell.bottleneck) for cell in cells})
     scores = np.full((len(blocks), len(columns)), np.nan)
     for place in np.ndindex(scores.shape):
-        row, column = blocks[place[0]], columns[place[1]]
-        found = [cell.score for cell in cells if (cell.block, cell.layers or 1000, cell.bottleneck) == (row, *column)]
+        wanted = (blocks[place[0]], *columns[place[1]])
+        found = [cell.score for cell in cells if (cell.block, cell.layers or math.inf, cell.bottleneck) == wanted]
         scores[place] = np.mean(found) if found else np.nan
-    names = [f"{'all' if layers == 1000 else layers} to {bottleneck}" for layers, bottleneck in columns]
+    names = [f"{'all' if layers == math.inf else layers} to {bottleneck}" for layers, bottleneck in columns]
     title = f"{cells[0].task}: last layers (columns) fed through a bottleneck"
     limits = float(np.nanmin(scores)), float(np.nanmax(scores))
     plot_group_scores(

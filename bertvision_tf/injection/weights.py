@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..cells import append_cell, check_table, read_cells
-from ..encoders import Encoder, load_encoder
+from ..encoders import Encoder
 from ..errors import RunError
 from ..metrics.glue import compute_metric
 from ..progress import Progress, ignore
@@ -27,8 +27,8 @@ from ..tasks import TASKS, Examples, TaskSpec
 from ..training import FineTuneConfig, Snapshot, read_predictions
 from ..training.encoder_model import EncoderModel
 from ..training.fine_tuning import load_token_batches
-from ..training.optimizer import RowAdamW, WarmUp
-from ..training.outputs import build_loss, choose_scale
+from ..training.optimizer import RowAdamW
+from ..training.outputs import build_loss, scale_labels
 from ..training.snapshot import read_snapshot
 from ..training.trial import split_task
 
@@ -106,13 +106,10 @@ def open_fine_tuned(
     for rows in splits:
         if rows.fingerprint != config["examples"][rows.split]:
             raise RunError(f"the {rows.split} rows of {task.name} are not those of {run.path}.")
-    base = load_encoder(config["encoder"], config["dtype"])
-    if base.fingerprint != config["encoder_fingerprint"]:
-        raise RunError(f"{config['encoder']} is not the encoder that {run.path} began with.")
     paths = dict.fromkeys(snapshot["path"] for snapshot in config["snapshots"].values())
     snapshots = [read_snapshot(Path(path), config["dtype"]) for path in paths]
     training, _ = split_task(task, splits[0].labels, splits[0].groups)
-    return snapshots, base, task, splits, training
+    return snapshots, run.load_base_encoder(), task, splits, training
 
 
 def choose_weights(names: Sequence[str], group: str) -> list[str]:
@@ -218,23 +215,16 @@ class _InjectedModel:
         self.tokens = [
             snapshot.encoder.tokenize_rows(part.texts, part.text_pairs, facts["max_length"]) for part in splits[:2]
         ]
-        self.scale = choose_scale(task.kind, splits[0].labels[training]) or (0.0, 1.0)
-        self.labels = splits[0].labels
-        if choose_scale(task.kind, self.labels):
-            self.labels = (self.labels - self.scale[0]) / self.scale[1]
+        self.labels, self.scale = scale_labels(task.kind, splits[0].labels, training)
         self.trained = EncoderModel(snapshot.encoder, task.num_outputs, "all", self.config.dtype)
 
     def write(self, weights: Mapping[str, np.ndarray]) -> None:
         self.trained.write(weights, self.classifier, self.scale)
 
     def train_on(self, back: Mapping[str, np.ndarray], epochs: float, seed: int) -> None:
-        """Trains all but the weights that were put back, at the rate that the snapshot ended with."""
+        """Trains all but the weights that were put back, at the highest rate of the fine-tuning."""
         keras.utils.set_random_seed(seed)
-        rate = self.config.learning_rate
-        optimizer = HoldingAdamW(
-            WarmUp(rate, 0), weight_decay=self.config.weight_decay, global_clipnorm=self.config.clip_norm
-        )
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embedding"])
+        optimizer = self.config.build_optimizer(rising=0, kind=HoldingAdamW)
         optimizer.hold(self.trained.find_variables(), back)
         self.trained.model.compile(optimizer, build_loss(self.task.kind), jit_compile=False)
         steps = max(round(epochs * -(-len(self.training) // self.config.batch_size)), 1)
@@ -250,10 +240,7 @@ class _InjectedModel:
         """Of dev, in the form of labels."""
         mean, deviation = self.scale
         logits = np.zeros((len(self.tokens[1]), self.task.num_outputs), np.float32)
-        order = np.argsort(self.tokens[1].lengths, kind="stable")
-        for start in range(0, len(order), 64):
-            rows = order[start : start + 64]
-            padded = self.tokens[1].pad(rows)
+        for rows, padded in self.tokens[1].batches():
             inputs = {tensor.name: padded[tensor.name] for tensor in self.trained.model.inputs}
             logits[rows] = self.trained.model.predict_on_batch(inputs)
         return read_predictions(self.task.kind, logits * deviation + mean)

@@ -82,16 +82,16 @@ def build_rows(results: Sequence[Mapping[str, Any]]) -> list[TableRow]:
         if not tuned:
             rows.append(_build_row(run, run["head"], run, run["trainable_parameters"], seconds, costs))
             continue
-        epochs, weights = show_epochs(tuned["epochs"]), tuned["trainable_parameters"]
+        weights = tuned["trainable_parameters"]
         before = sum(tuned["seconds"]) / encoders
-        rows.append(_build_row(run, f"encoder, {epochs}", tuned, weights, before, tuned))
+        rows.append(_build_row(run, name_head("encoder", tuned["epochs"]), tuned, weights, before, tuned))
         costs = {
             "memory_bytes": max(costs["memory_bytes"], tuned["memory_bytes"]),
             "disk_bytes": costs["disk_bytes"] + tuned["disk_bytes"],
         }
         for name, scores in ((run["head"], run), ("ensemble", tuned["ensemble"])):
             both = weights + run["trainable_parameters"]
-            rows.append(_build_row(run, f"{name}, {epochs}", scores, both, before + seconds, costs))
+            rows.append(_build_row(run, name_head(name, tuned["epochs"]), scores, both, before + seconds, costs))
     return rows
 
 

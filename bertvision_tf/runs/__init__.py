@@ -1,6 +1,6 @@
 """Finished runs, and how their folders are written."""
 
 from .folder import CONFIG, RESULTS, write_run, writing_to
-from .run import Predictions, Run, load_run
+from .run import Predictions, Run, find_other_setting, load_run
 
-__all__ = ["CONFIG", "RESULTS", "Predictions", "Run", "load_run", "write_run", "writing_to"]
+__all__ = ["CONFIG", "RESULTS", "Predictions", "Run", "find_other_setting", "load_run", "write_run", "writing_to"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,17 +12,16 @@ import numpy as np
 from ..heads.describe import count_trainable
 from ..metrics.glue import compute_metric
 from ..metrics.significance import compare_classes, compare_scores
-from ..reports.table import show_epochs
+from ..reports.table import name_head
 from ..tasks import Examples, TaskKind
 from ..training import FitResult, Snapshot, combine_predictions, read_predictions
 from ..training.baselines import Baseline, Rows, fit_baselines
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.trial import Trial
+from .run import describe_versions
 
 if TYPE_CHECKING:
     from ..encoders import Encoder
-
-VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
 
 
 def describe_scores(
@@ -89,11 +86,6 @@ def describe_scores(
     }
 
 
-def describe_versions() -> dict[str, str]:
-    """Of Python, of this library, and of what its numbers depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}
-
-
 def predict_fine_tuned(
     trials: Sequence[Trial],
     snapshots: Sequence[Snapshot],
@@ -119,7 +111,7 @@ def predict_fine_tuned(
         (one.predict(result.head, 0, trial.selection), part)
         for one, result, part in zip(trials, fitted, logits, strict=True)
     ]
-    epochs, weights = show_epochs(snapshots[0].facts["epochs"]), snapshots[0].facts["trainable_parameters"]
+    epochs, weights = (snapshots[0].facts[fact] for fact in ("epochs", "trainable_parameters"))
 
     def describe(name: str, parameters: int, seconds: float, *models: tuple[np.ndarray, np.ndarray]) -> Baseline:
         chosen, dev = (
@@ -127,7 +119,7 @@ def predict_fine_tuned(
             for parts in zip(*models, strict=True)
         )
         score = trial.score_predictions(selected.labels, chosen)
-        return Baseline(f"{name}, {epochs}", [dev], score, parameters, seconds)
+        return Baseline(name_head(name, epochs), [dev], score, parameters, seconds)
 
     seconds = [snapshot.facts["seconds"] for snapshot in snapshots]
     both = weights + count_trainable(fitted[0].head)
@@ -172,12 +164,16 @@ def fit_simple_rivals(
     """Majority, TF-IDF, the last layer and all layers: once, or for each seed where each draws rows of its own."""
     whole = trial.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
     names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
-    drawn = [trial.draw.rows(seed) for seed in (seeds if trial.draw.differs else seeds[:1])]
-    for place, own in enumerate(drawn):
-        trial.progress("baselines", place, len(drawn))
-        rows = Rows(trial.task.kind, trial.stores[0].labels, own, trial.selection, trial.score_predictions)
-        yield from fit_baselines(rows, splits, trial.stores, names)
-    trial.progress("baselines", len(drawn), len(drawn))
+    drawn = [
+        Rows(trial.task.kind, trial.stores[0].labels, trial.draw.rows(seed), trial.selection, trial.score_predictions)
+        for seed in (seeds if trial.draw.differs else seeds[:1])
+    ]
+    total = 4 * len(drawn)
+    trial.progress("baselines", 0, total)
+    for done, baseline in enumerate(fit_baselines(drawn, splits, trial.stores, names), start=1):
+        yield baseline
+        trial.progress("baselines", done, total)
+    trial.progress("baselines", total, total)
 
 
 def describe_rivals(trial: Trial, rivals: Sequence[Baseline], labels: np.ndarray) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ..encoders import Encoder
     from ..store import Store
     from ..tasks import TaskKind
+
+VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,20 +77,32 @@ class Run:
         Raises:
             RunError: what has its name now is another.
         """
-        from ..encoders import load_encoder
-
         if self._encoder is None:
             snapshot = self.config.get("snapshots", {}).get(str(self.best_seed))
-            name = snapshot["path"] if snapshot else self.config["encoder"]
-            wanted = snapshot["fingerprint"] if snapshot else self.config["encoder_fingerprint"]
-            encoder = load_encoder(name, self.config["dtype"])
-            if encoder.fingerprint != wanted:
-                raise RunError(
-                    f"{self.path} was trained on encoder {name} with fingerprint {wanted}, the one of that name here "
-                    f"has {encoder.fingerprint}."
-                )
-            self._encoder = encoder
+            if snapshot:
+                self._encoder = self._load(snapshot["path"], snapshot["fingerprint"])
+            else:
+                self._encoder = self.load_base_encoder()
         return self._encoder
+
+    def load_base_encoder(self) -> Encoder:
+        """The encoder that the run began with, before any fine-tuning.
+
+        Raises:
+            RunError: what has its name now is another.
+        """
+        return self._load(self.config["encoder"], self.config["encoder_fingerprint"])
+
+    def _load(self, name: str, wanted: str) -> Encoder:
+        from ..encoders import load_encoder
+
+        encoder = load_encoder(name, self.config["dtype"])
+        if encoder.fingerprint != wanted:
+            raise RunError(
+                f"{self.path} was trained on encoder {name} with fingerprint {wanted}, the one of that name here "
+                f"has {encoder.fingerprint}."
+            )
+        return encoder
 
     def open_stores(self) -> list[Store]:
         """The stores that the heads were trained and scored on: train's, dev's, and a further dev split's."""
@@ -161,3 +177,21 @@ def load_run(path: str | Path) -> Run:
         except ValueError:
             raise RunError(f"{path / name} is damaged: no JSON.") from None
     return Run(path, *contents)
+
+
+def find_other_setting(path: Path, asked: Mapping[str, Any]) -> str | None:
+    """In what a finished run in a folder differs from what is asked: "" if in nothing, None if there is no run."""
+    if not (path / RESULTS).is_file():
+        return None
+    there = load_run(path)
+    if there.results.get("versions") != describe_versions():
+        return "other versions"
+    for name, value in json.loads(json.dumps(asked)).items():
+        if there.config.get(name) != value:
+            return f"{name} {there.config.get(name)}, now it is {value}"
+    return ""
+
+
+def describe_versions() -> dict[str, str]:
+    """Of Python, of this library, and of what its numbers depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}

@@ -1,7 +1,8 @@
 """Fits a head on images, choosing the epoch on the selection rows, and fine-tunes an encoder by fractions of an epoch:
 Keras `fit`, on one device or on all."""
 
-from .fine_tuning import FineTuneConfig, fine_tune
+from .fine_tune_config import FineTuneConfig
+from .fine_tuning import fine_tune
 from .fit import FitConfig, FitResult, fit_head, predict_logits
 from .outputs import combine_predictions, compute_probabilities, describe_predictions, read_predictions
 from .snapshot import Snapshot

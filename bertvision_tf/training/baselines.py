@@ -82,26 +82,30 @@ class Rows:
 
 
 def fit_baselines(
-    rows: Rows, examples: Sequence[Examples], stores: Sequence[Store], layers_name: tuple[str, str]
+    draws: Sequence[Rows], examples: Sequence[Examples], stores: Sequence[Store], layers_name: tuple[str, str]
 ) -> Iterator[Baseline]:
-    """Majority, TF-IDF, the last layer and all layers.
+    """Majority, TF-IDF, the last layer and all layers, for each draw of training rows.
 
     Args:
-        rows: where to fit and choose.
-        examples, stores: of train and of each dev split.
+        draws: where to fit and choose.
+        examples, stores: of train and of each dev split; the stores are read once.
         layers_name: how the last hidden state, and all of them, are called.
     """
-    yield fit_majority(rows, [len(part) for part in examples[1:]])
-    if rows.constant:
-        return
-    yield fit_tfidf(rows, examples)
-    start = time.perf_counter()
-    means = [compute_token_means(store) for store in stores]
-    shared = time.perf_counter() - start
-    kept = stores[0].num_hidden_states
-    for name, layers in zip(layers_name, ([kept - 1], range(kept)), strict=True):
-        baseline = fit_layers(f"{name} + {rows.regression}", rows, means, layers)
-        yield dataclasses.replace(baseline, seconds=baseline.seconds + shared)
+    means: list[np.ndarray] | None = None
+    shared = 0.0
+    for rows in draws:
+        yield fit_majority(rows, [len(part) for part in examples[1:]])
+        if rows.constant:
+            continue
+        yield fit_tfidf(rows, examples)
+        if means is None:
+            start = time.perf_counter()
+            means = [compute_token_means(store) for store in stores]
+            shared = time.perf_counter() - start
+        kept = stores[0].num_hidden_states
+        for name, layers in zip(layers_name, ([kept - 1], range(kept)), strict=True):
+            baseline = fit_layers(f"{name} + {rows.regression}", rows, means, layers)
+            yield dataclasses.replace(baseline, seconds=baseline.seconds + shared)
 
 
 def fit_majority(rows: Rows, dev_counts: Sequence[int]) -> Baseline:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..encoders import Encoder
+from ..errors import RunError
 from ..metrics.glue import compute_metric
 from ..progress import Progress, ignore
 from ..tasks import Examples, TaskSpec
 from .baselines import Baseline
 from .draw import Draw, balance
-from .fine_tuning import FineTuneConfig, fine_tune
+from .encoder_model import check_parts
+from .fine_tune_config import FineTuneConfig
+from .fine_tuning import fine_tune
 from .outputs import read_predictions
 from .snapshot import Snapshot
 
@@ -101,6 +105,14 @@ class EncoderTrial:
 
     def _predict(self, snapshot: Snapshot, rows: Examples) -> np.ndarray:
         return read_predictions(self.task.kind, snapshot.predict(rows, self.max_length))
+
+
+def check_rivals(parts: Sequence[str], epochs: Sequence[float]) -> None:
+    """Raises RunError where encoders cannot be fine-tuned so to be rivals."""
+    for one in parts:
+        check_parts(one)
+    if parts and (not epochs or not all(0 < count < math.inf for count in epochs)):
+        raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(epochs)}.")
 
 
 def name_fine_tuning(parts: str) -> str:

@@ -27,72 +27,21 @@ from safetensors.numpy import save_file
 
 from ..cost import Cost
 from ..encoders import Encoder, Tokens, save_encoder
-from ..encoders.encoder import DTYPES
 from ..errors import RunError
 from ..images import BatchPlan, load_arrays
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
-from .encoder_model import EncoderModel, check_parts
-from .optimizer import RowAdamW, WarmUp
-from .outputs import build_loss, choose_scale
+from .encoder_model import EncoderModel
+from .fine_tune_config import FineTuneConfig
+from .outputs import build_loss, scale_labels
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
 
 STATE = "state.safetensors"
-SCHEDULES = ("constant", "each")
-LORA_RATE = 10  # times the rate of weights
 SAVING_SHARE = 0.05  # of the time may go into keeping the state
 SAVING_SECONDS = 20.0  # at least between two of them
 
 StepProgress = Callable[[int, int], None]  # steps done, steps in all
-
-
-@dataclasses.dataclass(frozen=True)
-class FineTuneConfig:
-    """How an encoder is fine-tuned.
-
-    Attributes:
-        parts: which weights are trained beside its own head: see `EncoderModel`.
-        schedule: "constant": the rate stays after its warm-up, and fractions are snapshots of one training; "each":
-            it falls to 0 at the end of the fraction, the paper's way.
-        learning_rate: the highest.
-        batch_size: examples a step, over all replicas.
-        warmup: share in which the rate rises from 0: of the first epoch, or with "each" of all steps.
-        weight_decay: of kernels; embeddings, biases and norms have none.
-        clip_norm: gradients of a larger norm are scaled down to it.
-        dtype: "float32", or "bfloat16" for products of bfloat16.
-    """
-
-    parts: str = "all"
-    schedule: str = "constant"
-    learning_rate: float = 2e-5
-    batch_size: int = 32
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    dtype: str = "float32"
-
-    def __post_init__(self):
-        check_parts(self.parts)
-        if self.schedule not in SCHEDULES:
-            raise RunError(f"schedule {self.schedule!r} is not known; known: {', '.join(SCHEDULES)}.")
-        if self.dtype not in DTYPES:
-            raise RunError(f"fine-tuning dtype {self.dtype!r} is not known; known: {', '.join(DTYPES)}.")
-        if self.clip_norm <= 0:
-            raise RunError(f"fine-tuning needs a `clip_norm` above 0, got {self.clip_norm}.")
-        if self.batch_size < 1 or self.learning_rate <= 0 or not 0 <= self.warmup < 1:
-            raise RunError("fine-tuning needs a batch of 1 or more, a rate above 0, and a warm-up from 0 to below 1.")
-
-    @classmethod
-    def for_task(cls, task: TaskSpec, **changes) -> FineTuneConfig:
-        """The paper's rate and batch for a task; low-rank changes have ten times the rate. `changes` override."""
-        rate = task.fine_tuning.learning_rate * (LORA_RATE if str(changes.get("parts")).startswith("lora") else 1)
-        return cls(**{"learning_rate": rate, "batch_size": task.fine_tuning.batch_size} | changes)
-
-    def for_parts(self, parts: str) -> FineTuneConfig:
-        """The same for other parts; low-rank changes have ten times the rate of weights."""
-        factor = LORA_RATE ** (parts.startswith("lora") - self.parts.startswith("lora"))
-        return dataclasses.replace(self, parts=parts, learning_rate=self.learning_rate * factor)
 
 
 def fine_tune(
@@ -175,10 +124,8 @@ class _FineTuning:
     def __init__(self, encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy):
         self.task, self.path, self.epochs, self.facts, self.config = task, path, epochs, facts, config
         self.class_weights = class_weights
-        scale = choose_scale(task.kind, examples.labels[rows])
         self.tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, facts["max_length"])
-        self.labels = (examples.labels - scale[0]) / scale[1] if scale else examples.labels
-        self.scale = scale or (0.0, 1.0)
+        self.labels, self.scale = scale_labels(task.kind, examples.labels, rows)
         devices = get_strategy(strategy)
         if devices.num_replicas_in_sync > 1:  # which need equal shares of every batch
             whole = len(rows) // config.batch_size * config.batch_size
@@ -193,12 +140,7 @@ class _FineTuning:
         keras.utils.set_random_seed(facts["seed"])
         with devices.scope():
             self.trained = EncoderModel(encoder, task.num_outputs, config.parts, config.dtype)
-            self.optimizer = RowAdamW(
-                WarmUp(config.learning_rate, rising, self.steps if each else None),
-                weight_decay=config.weight_decay,
-                global_clipnorm=config.clip_norm,
-            )
-            self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embedding"])
+            self.optimizer = config.build_optimizer(rising, self.steps if each else None)
             self.optimizer.build(self.trained.model.trainable_variables)
         self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
         self.trained.model.compile(self.optimizer, build_loss(task.kind), jit_compile=False)

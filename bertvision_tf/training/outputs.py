@@ -26,6 +26,12 @@ def choose_scale(kind: TaskKind, labels: np.ndarray) -> tuple[float, float] | No
     return (float(labels.mean()), float(labels.std()) or 1.0) if kind is TaskKind.REGRESSION else None
 
 
+def scale_labels(kind: TaskKind, labels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """Labels on the scale of some rows, and its mean and deviation; 0 and 1 for classes, which stay as they are."""
+    scale = choose_scale(kind, labels[rows])
+    return (labels, (0.0, 1.0)) if scale is None else ((labels - scale[0]) / scale[1], scale)
+
+
 def read_predictions(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
     """Predictions in the form of the task's labels.
 

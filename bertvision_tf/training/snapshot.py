@@ -41,11 +41,9 @@ class Snapshot:
     def predict(self, examples: Examples, max_length: int) -> np.ndarray:
         """Logits of its own head, float32 (rows, outputs)."""
         tokens = self.encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length)
-        order, last = np.argsort(tokens.lengths, kind="stable"), self.encoder.num_hidden_states - 1
-        states = np.zeros((len(tokens), self.encoder.hidden_dim), np.float32)
-        for start in range(0, len(order), 64):
-            rows = order[start : start + 64]
-            states[rows] = self.encoder.hidden_state_rows(tokens.pad(rows), mode="cls", layers=[last])[:, 0]
+        states, last = np.zeros((len(tokens), self.encoder.hidden_dim), np.float32), self.encoder.num_hidden_states - 1
+        for rows, padded in tokens.batches():
+            states[rows] = self.encoder.hidden_state_rows(padded, mode="cls", layers=[last])[:, 0]
         return self.classifier.predict(states)
 
 

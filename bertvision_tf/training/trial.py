@@ -71,7 +71,7 @@ class Trial:
         rows = self.draw.rows(seed)
         labels, selected = store.labels[rows], store.labels[self.selection]
         return fit_head(
-            functools.partial(self._build, f"seed_{seed}", rows),
+            functools.partial(self.build, f"seed_{seed}", rows),
             store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=rows, epochs=self.config.epochs),
             store.as_dataset(batch_size=64, rows=self.selection),
             functools.partial(self.score, selected),
@@ -90,7 +90,8 @@ class Trial:
         store = self.inputs[place]
         return predict_logits(head, store.as_dataset(batch_size=64, rows=rows), isinstance(store, MeasuredStore))
 
-    def _build(self, name: str, rows: np.ndarray) -> keras.Model:
+    def build(self, name: str, rows: np.ndarray) -> keras.Model:
+        """An untrained head, adapted to the rows that it is trained on."""
         head = build_task_head(self.head, self.stores[0].spec, self.task, name)
         sample = rows[:: max(len(rows) // STATISTICS_ROWS, 1)]  # spread over the file
         adapt_head(head, (images for images, _ in self.inputs[0].as_dataset(batch_size=32, rows=sample)))

@@ -18,8 +18,8 @@ from bertvision_tf.encoders import load_encoder
 from bertvision_tf.errors import RunError
 from bertvision_tf.training import FineTuneConfig, fine_tune
 from bertvision_tf.training.encoder_model import EncoderModel
-from bertvision_tf.training.fine_tuning import WarmUp, read_snapshot
-from bertvision_tf.training.optimizer import RowAdamW
+from bertvision_tf.training.optimizer import RowAdamW, WarmUp
+from bertvision_tf.training.snapshot import read_snapshot
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 BERT = "bert-gelu_new-eps0.001-segments2"

@@ -1,0 +1,31 @@
+"""Where states lie under a root, and how they are found again there."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+from ..encoders import Encoder
+from ..progress import Progress
+from ..store import Store
+from ..tasks import Examples
+from .extract import extract, plan_spec
+
+
+def find_store_path(root: Path, encoder: Encoder, examples: Examples, **choices) -> Path:
+    """Where the states of these choices lie under a root: root/task/split/recipe, known before any work."""
+    spec = dataclasses.asdict(plan_spec(encoder, examples, **choices))
+    del spec["encoder"]  # a name only shown; its fingerprint counts
+    recipe = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+    return root / examples.task / examples.split / recipe
+
+
+def extract_once(encoder: Encoder, examples: Examples, root: Path, progress: Progress, **choices) -> Store:
+    """The states of these choices under a root, found again where they are there."""
+    path = find_store_path(root, encoder, examples, **choices)
+    return extract(
+        encoder, examples, path, progress=functools.partial(progress, f"extract {examples.split}"), **choices
+    )
