@@ -223,7 +223,8 @@ class _InjectedModel:
 
     def train_on(self, back: Mapping[str, np.ndarray], epochs: float, seed: int) -> None:
         """Trains all but the weights that were put back, at the highest rate of the fine-tuning."""
-        keras.utils.set_random_seed(seed)
+        for place, state in enumerate(self.trained.model.non_trainable_variables):  # dropout's: each cell begins alike
+            state.assign([seed, place])
         optimizer = self.config.build_optimizer(rising=0, kind=HoldingAdamW)
         optimizer.hold(self.trained.find_variables(), back)
         self.trained.model.compile(optimizer, build_loss(self.task.kind), jit_compile=False)

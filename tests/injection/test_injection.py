@@ -1,5 +1,6 @@
 """Weights put back into a fine-tuned encoder, and layers fed into a frozen one."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,16 @@ def test_what_was_put_back_stays_while_the_rest_is_trained(opened):
         np.testing.assert_array_equal(now[name][mask], base.weights[name][mask])
     moved = [np.abs(now[name] - weights[name])[~mask].max() for name, mask in back.items() if "query.kernel" in name]
     assert min(moved) > 0
+
+
+def test_what_is_trained_on_is_the_same_in_any_order(opened, tmp_path):
+    whole = WeightInjection(groups=["all"], shares=(0.0, 0.5), draws=2, epochs=0.5)
+    cells = list(inject_weights(tmp_path / "whole.csv", *opened, whole))
+    list(inject_weights(tmp_path / "parts.csv", *opened, dataclasses.replace(whole, shares=(0.5,))))
+    list(inject_weights(tmp_path / "parts.csv", *opened, whole))
+    parts = read_cells(tmp_path / "parts.csv", WeightCell)
+    assert sorted(parts, key=str) == sorted(cells, key=str)
+    assert len(cells) == 4
 
 
 def test_an_injection_begins_as_the_encoder_itself(tiny_encoder):
