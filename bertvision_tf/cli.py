@@ -125,6 +125,7 @@ def train_heads(
     with _errors_as_lines(), _show_progress() as progress:
         _start_tensorflow()
         from .grid import Grid, plot_grid, train_grid
+        from .reports.table import choose_most_rows
         from .tasks import GLUE, get_task
 
         config = _read_head(head) if head else None
@@ -183,9 +184,10 @@ def train_heads(
         for start in range(0, len(runs), each):
             _print_table([run.results for run in runs[start : start + each]])
     _print_notes(runs[-1].results)
-    for run in runs[-len(grid.epochs) :] if len(tasks) == 1 else []:  # on the most training rows
-        for difference in run.results["significance"]:
-            typer.echo(difference["words"])
+    if len(tasks) == 1:
+        for found in choose_most_rows([run.results for run in runs]):
+            for difference in found["significance"]:
+                typer.echo(difference["words"])
     for run in runs:
         typer.echo(f"run: {run.path}")
     for file in pictures:

@@ -16,7 +16,7 @@ from .errors import RunError
 from .experiment import train
 from .progress import Progress, ignore, prefix
 from .reports.plots import Line, plot_lines
-from .reports.table import build_rows, group_by_draw
+from .reports.table import build_rows, choose_most_rows, group_by_draw
 from .runs import Run, writing_to
 from .tasks import TaskSpec, get_task
 from .training.draw import check_draw
@@ -139,8 +139,7 @@ def _draw_by_rows(file: Path, results: Sequence[dict[str, Any]], metric: str, ta
 def _draw_by_epochs(file: Path, results: Sequence[dict[str, Any]], metric: str, task: str) -> None:
     """Of the most training rows."""
     lines: dict[str, Line] = {}
-    group = max(group_by_draw(results).values(), key=lambda group: group[0]["rows"]["training"])
-    for run in group:
+    for run in choose_most_rows(results):
         tuned = run["fine_tune"]
         epochs = tuned["epochs"] if tuned else 0.0
         lines.setdefault(run["head"], Line()).add(epochs, run["mean"], run["std"])

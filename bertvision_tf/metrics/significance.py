@@ -20,7 +20,7 @@ class Difference:
         difference: of the score, first minus second: of accuracy for McNemar's test.
         p_value: of McNemar's test; how likely so great a difference is where there is none.
         only_first, only_second: rows that one alone has right, for McNemar's test.
-        low, high: the 95% interval of the difference, for the bootstrap.
+        low, high: the 95% interval of the difference, for the bootstrap; None where one row gives none.
     """
 
     test: str
@@ -36,18 +36,22 @@ class Difference:
         """Whether chance would make so great a difference in fewer than one case of twenty."""
         if self.p_value is not None:
             return self.p_value < LEVEL
-        return bool(self.low > 0 or self.high < 0)  # type: ignore[operator]
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     def describe(self, first: str, second: str) -> str:
         """One sentence, with the names of the models."""
         if self.p_value is not None:
             shown = f"p = {self.p_value:.3f}" if self.p_value >= 0.001 else "p < 0.001"
             why = f"alone right on {self.only_first} rows, and on {self.only_second} the other; McNemar {shown}"
+            how = "right more often" if self.difference > 0 else "right less often"
+        elif self.low is None:
+            return f"{first} and {second} cannot be told apart (by {self.difference:+.3f}, on a single row)."
         else:
+            how = "better" if self.difference > 0 else "worse"
             why = f"by {self.difference:+.3f}, 95% interval {self.low:+.3f} to {self.high:+.3f}; paired bootstrap"
         if not self.significant:
             return f"{first} and {second} cannot be told apart ({why})."
-        return f"{first} is {'better' if self.difference > 0 else 'worse'} than {second} ({why})."
+        return f"{first} is {how} than {second} ({why})."
 
 
 def compare_classes(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference:
@@ -85,7 +89,7 @@ def compare_scores(
 
     rows = np.arange(len(labels))
     if len(rows) < 2:
-        return Difference("bootstrap", differ(rows), low=-np.inf, high=np.inf)
+        return Difference("bootstrap", differ(rows))
     found = bootstrap(
         (rows,), differ, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval

@@ -116,6 +116,11 @@ def group_by_draw(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mappin
     return groups
 
 
+def choose_most_rows(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The runs of one task that had the most training rows."""
+    return max(group_by_draw(results).values(), key=lambda group: group[0]["rows"]["training"])
+
+
 def build_draw_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of a table of one task: scores of each model, a column for each draw of training rows."""
     columns = {

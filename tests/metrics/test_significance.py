@@ -129,7 +129,7 @@ def test_equal_predictions_do_not_differ(scored):
 
 def test_one_row_says_nothing():
     found = compare_scores(lose, np.array([1.0]), np.array([1.0]), np.array([3.0]))
-    assert (found.difference, found.low, found.high) == (2.0, -np.inf, np.inf)
+    assert (found.difference, found.low, found.high) == (2.0, None, None)
     assert not found.significant
     assert "cannot be told apart" in found.describe("head", "mean")
 
@@ -154,11 +154,11 @@ def test_scores_of_several_labels():
     [
         (
             Difference("mcnemar", 0.12, 0.0312, 9, 1),
-            "head is better than mean (alone right on 9 rows, and on 1 the other; McNemar p = 0.031).",
+            "head is right more often than mean (alone right on 9 rows, and on 1 the other; McNemar p = 0.031).",
         ),
         (
             Difference("mcnemar", -0.12, 0.0001, 1, 30),
-            "head is worse than mean (alone right on 1 rows, and on 30 the other; McNemar p < 0.001).",
+            "head is right less often than mean (alone right on 1 rows, and on 30 the other; McNemar p < 0.001).",
         ),
         (
             Difference("mcnemar", 0.02, 0.625, 3, 1),
