@@ -2,7 +2,7 @@
 
 Elements: `({"hidden_states", "padding_mask", "segment_ids"}, label)`, with hidden_states float32 (batch,
 num_hidden_states, tokens, hidden_dim), the masks int32 (batch, tokens), label (batch,), or (batch, classes) where
-several may hold. Padding is on the right and 0.
+several may hold; of a window of a context {"start", "end"}, each (batch,). Padding is on the right and 0.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from .extraction.extract import tokenize_examples
 from .store import Store, get_codec
 from .store.codecs import FloatCodec, Int8Codec, LevelCodec
 from .store.plan import plan_batches
@@ -124,7 +125,15 @@ def images_from_store(store: Store, *, layers: Sequence[int] | None = None, **pl
     width = codec.width(spec.hidden_dim)
     shape = (None, len(chosen), None, width)
     return _build_dataset(
-        store, BatchPlan(store.lengths, **plan), gather, decode, storage, shape, store.labels, spec.hidden_dim
+        store,
+        BatchPlan(store.lengths, **plan),
+        gather,
+        decode,
+        storage,
+        shape,
+        store.labels,
+        spec.hidden_dim,
+        spec.windowed,
     )
 
 
@@ -136,6 +145,8 @@ def images_from_encoder(
     tokens: str = "all",
     pooler: bool = False,
     layers: Sequence[int] | None = None,
+    stride: int | None = None,
+    question_length: int | None = None,
     **plan,
 ) -> tf.data.Dataset:
     """The same elements straight from an encoder, with no store.
@@ -149,10 +160,11 @@ def images_from_encoder(
         tokens: "all", or "cls" for the first of each text.
         pooler: with "cls", the pooler's output first.
         layers: hidden states of the encoder to keep, −1 the last; all by default.
+        stride, question_length: of windows, where the examples are questions with answers; as `extract`'s.
         **plan: `BatchPlan`'s.
     """
     chosen = _choose(layers, encoder.num_hidden_states)
-    rows = encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length)
+    rows, all_labels = tokenize_examples(encoder, examples, max_length, stride, question_length)
 
     def gather(encoder: Encoder, batch: np.ndarray):
         padded = rows.pad(batch)
@@ -161,7 +173,7 @@ def images_from_encoder(
         image = np.zeros((*mask.shape, *states.shape[1:]), np.float32)
         image[mask > 0] = states
         segments = padded["segment_ids"][:, : mask.shape[1]]
-        return image.transpose(0, 2, 1, 3), mask, segments, examples.labels[batch]
+        return image.transpose(0, 2, 1, 3), mask, segments, all_labels[batch]
 
     shape = (None, len(chosen) + pooler, None, encoder.hidden_dim)
     return _build_dataset(
@@ -171,8 +183,9 @@ def images_from_encoder(
         None,
         tf.float32,
         shape,
-        examples.labels,
+        all_labels,
         encoder.hidden_dim,
+        examples.answers is not None,
     )
 
 
@@ -198,6 +211,7 @@ def _build_dataset(
     shape: tuple[int | None, ...],
     all_labels: np.ndarray,
     hidden_dim: int,
+    spans: bool,
 ) -> tf.data.Dataset:
     types = [storage, tf.int32, tf.int32, tf.as_dtype(all_labels.dtype)]
 
@@ -210,6 +224,8 @@ def _build_dataset(
         if decode is not None:
             states, mask, segments, labels = decode(states, mask, segments, labels)
         states.set_shape((*shape[:-1], hidden_dim))
+        if spans:
+            labels = {"start": labels[:, 0], "end": labels[:, 1]}
         return {"hidden_states": states, "padding_mask": mask, "segment_ids": segments}, labels
 
     return load_batches(source, plan, gather, load)

@@ -4,6 +4,6 @@ from .classifier import Classifier
 from .encoder import Encoder
 from .load import load_encoder
 from .save import save_encoder
-from .tokenizer import Tokens
+from .tokenizer import Tokens, Windows, choose_windows
 
-__all__ = ["Classifier", "Encoder", "Tokens", "load_encoder", "save_encoder"]
+__all__ = ["Classifier", "Encoder", "Tokens", "Windows", "choose_windows", "load_encoder", "save_encoder"]

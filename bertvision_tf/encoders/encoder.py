@@ -12,7 +12,7 @@ import tensorflow as tf
 from ..errors import EncoderError
 from .checkpoint import Architecture
 from .forward import Forward
-from .tokenizer import Tokenizer, Tokens
+from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
 
 DTYPES = ("float32", "bfloat16")
 
@@ -95,11 +95,34 @@ class Encoder:
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, max_length: int = 128
     ) -> Tokens:
         """As `tokenize`, with no padding: the tokens of all texts back to back."""
+        self._check_length(max_length)
+        return self.tokenizer.tokenize(texts, text_pairs, max_length)
+
+    def tokenize_windows(
+        self,
+        questions: Sequence[str],
+        contexts: Sequence[str],
+        max_length: int = 384,
+        stride: int | None = None,
+        question_length: int | None = None,
+    ) -> Windows:
+        """The tokens of questions with their contexts, a long context in windows that share `stride` tokens.
+
+        Args:
+            questions, contexts: one of each a row.
+            max_length: tokens of a window, special ones included.
+            stride: tokens of the context that neighbouring windows share; `choose_windows`'s with None.
+            question_length: a longer question is cut after so many tokens; `choose_windows`'s with None.
+        """
+        self._check_length(max_length)
+        stride, question_length = choose_windows(max_length, stride, question_length)
+        return self.tokenizer.tokenize_windows(questions, contexts, max_length, stride, question_length)
+
+    def _check_length(self, max_length: int) -> None:
         if not 3 <= max_length <= self.architecture.max_positions:
             raise EncoderError(
                 f"`max_length` needs 3 to {self.architecture.max_positions} tokens for {self.name}, got {max_length}."
             )
-        return self.tokenizer.tokenize(texts, text_pairs, max_length)
 
     def hidden_states(self, tokens: Mapping[str, np.ndarray]) -> np.ndarray:
         """Runs the encoder on what `tokenize` gave.

@@ -13,6 +13,8 @@ from ..errors import EncoderError
 if TYPE_CHECKING:
     from transformers import TokenizersBackend
 
+QUESTIONS_AT_ONCE = 256  # tokenized
+
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers would say that PyTorch is missing
 
 
@@ -59,6 +61,22 @@ class Tokens:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             yield rows, self.pad(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows(Tokens):
+    """The tokens of questions, each with a window of its context; a long context has several, which overlap.
+
+    `truncated` counts the questions that were cut.
+
+    Attributes:
+        questions: int64, (windows,), whose each is, in rising order.
+        char_offsets: int32, (rows, 2): where in the context a token begins and ends, in characters; −1 twice for
+            what is no part of it: the question and special tokens.
+    """
+
+    questions: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    char_offsets: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
 
 class Tokenizer:
@@ -110,14 +128,7 @@ class Tokenizer:
 
     def tokenize(self, texts: Sequence[str], text_pairs: Sequence[str] | None, max_length: int) -> Tokens:
         """Tokenizes texts, or pairs of texts, with the special tokens; the longer text of a pair is cut first."""
-        if isinstance(texts, str):
-            raise EncoderError("`texts` needs a list of strings, got one string: put it in a list.")
-        texts = list(texts)
-        pairs = None if text_pairs is None else list(text_pairs)
-        if pairs is not None and len(pairs) != len(texts):
-            raise EncoderError(f"`text_pairs` has {len(pairs)} texts, `texts` {len(texts)}: they go together.")
-        if not all(isinstance(text, str) for text in (*texts, *(pairs or ()))):
-            raise EncoderError("`texts` needs strings, each one.")
+        texts, pairs = _check_texts(texts, text_pairs)
         if not texts:
             return Tokens(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
         backend = self._fast.backend_tokenizer
@@ -131,6 +142,74 @@ class Tokenizer:
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
             truncated=sum(bool(e.overflowing) for e in encodings),
         )
+
+    def tokenize_windows(
+        self, questions: Sequence[str], contexts: Sequence[str], max_length: int, stride: int, question_length: int
+    ) -> Windows:
+        """Tokenizes questions with their contexts, a long context in windows that overlap.
+
+        Args:
+            questions, contexts: one of each a row.
+            max_length: tokens of a window: special ones, question and context.
+            stride: tokens of the context that neighbouring windows share.
+            question_length: a longer question is cut after so many tokens.
+
+        Raises:
+            EncoderError: so little room is left to the context that windows cannot move on.
+        """
+        backend = self._fast.backend_tokenizer
+        backend.no_padding()
+        backend.no_truncation()
+        room = max_length - question_length - backend.num_special_tokens_to_add(True)
+        if not 0 <= stride < room or question_length < 1:
+            raise EncoderError(
+                f"`max_length` {max_length} leaves {room} tokens to a context beside {question_length} of the "
+                f"question: the `stride` needs fewer than these, and at least 0, got {stride}."
+            )
+        checked, pairs = _check_texts(questions, contexts)
+        parts: list[tuple[np.ndarray, ...]] = []
+        cut = 0
+        for start in range(0, len(checked), QUESTIONS_AT_ONCE):  # since encodings take a hundred times their tokens
+            asked, read = checked[start : start + QUESTIONS_AT_ONCE], (pairs or [])[start : start + QUESTIONS_AT_ONCE]
+            backend.no_truncation()
+            for place, encoding in enumerate(backend.encode_batch(asked, add_special_tokens=False)):
+                if len(encoding.ids) > question_length:
+                    asked[place] = asked[place][: encoding.offsets[question_length - 1][1]]
+                    cut += 1
+            backend.enable_truncation(max_length, stride=stride, strategy="only_second")
+            for question, encoding in enumerate(backend.encode_batch(list(zip(asked, read, strict=True))), start):
+                for window in (encoding, *encoding.overflowing):
+                    inside = np.array([side == 1 for side in window.sequence_ids])
+                    offsets = np.where(inside[:, None], np.array(window.offsets, np.int32), np.int32(-1))
+                    parts.append(
+                        (np.array(window.ids, np.int32), _find_segments(window, True), offsets, np.array([question]))
+                    )
+        if not parts:
+            return Windows(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
+        token_ids, segment_ids, char_offsets, whose = (np.concatenate(column) for column in zip(*parts, strict=True))
+        lengths = [len(ids) for ids, *_ in parts]
+        return Windows(token_ids, segment_ids, np.cumsum([0, *lengths]), cut, whose.astype(np.int64), char_offsets)
+
+
+def choose_windows(max_length: int, stride: int | None = None, question_length: int | None = None) -> tuple[int, int]:
+    """Stride and question's tokens as given, or the usual 128 and 64, less where windows are short.
+
+    Source: Devlin et al., 2018, arXiv 1810.04805, for windows of 384 tokens.
+    """
+    question_length = min(64, max_length // 4) if question_length is None else question_length
+    return min(128, (max_length - question_length) * 2 // 5) if stride is None else stride, question_length
+
+
+def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tuple[list[str], list[str] | None]:
+    if isinstance(texts, str) or isinstance(text_pairs, str):
+        raise EncoderError("`texts` needs a list of strings, got one string: put it in a list.")
+    texts = list(texts)
+    pairs = None if text_pairs is None else list(text_pairs)
+    if pairs is not None and len(pairs) != len(texts):
+        raise EncoderError(f"`text_pairs` has {len(pairs)} texts, `texts` {len(texts)}: they go together.")
+    if not all(isinstance(text, str) for text in (*texts, *(pairs or ()))):
+        raise EncoderError("`texts` needs strings, each one.")
+    return texts, pairs
 
 
 def _find_segments(encoding, pair: bool) -> np.ndarray:

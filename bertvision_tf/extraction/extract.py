@@ -13,8 +13,9 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
-from ..encoders import Encoder, Tokens
+from ..encoders import Encoder, Tokens, Windows, choose_windows
 from ..errors import StoreError
+from ..spans import locate_answers
 from ..store import Store, StoreSpec, StoreWriter, get_codec, open_store
 from ..store.codecs import Calibration
 from ..store.plan import plan_batches, plan_shards
@@ -43,6 +44,8 @@ def plan_spec(
     codec: str = "int8",
     batch_tokens: int = BATCH_TOKENS,
     shard_rows: int | None = None,
+    stride: int | None = None,
+    question_length: int | None = None,
 ) -> StoreSpec:
     """What `extract` would make of these arguments, before anything is run."""
     states = range(encoder.num_hidden_states)
@@ -53,6 +56,10 @@ def plan_spec(
             f"`layers` needs indices below {len(states)}, the hidden states of {encoder.name}, got "
             f"{list(layers or ())}."
         ) from None
+    if examples.answers is None:
+        stride = question_length = 0  # no windows
+    else:
+        stride, question_length = choose_windows(max_length, stride, question_length)
     row_bytes = get_codec(codec).row_bytes(len(chosen) + pooler, encoder.hidden_dim)
     return StoreSpec(
         encoder=encoder.name,
@@ -69,6 +76,8 @@ def plan_spec(
         codec=codec,
         batch_tokens=batch_tokens,
         shard_rows=shard_rows or max(SHARD_BYTES // max(row_bytes, 1), 1),
+        stride=stride,
+        question_length=question_length,
     )
 
 
@@ -94,7 +103,8 @@ def extract(
         progress: called with the tokens done and the tokens in all.
         **choices: `plan_spec`'s: max_length (tokens), tokens ("all" or "cls"), pooler (its output first; "cls"
             only), layers (which hidden states; all), codec ("float32", "float16", "bfloat16", "int8", "int4",
-            "int2"), batch_tokens (padded cells of a batch), shard_rows.
+            "int2"), batch_tokens (padded cells of a batch), shard_rows; where the examples are questions with
+            answers, stride (tokens that neighbouring windows of a context share) and question_length (tokens).
 
     Raises:
         StoreError: the folder holds something else, cannot be written, or the disk is full.
@@ -111,8 +121,33 @@ def extract(
         if found.complete:  # nothing is tokenized either
             return open_store(path, spec)
         spec = found.spec  # its batches and shards are those that it was begun with
-    tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, spec.max_length)
-    return _Extraction(encoder, examples, tokens, path, spec, workers or count_workers(), progress).run()
+    tokens, labels = tokenize_examples(encoder, examples, spec.max_length, spec.stride, spec.question_length)
+    return _Extraction(encoder, examples, tokens, labels, path, spec, workers or count_workers(), progress).run()
+
+
+def tokenize_examples(
+    encoder: Encoder,
+    examples: Examples,
+    max_length: int,
+    stride: int | None = None,
+    question_length: int | None = None,
+) -> tuple[Tokens, np.ndarray]:
+    """The tokens that the encoder runs over, and a label for each of their texts.
+
+    Args:
+        encoder: whose tokenizer.
+        examples: rows; questions with answers become windows, and their labels spans: int32, (windows, 2), of each
+            question's first answer.
+        max_length: tokens, special ones included.
+        stride, question_length: of windows.
+    """
+    if examples.answers is None:
+        return encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length), examples.labels
+    assert examples.text_pairs is not None
+    windows = encoder.tokenize_windows(examples.texts, examples.text_pairs, max_length, stride, question_length)
+    found = [[answer for answer in answers if answer.start >= 0] for answers in examples.answers]
+    characters = [(own[0].start, own[0].start + len(own[0].text)) if own else None for own in found]
+    return windows, locate_answers(windows.offsets, windows.questions, windows.char_offsets, characters)
 
 
 def count_workers() -> int:
@@ -123,8 +158,9 @@ def count_workers() -> int:
 class _Extraction:
     """One call of `extract`: the plan, and the batches on their way from the encoder to the shards."""
 
-    def __init__(self, encoder, examples, tokens: Tokens, path: Path, spec: StoreSpec, workers: int, progress):
+    def __init__(self, encoder, examples, tokens: Tokens, labels, path: Path, spec: StoreSpec, workers: int, progress):
         self.encoder, self.examples, self.tokens, self.workers = encoder, examples, tokens, workers
+        self.labels, self.windows = labels, tokens if isinstance(tokens, Windows) else None
         self.progress = progress or (lambda done, total: None)
         self.spec = spec
         self.rows = tokens.lengths if spec.tokens == "all" else np.ones(len(tokens), np.int64)
@@ -195,13 +231,17 @@ class _Extraction:
         indices = np.concatenate(self.shards[self.writer.next_shard])
         starts, rows = self.tokens.offsets[indices], self.rows[indices]
         places = np.repeat(starts - np.cumsum(rows) + rows, rows) + np.arange(rows.sum())
+        windows = self.windows
+        owners = indices if windows is None else windows.questions[indices]
         return ShardRows(
             token_ids=self.tokens.token_ids[places],
             segment_ids=self.tokens.segment_ids[places],
             lengths=rows.astype(np.int32),
             example_index=indices.astype(np.int64),
-            labels=self.examples.labels[indices],
-            ids=np.array([self.examples.ids[i].encode("utf-8") for i in indices], "S"),
+            labels=self.labels[indices],
+            ids=np.array([self.examples.ids[i].encode("utf-8") for i in owners], "S"),
+            questions=None if windows is None else owners,
+            char_offsets=None if windows is None else windows.char_offsets[places],
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -17,7 +16,7 @@ from .extract import extract, plan_spec
 
 def find_store_path(root: Path, encoder: Encoder, examples: Examples, **choices) -> Path:
     """Where the states of these choices lie under a root: root/task/split/recipe, known before any work."""
-    spec = dataclasses.asdict(plan_spec(encoder, examples, **choices))
+    spec = plan_spec(encoder, examples, **choices).to_dict()
     del spec["encoder"]  # a name only shown; its fingerprint counts
     recipe = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
     return root / examples.task / examples.split / recipe

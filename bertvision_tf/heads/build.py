@@ -72,9 +72,9 @@ def build_head(
         name: the model's name; by default the preset's.
     Returns:
         keras.Model. Inputs: a dict of `hidden_states`, (batch, num_hidden_states, tokens, hidden_dim), and
-        `padding_mask`, (batch, tokens); for a comparison also `segment_ids`, (batch, tokens). Other keys are
-        left alone. Output: (batch, num_outputs), or for a span {"start_logits", "end_logits"}, each
-        (batch, tokens).
+        `padding_mask`, (batch, tokens); for a comparison also `segment_ids`, (batch, tokens), and for a span too
+        where it is known: the first text and special tokens are no answers then. Other keys are left alone.
+        Output: (batch, num_outputs), or for a span {"start_logits", "end_logits"}, each (batch, tokens).
     Raises:
         HeadError: no such preset, or a config and sizes that contradict each other.
     Example:
@@ -129,7 +129,9 @@ def build_head(
         features = keras.layers.Concatenate(name="beside" if config.pooled_branch else "skip")([features, *beside])
     outputs = _read_out(features, config, outputs_wanted)  # (batch[, tokens], num_outputs)
     if kind is HeadKind.SPAN:
-        outputs = SpanLogits(name="span_logits")(outputs, padding_mask)  # twice (batch, tokens)
+        segment_ids = keras.Input((num_tokens,), name="segment_ids", dtype="int32", optional=True)  # (batch, tokens)
+        inputs["segment_ids"] = segment_ids
+        outputs = SpanLogits(name="span_logits")(outputs, padding_mask, segment_ids)  # twice (batch, tokens)
     return Head(inputs, outputs, name=name)
 
 

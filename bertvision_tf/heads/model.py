@@ -23,10 +23,11 @@ class Head(keras.Model):
         own = self.input
         if not isinstance(inputs, dict):
             raise HeadError(f"A head reads a dict of {', '.join(own)}, got {type(inputs).__name__}.")
-        missing = [name for name in own if name not in inputs]
+        optional = [name for name, tensor in own.items() if tensor._keras_history.operation.optional]
+        missing = [name for name in own if name not in inputs and name not in optional]
         if missing:
             raise HeadError(f"A head reads {', '.join(own)}; the batch has no {', '.join(missing)}.")
         image = inputs["hidden_states"]
         if getattr(getattr(image, "shape", None), "rank", 0) is not None:  # a graph may not know the rank yet
             check_matches(keras.ops.shape(image), own["hidden_states"].shape)
-        return super().__call__({name: inputs[name] for name in own}, *args, **kwargs)
+        return super().__call__({name: inputs.get(name) for name in own}, *args, **kwargs)

@@ -1,5 +1,6 @@
 """Scores: pure functions on arrays."""
 
 from .glue import glue_metrics
+from .squad import squad_metrics
 
-__all__ = ["glue_metrics"]
+__all__ = ["glue_metrics", "squad_metrics"]

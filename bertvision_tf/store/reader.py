@@ -20,7 +20,7 @@ from .writer import compute_sha256
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MAPPED = ("hidden_states", "token_ids", "segment_ids")
+MAPPED = ("hidden_states", "token_ids", "segment_ids", "char_offsets")
 OPEN_SHARDS = 256  # mapped at a time: a process may have 1024 open files, and a map keeps its file open
 
 
@@ -71,9 +71,11 @@ class Store:
 
     Attributes:
         spec: what the states are of.
-        labels: int32 or float32, (examples,).
-        ids: one string for each example.
+        labels: int32 or float32, (examples,), or (examples, classes); of windows int32, (windows, 2), the first and
+            the last token of the answer, 0 twice where there is none.
+        ids: one string for each example; of windows that of the question.
         lengths: int32, (examples,), stored rows of each.
+        questions: int64, (windows,), the place of each window's question among the task's; None without windows.
     """
 
     def __init__(self, path: Path, manifest: Manifest):
@@ -83,12 +85,18 @@ class Store:
         self._chosen: np.ndarray | None = None  # places of the stored states that this view has; all with None
         self.codec = get_codec(self.spec.codec)
         shards = [self._read_shard(entry) for entry in manifest.shards]
-        self._places = [{name: shard.pop(name) for name in MAPPED} for shard in shards]
+        self._places = [{name: shard.pop(name) for name in MAPPED if name in shard} for shard in shards]
         self._map = functools.lru_cache(OPEN_SHARDS)(self._map_shard)
         index = _concatenate(shards, "example_index", np.int64)
-        if not np.array_equal(np.sort(index), np.arange(self.spec.examples)):
-            raise StoreError(f"the shards of {path} do not hold each of its {self.spec.examples} examples once.")
+        count = sum(entry.examples for entry in manifest.shards) if self.spec.windowed else self.spec.examples
+        if not np.array_equal(np.sort(index), np.arange(count)):
+            raise StoreError(f"the shards of {path} do not hold each of its {count} examples once.")
         place = np.argsort(index)
+        self.questions: np.ndarray | None = None
+        if self.spec.windowed:
+            self.questions = _concatenate(shards, "questions", np.int64)[place]
+            if not np.array_equal(np.unique(self.questions), np.arange(self.spec.examples)):
+                raise StoreError(f"the shards of {path} do not hold each of its {self.spec.examples} questions.")
         self.lengths = _concatenate(shards, "lengths", np.int32)[place]
         self.labels = _concatenate(shards, "labels", np.int32)[place]
         self.ids = _concatenate(shards, "ids", object)[place].tolist()
@@ -100,16 +108,33 @@ class Store:
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """hidden_states float32 (num_hidden_states, tokens, hidden_dim), token_ids, segment_ids, label, id."""
+        """hidden_states float32 (num_hidden_states, tokens, hidden_dim), token_ids, segment_ids, label, id; of a
+        window also question and char_offsets, and the label is {"start", "end"}."""
         index = range(len(self))[index]  # IndexError past the end, negative from the end
         batch = self.gather([index])
-        return {
+        found = {
             "hidden_states": self.decode(batch.states)[0],
             "token_ids": batch.token_ids[0],
             "segment_ids": batch.segment_ids[0],
             "label": self.labels[index],
             "id": self.ids[index],
         }
+        if self.questions is not None:
+            start, end = self.labels[index].tolist()
+            found |= {"label": {"start": start, "end": end}, "question": int(self.questions[index])}
+            found["char_offsets"] = self.read_char_offsets([index])
+        return found
+
+    def read_char_offsets(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Of windows, back to back: int32, (rows, 2), the characters of the context where each token begins and ends;
+        −1 twice for the question and special tokens."""
+        if self.questions is None:
+            raise StoreError(f"{self.path} holds no windows of contexts: its tokens have no characters.")
+        parts = []
+        for index in indices:
+            rows = slice(self._start[index], self._start[index] + self.lengths[index])
+            parts.append(self._map(int(self._shard[index]))["char_offsets"][rows])
+        return np.concatenate([np.zeros((0, 2), np.int32), *parts])
 
     @property
     def bytes(self) -> int:
@@ -218,10 +243,14 @@ class Store:
             "token_ids": (entry.rows,),
             "segment_ids": (entry.rows,),
         }
+        small = ["lengths", "example_index", "labels", "ids"]
+        if self.spec.windowed:
+            shapes["char_offsets"] = (entry.rows, 2)
+            small.append("questions")
         try:
             with h5py.File(file, "r") as shard:
                 content: dict[str, Any] = {}
-                for name in (*shapes, "lengths", "example_index", "labels", "ids"):
+                for name in (*shapes, *small):
                     dataset, shape = shard[name], shapes.get(name, (entry.examples,))
                     found = dataset.shape[:1] if name == "labels" and dataset.ndim == 2 else dataset.shape
                     if found != shape:

@@ -18,6 +18,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 # What may differ between a store and the one that was asked for: a name shown, and how the work was cut.
 NOT_COMPARED = ("encoder", "batch_tokens", "shard_rows")
+OF_WINDOWS = ("question_length", "stride")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,9 @@ class StoreSpec:
         codec: see codecs.py.
         batch_tokens: padded cells of a batch of the encoder.
         shard_rows: rows of a shard.
+        question_length: 0 where a row is an example; else an example is a question, a row a window of its context,
+            and a question was cut after so many tokens.
+        stride: tokens that neighbouring windows share.
     """
 
     encoder: str
@@ -54,6 +58,8 @@ class StoreSpec:
     codec: str
     batch_tokens: int
     shard_rows: int
+    question_length: int = 0
+    stride: int = 0
 
     def __post_init__(self):
         get_codec(self.codec)
@@ -61,8 +67,20 @@ class StoreSpec:
             raise StoreError(f"`tokens` needs 'all' or 'cls', got {self.tokens!r}.")
         if self.pooler and self.tokens != "cls":
             raise StoreError("`pooler=True` needs `tokens='cls'`: the pooler reads the first token only.")
+        if self.windowed and self.tokens != "all":
+            raise StoreError("windows of questions need `tokens='all'`: an answer is a span of them.")
         if not self.layers:
             raise StoreError("`layers` needs at least one hidden state.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """By name; without windows their fields are left out, as before there were any."""
+        fields = dataclasses.asdict(self)
+        return fields if self.windowed else {name: fields[name] for name in fields if name not in OF_WINDOWS}
+
+    @property
+    def windowed(self) -> bool:
+        """Whether rows are windows of questions' contexts, and labels spans."""
+        return self.question_length > 0
 
     @property
     def num_hidden_states(self) -> int:
@@ -107,7 +125,7 @@ class Manifest:
         return len(self.shards) == self.num_shards
 
     def to_json(self) -> str:
-        content = {"format": FORMAT, **dataclasses.asdict(self)}
+        content = {"format": FORMAT, **dataclasses.asdict(self), "spec": self.spec.to_dict()}
         content["calibration"] = {
             name: base64.b64encode(value.astype("<f4").tobytes()).decode()
             for name, value in vars(self.calibration).items()

@@ -30,6 +30,12 @@ class ShardRows:
     example_index: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
+    questions: np.ndarray | None = None
+    char_offsets: np.ndarray | None = None
+
+    def datasets(self) -> dict[str, np.ndarray]:
+        """Those that there are, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 class StoreWriter:
@@ -120,7 +126,7 @@ class StoreWriter:
         head = io.BytesIO()
         # "earliest" keeps the time out of the file: later formats write the root group's into it.
         with h5py.File(head, "w", libver=("earliest", "v110")) as shard:
-            for name, value in vars(rows).items():
+            for name, value in rows.datasets().items():
                 shard.create_dataset(name, data=value)
             states = shard.create_dataset("hidden_states", shape, self.codec.storage)
             states[0, 0, 0] = 0  # gives it its place, the file's end
@@ -165,7 +171,7 @@ def _holds(file: Path, rows: ShardRows) -> bool:
     """Whether a file is a shard of these rows, as far as can be seen without the encoder."""
     try:
         with h5py.File(file, "r") as shard:
-            return all(np.array_equal(shard[name][()], value) for name, value in vars(rows).items())
+            return all(np.array_equal(shard[name][()], value) for name, value in rows.datasets().items())
     except (OSError, KeyError, RuntimeError):
         return False
 

@@ -1,13 +1,14 @@
 """Tasks: what their rows mean, how they are scored, and where the rows come from."""
 
 from .custom import task_from_table
-from .examples import Examples
+from .examples import Answer, Examples
 from .selection import split_selection, take_shots
 from .spec import GLUE, TASKS, TaskKind, TaskSpec, get_task
 
 __all__ = [
     "GLUE",
     "TASKS",
+    "Answer",
     "Examples",
     "TaskKind",
     "TaskSpec",

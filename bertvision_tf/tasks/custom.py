@@ -75,7 +75,7 @@ def task_from_table(
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
     )
     cells = _read_labels(table, labels)
-    kind = _guess_kind(cells, labels) if kind is None else choose_kind(kind)
+    kind = _guess_kind(cells, labels) if kind is None else choose_kind(kind, METRICS)
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
     classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels)

@@ -2,11 +2,25 @@
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import TaskError
+
+
+class Answer(NamedTuple):
+    """An answer to a question.
+
+    Attributes:
+        text: as it stands in the context.
+        start: the character of the context at which it begins; −1 if it is not known to stand there.
+    """
+
+    text: str
+    start: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +36,10 @@ class Examples:
         labels: int32 class indices (−1 where there is none), float32 scores (nan), or int32 (rows, classes) of 0 and
             1 where several classes may hold.
         columns: further columns by name (where a sentence comes from, say), for reports.
-        skipped: rows of the file that were left out, since a field was missing.
+        skipped: rows of the file that were left out, since a field was missing, or an answer not in its context.
         groups: integer, (rows,), equal for rows that must stay together when train is split; None if there are none.
+        answers: of each row, a question on a context, its answers; none where the context has none. None for rows
+            that are no such questions.
     """
 
     task: str
@@ -35,6 +51,7 @@ class Examples:
     columns: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     groups: np.ndarray | None = None
     skipped: int = 0
+    answers: Sequence[Sequence[Answer]] | None = None
 
     def __post_init__(self):
         if not len(self.ids) == len(self.texts) == len(self.labels):
@@ -43,6 +60,8 @@ class Examples:
             )
         if self.text_pairs is not None and len(self.text_pairs) != len(self.texts):
             raise TaskError(f"{len(self.texts)} texts and {len(self.text_pairs)} text pairs: one of each a row.")
+        if self.answers is not None and (self.text_pairs is None or len(self.answers) != len(self.texts)):
+            raise TaskError(f"{len(self.texts)} questions need a context and answers each.")
         if len(set(self.ids)) != len(self.ids):
             raise TaskError(f"ids of {self.task} {self.split} are not unique.")
 
@@ -51,13 +70,15 @@ class Examples:
 
     @property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits over ids, texts and labels."""
+        """32 hexadecimal digits over ids, texts, labels and answers."""
         digest = hashlib.sha256(f"{len(self)} {self.labels.dtype}".encode())
         for column in (self.ids, self.texts, self.text_pairs or ()):
             for text in column:
                 data = text.encode("utf-8", "surrogatepass")
                 digest.update(len(data).to_bytes(8, "little") + data)
         digest.update(self.labels.tobytes())
+        if self.answers is not None:
+            digest.update(json.dumps([list(answers) for answers in self.answers]).encode())
         return digest.hexdigest()[:32]
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Examples":
@@ -74,6 +95,7 @@ class Examples:
             labels=self.labels[np.asarray(indices, np.int64)],
             columns={name: pick(column) for name, column in self.columns.items()},
             groups=None if self.groups is None else self.groups[np.asarray(indices, np.int64)],
+            answers=None if self.answers is None else pick(self.answers),
         )
 
     def take(self, count: int | None) -> "Examples":

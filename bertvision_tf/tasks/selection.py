@@ -7,6 +7,7 @@ from ..errors import TaskError
 FRACTION = 0.1
 AT_LEAST = 200
 SPLIT_SEED = 20220224  # fixed, so that no run's seed moves a row from one side to the other
+DRAWS = 100  # of groups, of which the one is taken that is most like the whole
 
 
 def split_selection(
@@ -17,6 +18,8 @@ def split_selection(
     Args:
         labels: (rows,), integer classes, or scores with `stratify=False`.
         groups: integer, (rows,); rows of one group stay on one side, and groups instead of classes give their share.
+            Where groups differ in their classes, as articles of few unanswerable questions do, both sides get each
+            class if they can, in about the share that it has.
         stratify: whether each class gives its share.
 
     Returns:
@@ -29,8 +32,10 @@ def split_selection(
     if count < 1:
         raise TaskError(f"{rows} rows are too few to set selection rows aside.")
     if groups is not None and len(np.unique(groups)) > 1:
-        splitter = GroupShuffleSplit(1, test_size=count / rows, random_state=SPLIT_SEED)
-        training, selection = next(splitter.split(np.arange(rows), groups=groups))
+        draws = DRAWS if stratify and _differ_in_class(labels, groups) else 1
+        splitter = GroupShuffleSplit(draws, test_size=count / rows, random_state=SPLIT_SEED)
+        drawn = list(splitter.split(np.arange(rows), groups=groups))
+        training, selection = min(drawn, key=lambda sides: _measure_unlikeness(labels, *sides))
         return np.sort(training), np.sort(selection)
     counts = np.unique(labels, return_counts=True)[1]
     stratify = stratify and counts.min() >= 2 and count >= len(counts)
@@ -38,6 +43,20 @@ def split_selection(
         np.arange(rows), test_size=count, random_state=SPLIT_SEED, stratify=labels if stratify else None
     )
     return np.sort(training), np.sort(selection)
+
+
+def _differ_in_class(labels: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether some group has another share of a class than another group."""
+    sizes = np.bincount(groups)
+    return any(np.ptp((np.bincount(groups, labels == label) / sizes.clip(1))[sizes > 0]) for label in np.unique(labels))
+
+
+def _measure_unlikeness(labels: np.ndarray, training: np.ndarray, selection: np.ndarray) -> float:
+    """How far selection rows are from a tenth of all, and from the classes' shares; more where a side lacks one."""
+    classes = np.unique(labels)
+    shares = [np.array([np.mean(labels[rows] == label) for label in classes]) for rows in (training, selection)]
+    lacking = sum(int((part == 0).sum()) for part in shares)
+    return lacking + abs(len(selection) / len(labels) - FRACTION) + float(np.abs(shares[0] - shares[1]).max())
 
 
 def take_shots(labels: np.ndarray, rows: np.ndarray, shots: int, seed: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """One row a task: what its texts and labels are, how it is scored, where its rows are found."""
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -11,21 +12,22 @@ from .examples import Examples
 
 
 class TaskKind(StrEnum):
-    """What a label is: one class, a number, or any set of classes."""
+    """What a label is: one class, a number, any set of classes, or a span of the second text that answers the first."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
     MULTILABEL = "multilabel"
+    SPAN = "span"
 
 
-def choose_kind(name: str) -> TaskKind:
+def choose_kind(name: str, known: Iterable[TaskKind] = TaskKind) -> TaskKind:
     """The kind of a name.
 
     Raises:
-        TaskError: there is none.
+        TaskError: it is none of those known.
     """
-    if name not in list(TaskKind):
-        raise TaskError(f"task kind {name!r} is not known; known: {', '.join(TaskKind)}.")
+    if name not in list(known):
+        raise TaskError(f"task kind {name!r} is not known; known: {', '.join(known)}.")
     return TaskKind(name)
 
 
@@ -44,7 +46,7 @@ class TaskSpec:
     Attributes:
         name: as tensorflow_datasets names it.
         title: as its makers write it; also the name of its folder in the official download.
-        kind: "classification", "regression" or "multilabel".
+        kind: "classification", "regression", "multilabel" or "span".
         text: the column of the text, as tensorflow_datasets names it.
         text_pair: the column of the second text, or None.
         label: the column of the label.
@@ -57,8 +59,9 @@ class TaskSpec:
             where there is no header.
         dev_splits: the dev split, and beside it those that are scored too, by the names of their official files.
         rows_a_group: how many rows in a row belong together: 2 for minimal pairs.
-        source: "glue" (a folder of the official download, or tensorflow_datasets), "package" (shipped here), or
-            "rows" (those in `rows`).
+        source: "glue" or "squad" (a folder of the official download, or tensorflow_datasets), "package" (shipped
+            here), or "rows" (those in `rows`).
+        version: of SQuAD, as its files and tensorflow_datasets name it: "1.1" or "2.0".
         rows: the splits of a task that was made from the user's own rows.
     """
 
@@ -77,6 +80,7 @@ class TaskSpec:
     dev_splits: tuple[str, ...] = ("dev",)
     rows_a_group: int = 1
     source: str = "glue"
+    version: str = ""
     rows: Mapping[str, Examples] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self):
@@ -84,6 +88,9 @@ class TaskSpec:
 
     @property
     def num_outputs(self) -> int:
+        """Numbers a row, or of a span numbers a token: its start and its end."""
+        if self.kind is TaskKind.SPAN:
+            return 2
         return 1 if self.kind is TaskKind.REGRESSION else len(self.label_names)
 
     @property
@@ -113,6 +120,7 @@ class TaskSpec:
             TaskError: no such split or file, or a row that cannot be read.
         """
         from .readers import load_from_tfds, read_official
+        from .squad import load_squad_from_tfds, read_squad
 
         known = (
             self.splits
@@ -125,9 +133,10 @@ class TaskSpec:
             return self.rows[split]
         if self.source == "package":
             return read_official(Path(__file__).parent / "data" / self.name / f"{split}.tsv", self, split)
+        squad = self.source == "squad"
         if data_dir is None:
-            return load_from_tfds(self, split)
-        return read_official(self.find_file(split, data_dir), self, split)
+            return (load_squad_from_tfds if squad else load_from_tfds)(self, split)
+        return (read_squad if squad else read_official)(self.find_file(split, data_dir), self, split)
 
     def find_file(self, split: str, data_dir: str | Path) -> Path:
         """The file of a split in a folder of the official download, or in the task's own folder of it.
@@ -135,20 +144,40 @@ class TaskSpec:
         Raises:
             TaskError: it is not there.
         """
+        file, folder = self.find_name(split), Path(data_dir).expanduser()
+        folders = [folder / self.title, folder / self.name, folder]
+        for place in folders:
+            if (place / file).is_file():
+                return place / file
+        raise TaskError(f"no {split} rows of {self.title}: expected {folders[-1 if self.version else 0] / file}.")
+
+    def find_name(self, split: str) -> str:
+        """What the official download calls the file of a split."""
+        if self.version:
+            return f"{split}-v{self.version}.json"
         file = self.dev_splits[0] if split == "dev" else split
         if split == "test" and self.extra_dev:
             file = self.dev_splits[0].replace("dev", "test")
-        folder = Path(data_dir).expanduser()
-        folders = [folder / self.title, folder / self.name, folder]
-        for place in folders:
-            if (place / f"{file}.tsv").is_file():
-                return place / f"{file}.tsv"
-        raise TaskError(f"no {split} rows of {self.title}: expected {folders[0] / file}.tsv.")
+        return f"{file}.tsv"
+
+    @property
+    def tfds(self) -> str:
+        """The name by which tensorflow_datasets has it."""
+        return f"squad/v{self.version}" if self.version else f"glue/{self.name}"
 
 
 _ENTAILMENT = ("entailment", "not_entailment")
 _LARGE = FineTuning(1e-5, 32)
 _SMALL = FineTuning(2e-5, 16)
+
+
+def _question_task(name: str, version: str, title: str, **fields) -> TaskSpec:
+    """A task on SQuAD's questions and contexts: rate and batch are BERT's own for SQuAD."""
+    shared = {"text": "question", "text_pair": "context", "label": "answers", "max_length": 384, "source": "squad"}
+    return TaskSpec(name, title, version=version, fine_tuning=FineTuning(3e-5, 16), **shared, **fields)
+
+
+_SPAN = {"kind": TaskKind.SPAN, "label_names": (), "metrics": ("exact", "f1"), "main_metric": "f1"}
 
 TASKS: Mapping[str, TaskSpec] = MappingProxyType(
     {
@@ -241,11 +270,21 @@ TASKS: Mapping[str, TaskSpec] = MappingProxyType(
                 rows_a_group=2,
                 source="package",
             ),
+            _question_task("squad2", "2.0", "SQuAD 2.0", **_SPAN),
+            _question_task("squad1", "1.1", "SQuAD 1.1", **_SPAN),
+            _question_task(
+                "squad2_answerable",
+                "2.0",
+                "SQuAD 2.0 answerable",
+                label_names=("no_answer", "answer"),
+                metrics=("accuracy", "f1"),
+            ),
         )
     }
 )
-GLUE = tuple(name for name in TASKS if name != "starter")
-ALIASES = {"msr": "mrpc", "sst": "sst2", "sts": "stsb", "mnlimatched": "mnli", "mnlimismatched": "mnli"}
+GLUE = tuple(name for name, task in TASKS.items() if task.source == "glue")
+ALIASES = {"squad": "squad2", "squad20": "squad2", "squad11": "squad1", "squad20answerable": "squad2_answerable"}
+ALIASES |= {"msr": "mrpc", "sst": "sst2", "sts": "stsb", "mnlimatched": "mnli", "mnlimismatched": "mnli"}
 
 
 def get_task(task: "str | TaskSpec") -> TaskSpec:
@@ -256,8 +295,8 @@ def get_task(task: "str | TaskSpec") -> TaskSpec:
     """
     if isinstance(task, TaskSpec):
         return task
-    name = task.lower().replace("-", "").replace("_", "")
-    name = ALIASES.get(name, name)
+    name = re.sub("[-_ .]", "", task.lower())
+    name = {known.replace("_", ""): known for known in TASKS}.get(name) or ALIASES.get(name, name)
     if name not in TASKS:
         raise TaskError(f"task {task!r} is not known; known: {', '.join(TASKS)}.")
     return TASKS[name]

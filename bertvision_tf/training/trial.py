@@ -112,8 +112,9 @@ def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: s
 
 
 def split_task(task: TaskSpec, labels: np.ndarray, groups) -> tuple[np.ndarray, np.ndarray]:
-    """The training and the selection rows of a task: stratified by label where it has classes."""
-    return split_selection(labels, groups, stratify=task.kind is TaskKind.CLASSIFICATION)
+    """The training and the selection rows of a task: stratified by label where it has classes, or by whether there is
+    an answer."""
+    return split_selection(labels, groups, stratify=task.kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN))
 
 
 def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

@@ -628,6 +628,10 @@ def test_tfds_that_fails_is_one_line(monkeypatch):
         ("RTE", "rte"),
         ("WNLI", "wnli"),
         ("Starter", "starter"),
+        ("SQuAD", "squad2"),
+        ("SQuAD 2.0", "squad2"),
+        ("squad_1.1", "squad1"),
+        ("squad2-answerable", "squad2_answerable"),
     ],
 )
 def test_names_of_tasks(spelling, name):
@@ -648,7 +652,8 @@ def test_an_unknown_task_names_the_known_ones():
     with pytest.raises(TaskError) as raised:
         get_task("colla")
     assert str(raised.value) == (
-        "task 'colla' is not known; known: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, starter."
+        "task 'colla' is not known; known: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, starter, squad2, "
+        "squad1, squad2_answerable."
     )
 
 
@@ -658,8 +663,8 @@ def test_outputs_of_each_task():
         "stsb": 1,
         "mnli": 3,
     }
-    assert [name for name, task in TASKS.items() if task.kind != "classification"] == ["stsb"]
-    assert TASKS["stsb"].kind == "regression"
+    assert [name for name, task in TASKS.items() if task.kind != "classification"] == ["stsb", "squad2", "squad1"]
+    assert (TASKS["stsb"].kind, TASKS["squad2"].kind) == ("regression", "span")
 
 
 # Examples

@@ -1,0 +1,38 @@
+"""Answers in characters of a context → spans of tokens of a window."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+NO_ANSWER = 0  # the position that says so: the first token's
+
+
+def locate_answers(
+    offsets: np.ndarray, questions: np.ndarray, char_offsets: np.ndarray, answers: Sequence[tuple[int, int] | None]
+) -> np.ndarray:
+    """Where each window has the answer of its question.
+
+    Args:
+        offsets: int64, (windows + 1,): window i has rows offsets[i] to offsets[i + 1].
+        questions: int64, (windows,): whose each is.
+        char_offsets: int32, (rows, 2): characters of the context where a token begins and ends; −1 outside it.
+        answers: of each question the characters of the context where its answer begins and ends; None without one.
+
+    Returns:
+        int32, (windows, 2): the first and the last token of the answer, counted from the window's first; 0 twice
+        where the window does not hold all of it.
+    """
+    spans = np.full((len(questions), 2), NO_ANSWER, np.int32)
+    for window, question in enumerate(questions):
+        answer = answers[question]
+        if answer is None:
+            continue
+        begins, ends = char_offsets[offsets[window] : offsets[window + 1]].T
+        inside = np.flatnonzero(begins >= 0)
+        if not len(inside) or begins[inside[0]] > answer[0] or ends[inside[-1]] < answer[1]:
+            continue
+        first = inside[np.searchsorted(ends[inside], answer[0], side="right")]
+        last = inside[np.searchsorted(begins[inside], answer[1], side="left") - 1]
+        if first <= last:
+            spans[window] = first, last
+    return spans

@@ -1,0 +1,152 @@
+"""SQuAD's JSON files, tensorflow_datasets' SQuAD, and the user's own table of questions → `Examples` with answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import TaskError
+from .examples import Answer, Examples
+from .files import read_text
+from .readers import MISSING_AT_MOST
+
+if TYPE_CHECKING:
+    from .spec import TaskSpec
+
+Question = Mapping[str, Any]  # id, question, context, title, answers
+
+
+def read_squad(path: Path, task: TaskSpec, split: str) -> Examples:
+    """Reads a file in SQuAD's JSON format, 1.1 or 2.0.
+
+    Raises:
+        TaskError: it is no such file, an id stands there twice, or answers do not stand in their contexts; it names
+            the place.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise TaskError(f"{path}, line {error.lineno}: no JSON ({error.msg}).") from None
+    return build_questions(list(_walk(content, path)), task, split, str(path))
+
+
+def _walk(content: Any, path: Path) -> Iterator[Question]:
+    place = "the file"
+    try:
+        for number, article in enumerate(content["data"]):
+            place = f"article {number}"
+            for part, paragraph in enumerate(article["paragraphs"]):
+                place = f"article {number}, paragraph {part}"
+                context = paragraph["context"]
+                for question in paragraph["qas"]:
+                    place = f"article {number}, paragraph {part}, question {question.get('id')!r}"
+                    answers = [Answer(answer["text"], int(answer["answer_start"])) for answer in question["answers"]]
+                    texts = (context, question["question"], *(answer.text for answer in answers))
+                    if not all(isinstance(text, str) for text in texts):
+                        raise TypeError("something is no text")
+                    yield {
+                        "id": str(question["id"]),
+                        "question": question["question"],
+                        "context": context,
+                        "title": str(article.get("title", number)),
+                        "answers": [] if question.get("is_impossible") else answers,
+                    }
+    except KeyError as error:
+        raise TaskError(f"{path}: {place} has no {error.args[0]!r}: expected SQuAD's JSON.") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TaskError(f"{path}: {place} is not as in SQuAD's JSON ({error}).") from None
+
+
+def load_squad_from_tfds(task: TaskSpec, split: str) -> Examples:
+    """Reads SQuAD through tensorflow_datasets, which downloads it once.
+
+    Raises:
+        TaskError: it cannot be had, as without a network.
+    """
+    try:
+        import tensorflow_datasets as tfds
+
+        named = {"dev": "validation"}.get(split, split)
+        rows = list(tfds.as_numpy(tfds.load(task.tfds, split=named, shuffle_files=False)))
+    except Exception as error:  # tfds raises whatever its downloader, its file system or its cache raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TaskError(
+            f"tensorflow_datasets cannot give {task.tfds} ({reason[:200]}); offline, name the folder of "
+            f"{task.find_name(split)} with --data-dir."
+        ) from None
+    questions = []
+    for row in rows:
+        answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=False)
+        questions.append(
+            {
+                **{name: row[name].decode("utf-8") for name in ("id", "question", "context", "title")},
+                "answers": [Answer(text.decode("utf-8"), int(start)) for text, start in answers],
+            }
+        )
+    return build_questions(questions, task, split, task.tfds, check=False)
+
+
+def build_questions(
+    questions: Sequence[Question], task: TaskSpec, split: str, name: str, check: bool = True
+) -> Examples:
+    """Questions as rows, checked: each answer stands in its context, where it says or else at the nearest place.
+
+    Of train, questions none of whose answers stands in the context are left out and counted, if they are few; other
+    splits keep the texts of such answers, since they are scored by them.
+
+    Args:
+        questions: each with id, question, context, title and answers.
+        task, split: whose they are.
+        name: of the file, for errors.
+        check: whether train answers must stand in their contexts.
+
+    Raises:
+        TaskError: there are none, an id stands there twice, a question is empty, or more than one of a hundred train
+            answers does not stand in its context.
+    """
+    if not questions:
+        raise TaskError(f"{name} has no questions.")
+    seen: set[str] = set()
+    kept, lost = [], []
+    for question in questions:
+        where = f"question {question['id']!r}"
+        if question["id"] in seen:
+            raise TaskError(f"{name}: the id {question['id']!r} stands there twice.")
+        seen.add(question["id"])
+        if not question["question"].strip():
+            raise TaskError(f"{name}, {where}: the question is empty.")
+        answers = [_place_answer(answer, question["context"]) for answer in question["answers"] if answer.text.strip()]
+        if check and split == "train" and answers and all(answer.start < 0 for answer in answers):
+            lost.append(f"{where}: its answer {answers[0].text!r} does not stand in its context")
+        else:
+            kept.append({**question, "answers": tuple(answers)})
+    if len(lost) > MISSING_AT_MOST * len(questions):
+        raise TaskError(f"{name}, {lost[0]}; so with {len(lost)} of {len(questions)} questions.")
+    titles = [question["title"] for question in kept]
+    groups = np.unique(titles, return_inverse=True)[1]
+    return Examples(
+        task=task.name,
+        split=split,
+        ids=[question["id"] for question in kept],
+        texts=[question["question"] for question in kept],
+        text_pairs=[question["context"] for question in kept],
+        labels=np.array([bool(question["answers"]) for question in kept], np.int32),
+        columns={"title": titles},
+        groups=groups if len(set(titles)) > 1 else None,
+        skipped=len(lost),
+        answers=[question["answers"] for question in kept] if task.kind == "span" else None,
+    )
+
+
+def _place_answer(answer: Answer, context: str) -> Answer:
+    """The answer with a start at which it stands, the nearest to what it says; −1 where there is none."""
+    if answer.start >= 0 and context.startswith(answer.text, answer.start):
+        return answer
+    said = max(answer.start, 0)
+    before, after = context.rfind(answer.text, 0, said + len(answer.text)), context.find(answer.text, said)
+    found = [start for start in (before, after) if start >= 0]
+    return Answer(answer.text, min(found, key=lambda start: abs(start - said), default=-1))
