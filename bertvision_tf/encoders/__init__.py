@@ -1,9 +1,18 @@
 """A name or a folder → an `Encoder`: a tokenizer and one model that returns every hidden state."""
 
-from .classifier import Classifier
+from .classifier import Classifier, SpanClassifier
 from .encoder import Encoder
 from .load import load_encoder
 from .save import save_encoder
 from .tokenizer import Tokens, Windows, choose_windows
 
-__all__ = ["Classifier", "Encoder", "Tokens", "Windows", "choose_windows", "load_encoder", "save_encoder"]
+__all__ = [
+    "Classifier",
+    "Encoder",
+    "SpanClassifier",
+    "Tokens",
+    "Windows",
+    "choose_windows",
+    "load_encoder",
+    "save_encoder",
+]

@@ -1,11 +1,14 @@
-"""The encoder's own head, as BERT has it: a dense layer over the first token's last state, and one for the outputs."""
+"""The encoder's own head, as BERT has it: for labels a dense layer over the first token's last state, and one for the
+outputs; for answers one dense layer over every token's last state.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -21,13 +24,14 @@ _PLACES = {
     "electra": ("gelu", "classifier.dense", "classifier.out_proj"),
     "distilbert": ("relu", "pre_classifier", "classifier"),
 }
+# family → the beginning of transformers' names of its models
 ARCHITECTURES = {
-    "bert": "BertForSequenceClassification",
-    "albert": "AlbertForSequenceClassification",
-    "roberta": "RobertaForSequenceClassification",
-    "xlm-roberta": "XLMRobertaForSequenceClassification",
-    "electra": "ElectraForSequenceClassification",
-    "distilbert": "DistilBertForSequenceClassification",
+    "bert": "Bert",
+    "albert": "Albert",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "electra": "Electra",
+    "distilbert": "DistilBert",
 }
 
 
@@ -54,14 +58,12 @@ class Classifier:
         Raises:
             EncoderError: it has none.
         """
-        try:
-            family = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-            names = [f"{name}.{end}" for name in _name_layers(family) for end in ("weight", "bias")]
-            with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
-                parts = [tensors.get_tensor(name).T for name in names]
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise EncoderError(f"{folder} has no classifier that can be read: {error}.") from None
-        return cls(family, *parts)
+        return cls(*_read_layers(folder, _name_layers))
+
+    @property
+    def architecture(self) -> str:
+        """What transformers calls an encoder with this head."""
+        return f"{ARCHITECTURES[self.family]}ForSequenceClassification"
 
     def to_tensors(self) -> Mapping[str, np.ndarray]:
         """By the names of the family, in PyTorch's shapes, without what is the encoder's."""
@@ -75,6 +77,53 @@ class Classifier:
         """Logits (rows, outputs) of the first token's last states, float32 (rows, hidden_dim)."""
         inner = _activate(get_activation(self.family), states @ self.dense_kernel + self.dense_bias)
         return (inner @ self.output_kernel + self.output_bias).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanClassifier:
+    """One dense layer, for the start and the end of an answer at every token.
+
+    Attributes:
+        family: of the encoder.
+        output_kernel, output_bias: hidden_dim → 2.
+    """
+
+    family: str
+    output_kernel: np.ndarray
+    output_bias: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path) -> SpanClassifier:
+        """That of a checkpoint folder of an encoder fine-tuned on questions.
+
+        Raises:
+            EncoderError: it has none.
+        """
+        return cls(*_read_layers(folder, lambda family: ("qa_outputs",)))
+
+    @property
+    def architecture(self) -> str:
+        """What transformers calls an encoder with this head."""
+        return f"{ARCHITECTURES[self.family]}ForQuestionAnswering"
+
+    def to_tensors(self) -> Mapping[str, np.ndarray]:
+        """By transformers' names, in PyTorch's shapes."""
+        return {"qa_outputs.weight": self.output_kernel.T, "qa_outputs.bias": self.output_bias}
+
+    def predict(self, states: np.ndarray) -> np.ndarray:
+        """Logits (rows, 2) of tokens' last states, float32 (rows, hidden_dim)."""
+        return (states @ self.output_kernel + self.output_bias).astype(np.float32)
+
+
+def _read_layers(folder: Path, name_layers: Callable[[str], Sequence[str]]) -> list[Any]:
+    """The family of a checkpoint, and the kernel and bias of each layer of that family's own head."""
+    try:
+        family = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+        names = [f"{name}.{end}" for name in name_layers(family) for end in ("weight", "bias")]
+        with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
+            return [family, *(tensors.get_tensor(name).T for name in names)]
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise EncoderError(f"{folder} has no classifier that can be read: {error}.") from None
 
 
 def get_activation(family: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import EncoderError
 from .checkpoint import describe_architecture
-from .classifier import ARCHITECTURES, Classifier
+from .classifier import Classifier, SpanClassifier
 from .encoder import Encoder
 from .weights import LAYOUTS, write_weights
 
@@ -19,7 +19,7 @@ from .weights import LAYOUTS, write_weights
 def save_encoder(
     encoder: Encoder,
     folder: str | Path,
-    classifier: Classifier | None = None,
+    classifier: Classifier | SpanClassifier | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes an encoder, perhaps with its own head, under a temporary name, and gives it its own when it is whole.
@@ -43,7 +43,7 @@ def save_encoder(
     config = describe_architecture(encoder.architecture, first_position) | dict(settings or {})
     config["pad_token_id"] = encoder.tokenizer.padding_id
     if classifier is not None:
-        config["architectures"] = [ARCHITECTURES[family]]
+        config["architectures"] = [classifier.architecture]
     staging = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(staging, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The model that fine-tuning trains: KerasHub's backbone, and the encoder's own head on its first token."""
+"""The model that fine-tuning trains: KerasHub's backbone, and the encoder's own head on it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from ..encoders import Classifier, Encoder
+from ..encoders import Classifier, Encoder, SpanClassifier
 from ..encoders.backbone import build_backbone, find_variables, get_blocks, read_backbone, write_backbone
 from ..encoders.classifier import get_activation
 from ..errors import RunError
 from ..heads.describe import count_trainable
+from ..layers.span_logits import SpanLogits
 
 DROPOUT = 0.1  # as BERT's
 PARTS = re.compile(r"(?P<all>all)|(?P<no_embeddings>no_embeddings)|top_(?P<top>[1-9]\d*)|lora_(?P<lora>[1-9]\d*)")
@@ -23,20 +24,22 @@ class EncoderModel:
 
     Args:
         encoder: whose weights it begins with.
-        num_outputs: of its own head.
+        num_outputs: of its own head, which reads the first token; None for one that scores the start and the end of
+            an answer at every token.
         parts: what is trained beside the head: "all"; "no_embeddings"; "top_K", the K blocks nearest to the head;
             "lora_R", changes of rank R to each block's query and value kernels, and their biases (KerasHub's).
         dtype: "float32", or "bfloat16" for products of bfloat16 with weights of float32.
 
     Attributes:
-        model: of token_ids, segment_ids and padding_mask, each (batch, tokens), to logits (batch, outputs).
+        model: of token_ids, segment_ids and padding_mask, each (batch, tokens), to logits (batch, outputs), or
+            {"start_logits", "end_logits"}, each (batch, tokens).
         trainable_parameters: how many weights are trained.
 
     Raises:
         RunError: the parts are not known, or not those of this encoder.
     """
 
-    def __init__(self, encoder: Encoder, num_outputs: int, parts: str = "all", dtype: str = "float32"):
+    def __init__(self, encoder: Encoder, num_outputs: int | None, parts: str = "all", dtype: str = "float32"):
         if encoder.architecture.family == "deberta-v3":
             raise RunError(f"{encoder.name} is a DeBERTa v3, which is not fine-tuned here: its snapshots have no form.")
         self.encoder, policy = encoder, "mixed_bfloat16" if dtype == "bfloat16" else dtype
@@ -46,7 +49,28 @@ class EncoderModel:
         self._choose_parts(parts)
         output = self._backbone.output
         output = output if isinstance(output, dict) else {"sequence_output": output}
-        self._dense = None
+        self._dense, self._spans = None, num_outputs is None
+        if num_outputs is None:
+            self._build_spans(output["sequence_output"])
+        else:
+            self._build_labels(output, num_outputs, policy)
+        self.trainable_parameters = count_trainable(self.model)
+
+    def _build_spans(self, states: keras.KerasTensor) -> None:
+        """The output layer over all tokens (batch, tokens, hidden), and the model."""
+        inputs = dict(self._backbone.input)
+        if "segment_ids" not in inputs:  # of a RoBERTa, which has no use for them itself
+            inputs["segment_ids"] = keras.Input((None,), name="segment_ids", dtype="int32")
+        self._output = _build_output(2)
+        logits = self._output(states)  # (batch, tokens, 2)
+        spans = SpanLogits(name="span_logits")(logits, inputs["padding_mask"], inputs["segment_ids"])
+        self.model = keras.Model(inputs, spans, name="encoder")
+        if hasattr(self._backbone, "pooled_dense"):
+            self._backbone.pooled_dense.trainable = False  # it is not read
+
+    def _build_labels(self, output: Mapping[str, keras.KerasTensor], num_outputs: int, policy: str) -> None:
+        """The layers over the first token, or after BERT's pooler, and the model."""
+        encoder = self.encoder
         if "pooled_output" in output and encoder.architecture.family in ("bert", "albert"):
             x = output["pooled_output"]
         else:
@@ -60,14 +84,8 @@ class EncoderModel:
             )
             x = self._dense(x)
         x = keras.layers.Dropout(DROPOUT, dtype=policy)(x)
-        self._output = keras.layers.Dense(
-            num_outputs,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-            dtype="float32",
-            name="logits",
-        )
+        self._output = _build_output(num_outputs)
         self.model = keras.Model(self._backbone.input, self._output(x), name="encoder")
-        self.trainable_parameters = count_trainable(self.model)
 
     def read_encoder(self, name: str) -> Encoder:
         """The encoder with the weights that it has now."""
@@ -77,8 +95,10 @@ class EncoderModel:
             weights["segment_embedding"] = np.zeros_like(weights["segment_embedding"])  # the positions have it in them
         return Encoder(name, encoder.architecture, encoder.tokenizer, weights, encoder.dtype)
 
-    def read_classifier(self) -> Classifier:
+    def read_classifier(self) -> Classifier | SpanClassifier:
         """Its own head with the weights that it has now; labels were scaled by nothing."""
+        if self._spans:
+            return SpanClassifier(self.encoder.architecture.family, *map(np.array, self._output.weights))
         dense = self._dense or self._backbone.pooled_dense
         parts = [np.array(variable, np.float32) for layer in (dense, self._output) for variable in layer.weights]
         return Classifier(self.encoder.architecture.family, *parts)
@@ -115,6 +135,12 @@ class EncoderModel:
         pooler = getattr(self._backbone, "pooled_dense", None)
         if pooler is not None:
             pooler.trainable = True
+
+
+def _build_output(width: int) -> keras.layers.Dense:
+    return keras.layers.Dense(
+        width, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), dtype="float32", name="logits"
+    )
 
 
 def check_parts(parts: str) -> re.Match[str]:

@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,14 +27,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..cost import Cost
-from ..encoders import Encoder, Tokens, save_encoder
+from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
 from ..errors import RunError
+from ..extraction.extract import tokenize_examples
 from ..images import BatchPlan, load_arrays
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
 from .encoder_model import EncoderModel
 from .fine_tune_config import FineTuneConfig
-from .outputs import build_loss, scale_labels
+from .outputs import build_loss, name_span_labels, scale_labels
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
 
@@ -79,8 +81,8 @@ def fine_tune(
     """
     if not 0 < epochs < 1e6 or not len(rows):
         raise RunError(f"fine-tuning needs more than 0 epochs and rows, got {epochs} epochs of {len(rows)} rows.")
-    if task.kind is TaskKind.MULTILABEL and class_weights:
-        raise RunError("classes of which several may hold cannot be balanced.")
+    if task.kind is not TaskKind.CLASSIFICATION and class_weights:
+        raise RunError(f"only single classes can be balanced, {task.name} is a {task.kind}.")
     config = config or FineTuneConfig.for_task(task)
     facts = {
         "base": encoder.fingerprint,
@@ -92,6 +94,8 @@ def fine_tune(
         "class_weights": sorted(class_weights.items()) if class_weights else None,
         "config": dataclasses.asdict(config),
     }
+    if task.kind is TaskKind.SPAN:
+        facts["windows"] = choose_windows(max_length)
     if config.schedule == "each":
         facts["decayed_over"] = epochs
     if strategy != "one_device":
@@ -124,8 +128,10 @@ class _FineTuning:
     def __init__(self, encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy):
         self.task, self.path, self.epochs, self.facts, self.config = task, path, epochs, facts, config
         self.class_weights = class_weights
-        self.tokens = encoder.tokenize_rows(examples.texts, examples.text_pairs, facts["max_length"])
-        self.labels, self.scale = scale_labels(task.kind, examples.labels, rows)
+        self.tokens, labels = tokenize_examples(encoder, examples, facts["max_length"])
+        if isinstance(self.tokens, Windows):
+            rows = np.flatnonzero(np.isin(self.tokens.questions, rows))
+        self.labels, self.scale = scale_labels(task.kind, labels, rows)
         devices = get_strategy(strategy)
         if devices.num_replicas_in_sync > 1:  # which need equal shares of every batch
             whole = len(rows) // config.batch_size * config.batch_size
@@ -139,7 +145,8 @@ class _FineTuning:
         rising = round(config.warmup * (self.steps if each else an_epoch))
         keras.utils.set_random_seed(facts["seed"])
         with devices.scope():
-            self.trained = EncoderModel(encoder, task.num_outputs, config.parts, config.dtype)
+            outputs = None if task.kind is TaskKind.SPAN else task.num_outputs
+            self.trained = EncoderModel(encoder, outputs, config.parts, config.dtype)
             self.optimizer = config.build_optimizer(rising, self.steps if each else None)
             self.optimizer.build(self.trained.model.trainable_variables)
         self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
@@ -157,6 +164,9 @@ class _FineTuning:
                 steps=self.steps,
                 seed=self.facts["seed"],
             )
+            if self.task.kind is TaskKind.SPAN:
+                batches = batches.map(lambda inputs, span: (inputs, {"start": span[:, 0], "end": span[:, 1]}))
+                batches = name_span_labels(batches)
             with Cost() as cost:
                 self.trained.model.fit(
                     batches.skip(self.step).take(self.steps - self.step),
@@ -181,9 +191,11 @@ class _FineTuning:
             "memory_bytes": self.memory_bytes,
             "trainable_parameters": self.trained.trainable_parameters,
         }
-        names = self.task.label_names or ("score",)
-        settings = {FACTS: facts, "id2label": {str(place): name for place, name in enumerate(names)}}
-        settings["label2id"] = {name: place for place, name in enumerate(names)}
+        settings: dict[str, Any] = {FACTS: facts}
+        if self.task.kind is not TaskKind.SPAN:
+            names = self.task.label_names or ("score",)
+            settings["id2label"] = {str(place): name for place, name in enumerate(names)}
+            settings["label2id"] = {name: place for place, name in enumerate(names)}
         save_encoder(self.trained.read_encoder(str(snapshot)), snapshot, head, settings)
 
     def save(self) -> None:

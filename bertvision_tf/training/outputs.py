@@ -5,20 +5,30 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ..tasks import TaskKind
 
+SPAN_LOGITS = ("start_logits", "end_logits")
 
-def build_loss(kind: TaskKind, mixed: bool = False) -> keras.losses.Loss:
-    """What is made small: of logits against classes, scores, or classes of which several may hold; mixed ones are
-    shares of each class."""
+
+def build_loss(kind: TaskKind, mixed: bool = False) -> keras.losses.Loss | dict[str, keras.losses.Loss]:
+    """What is made small: of logits against classes, scores, classes of which several may hold, or the tokens at which
+    an answer starts and ends; mixed ones are shares of each class."""
     if kind is TaskKind.REGRESSION:
         return keras.losses.MeanSquaredError()
     if kind is TaskKind.MULTILABEL:
         return keras.losses.BinaryCrossentropy(from_logits=True)
+    if kind is TaskKind.SPAN:
+        return {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in SPAN_LOGITS}
     if mixed:
         return keras.losses.CategoricalCrossentropy(from_logits=True)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def name_span_labels(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset of windows with its labels, {"start", "end"}, by the names of the logits that they are of."""
+    return dataset.map(lambda inputs, label: (inputs, {f"{name}_logits": place for name, place in label.items()}))
 
 
 def choose_scale(kind: TaskKind, labels: np.ndarray) -> tuple[float, float] | None:

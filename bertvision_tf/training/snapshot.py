@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders import Classifier, Encoder, load_encoder
+from ..encoders import Classifier, Encoder, SpanClassifier, load_encoder
+from ..extraction.extract import tokenize_examples
 from ..tasks import Examples
 
 FACTS = "bertvision_tf"  # the entry of its config.json
@@ -30,7 +31,7 @@ class Snapshot:
 
     path: Path
     encoder: Encoder
-    classifier: Classifier
+    classifier: Classifier | SpanClassifier
     facts: Mapping[str, Any]
 
     @property
@@ -39,9 +40,18 @@ class Snapshot:
         return sum(file.stat().st_size for file in self.path.iterdir())
 
     def predict(self, examples: Examples, max_length: int) -> np.ndarray:
-        """Logits of its own head, float32 (rows, outputs)."""
-        tokens = self.encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length)
-        states, last = np.zeros((len(tokens), self.encoder.hidden_dim), np.float32), self.encoder.num_hidden_states - 1
+        """Logits of its own head, float32 (rows, outputs); of questions with answers (tokens, 2), of the tokens of all
+        windows back to back."""
+        tokens, _ = tokenize_examples(self.encoder, examples, max_length)
+        last = self.encoder.num_hidden_states - 1
+        if isinstance(self.classifier, SpanClassifier):
+            logits = np.zeros((len(tokens.token_ids), 2), np.float32)
+            for rows, padded in tokens.batches():
+                states = self.encoder.hidden_state_rows(padded, layers=[last])[:, 0]
+                places = tokens.offsets[rows, None] + np.arange(padded["padding_mask"].shape[1])
+                logits[places[padded["padding_mask"] > 0]] = self.classifier.predict(states)
+            return logits
+        states = np.zeros((len(tokens), self.encoder.hidden_dim), np.float32)
         for rows, padded in tokens.batches():
             states[rows] = self.encoder.hidden_state_rows(padded, mode="cls", layers=[last])[:, 0]
         return self.classifier.predict(states)
@@ -49,5 +59,6 @@ class Snapshot:
 
 def read_snapshot(path: Path, dtype: str = "float32") -> Snapshot:
     """Opens a snapshot; its encoder has products of `dtype`."""
-    facts = json.loads((path / "config.json").read_text(encoding="utf-8"))[FACTS]
-    return Snapshot(path, load_encoder(str(path), dtype), Classifier.read(path), facts)
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    kind = SpanClassifier if config["architectures"][0].endswith("ForQuestionAnswering") else Classifier
+    return Snapshot(path, load_encoder(str(path), dtype), kind.read(path), config[FACTS])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertvision_tf.encoders import Classifier, load_encoder, save_encoder
+from bertvision_tf.encoders import Classifier, SpanClassifier, load_encoder, save_encoder
 from bertvision_tf.errors import EncoderError
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -27,6 +27,10 @@ with torch.no_grad():
 np.save(sys.argv[3], logits)
 """
 
+SPANS = PYTORCH.replace("SequenceClassification", "QuestionAnswering").replace(
+    "model.eval()(**tokens).logits", "torch.stack([*model.eval()(**tokens).to_tuple()], dim=-1)"
+)
+
 
 def make_classifier(encoder, outputs=3):
     random, hidden = np.random.default_rng(0), encoder.hidden_dim
@@ -35,6 +39,12 @@ def make_classifier(encoder, outputs=3):
     if "pooler.kernel" in encoder.weights:
         parts[:2] = [encoder.weights[f"pooler.{end}"] for end in ("kernel", "bias")]
     return Classifier(encoder.architecture.family, *parts)
+
+
+def make_span_classifier(name):
+    encoder, random = load_encoder(str(CHECKPOINTS / name)), np.random.default_rng(0)
+    parts = [random.normal(size=shape).astype("float32") for shape in ((encoder.hidden_dim, 2), (2,))]
+    return encoder, SpanClassifier(encoder.architecture.family, *parts)
 
 
 @pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
@@ -60,6 +70,17 @@ def test_a_classifier_goes_there_and_back(name, tmp_path):
     for part in ("dense_kernel", "dense_bias", "output_kernel", "output_bias"):
         np.testing.assert_array_equal(getattr(found, part), getattr(classifier, part))
     assert json.loads((tmp_path / "saved" / "config.json").read_text())["id2label"]["1"] == "b"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_span_classifier_goes_there_and_back(name, tmp_path):
+    encoder, classifier = make_span_classifier(name)
+    save_encoder(encoder, tmp_path / "saved", classifier)
+    found = SpanClassifier.read(tmp_path / "saved")
+    np.testing.assert_array_equal(found.output_kernel, classifier.output_kernel)
+    np.testing.assert_array_equal(found.output_bias, classifier.output_bias)
+    with pytest.raises(EncoderError, match="has no classifier that can be read"):
+        Classifier.read(tmp_path / "saved")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed (the bench extra)")
@@ -92,3 +113,20 @@ def test_no_classifier_is_said(tiny_encoder, tmp_path):
     save_encoder(tiny_encoder, tmp_path / "saved")
     with pytest.raises(EncoderError, match="has no classifier"):
         Classifier.read(tmp_path / "saved")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed (the bench extra)")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_pytorch_reads_spans_and_says_the_same(name, tmp_path):
+    encoder, classifier = make_span_classifier(name)
+    save_encoder(encoder, tmp_path / "saved", classifier)
+    tokens = encoder.tokenize(["who eats ?"], ["the cat has a dog ."])
+    names = {"token_ids": "input_ids", "padding_mask": "attention_mask"}
+    if encoder.architecture.num_segments > 1:
+        names["segment_ids"] = "token_type_ids"
+    np.savez(tmp_path / "tokens.npz", **{names[name]: value for name, value in tokens.items() if name in names})
+    subprocess.run(
+        [sys.executable, "-c", SPANS, tmp_path / "saved", tmp_path / "tokens.npz", tmp_path / "logits.npy"], check=True
+    )
+    states = encoder.hidden_states(tokens)[:, -1]
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), classifier.predict(states), atol=1e-4)
