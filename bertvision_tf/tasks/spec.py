@@ -132,8 +132,8 @@ class TaskSpec:
         if self.source == "rows":
             return self.rows[split]
         if self.source == "package":
-            return read_official(Path(__file__).parent / "data" / self.name / f"{split}.tsv", self, split)
-        squad = self.source == "squad"
+            data_dir = Path(__file__).parent / "data"
+        squad = bool(self.version)
         if data_dir is None:
             return (load_squad_from_tfds if squad else load_from_tfds)(self, split)
         return (read_squad if squad else read_official)(self.find_file(split, data_dir), self, split)
@@ -172,9 +172,9 @@ _SMALL = FineTuning(2e-5, 16)
 
 
 def _question_task(name: str, version: str, title: str, **fields) -> TaskSpec:
-    """A task on SQuAD's questions and contexts: rate and batch are BERT's own for SQuAD."""
+    """A task in SQuAD's format: rate and batch are BERT's own for SQuAD."""
     shared = {"text": "question", "text_pair": "context", "label": "answers", "max_length": 384, "source": "squad"}
-    return TaskSpec(name, title, version=version, fine_tuning=FineTuning(3e-5, 16), **shared, **fields)
+    return TaskSpec(name, title, version=version, fine_tuning=FineTuning(3e-5, 16), **(shared | fields))
 
 
 _SPAN = {"kind": TaskKind.SPAN, "label_names": (), "metrics": ("exact", "f1"), "main_metric": "f1"}
@@ -272,6 +272,7 @@ TASKS: Mapping[str, TaskSpec] = MappingProxyType(
             ),
             _question_task("squad2", "2.0", "SQuAD 2.0", **_SPAN),
             _question_task("squad1", "1.1", "SQuAD 1.1", **_SPAN),
+            _question_task("starter_qa", "2.0", "Starter QA", source="package", **_SPAN),
             _question_task(
                 "squad2_answerable",
                 "2.0",
