@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..cells import append_cell, check_table, read_cells
-from ..encoders import Encoder
+from ..encoders import Classifier, Encoder
 from ..errors import RunError
 from ..metrics.glue import compute_metric
 from ..progress import Progress, ignore
@@ -219,6 +219,7 @@ class _InjectedModel:
         self.trained = EncoderModel(snapshot.encoder, task.num_outputs, "all", self.config.dtype)
 
     def write(self, weights: Mapping[str, np.ndarray]) -> None:
+        assert isinstance(self.classifier, Classifier)  # runs are of labels
         self.trained.write(weights, self.classifier, self.scale)
 
     def train_on(self, back: Mapping[str, np.ndarray], epochs: float, seed: int) -> None:

@@ -13,7 +13,8 @@ from ..errors import TaskError
 from .examples import Examples
 from .labels import SEPARATOR, encode_labels, split_classes
 from .selection import SPLIT_SEED
-from .spec import TaskKind, TaskSpec, choose_kind
+from .spec import TASKS, TaskKind, TaskSpec, choose_kind
+from .squad import is_question_table, read_question_table
 from .tables import Table, read_table
 
 DEV_FRACTION = 0.2
@@ -42,7 +43,7 @@ def task_from_table(
     text_pair: str | None = None,
     label: str | Sequence[str] | None = None,
     kind: str | TaskKind | None = None,
-    max_length: int = 128,
+    max_length: int | None = None,
 ) -> TaskSpec:
     """Makes a task of a table.
 
@@ -55,10 +56,11 @@ def task_from_table(
             `text` was left out too.
         label: the column of the label; with None one of LABEL_NAMES. Several columns of 0 and 1 are the classes of
             a multi-label task.
-        kind: "classification", "regression" or "multilabel". With None labels that are all numbers, one of them with
-            a fraction, make a regression, several label columns or cells with ";" (or lists) a multi-label task, and
-            all else a classification.
-        max_length: tokens, special ones included.
+        kind: "classification", "regression", "multilabel", or "span" for questions on contexts, whose columns are
+            those of `read_question_table`. With None a table with such columns is of questions; labels that are all
+            numbers, one of them with a fraction, make a regression; several label columns or cells with ";" (or
+            lists) a multi-label task; and all else a classification.
+        max_length: tokens, special ones included; with None 128, and 384 for questions.
 
     Raises:
         TaskError: a column is missing, a text or a label is empty, a label of dev is not in train, there is one class
@@ -70,6 +72,8 @@ def task_from_table(
         ('+', '-')
     """
     table = read_table(train)
+    if kind == TaskKind.SPAN or (kind is None and label is None and text is None and is_question_table(table.header)):
+        return _make_questions(train, dev, name, max_length)
     text, text_pair = _find_texts(table, text, text_pair)
     labels = (
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
@@ -90,7 +94,7 @@ def task_from_table(
         label_names=classes,
         metrics=metrics,
         main_metric=main_metric,
-        max_length=max_length,
+        max_length=max_length or 128,
         source="rows",
     )
     rows = {"train": _read_examples(task, table, labels, "train")}
@@ -98,6 +102,25 @@ def task_from_table(
         rows["dev"] = _read_examples(task, read_table(dev), labels, "dev")
     else:
         rows["train"], rows["dev"] = _split_dev(rows["train"], kind)
+    task.rows.update(rows)  # type: ignore[attr-defined]
+    return task
+
+
+def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | None) -> TaskSpec:
+    task = dataclasses.replace(
+        TASKS["squad2"],
+        name=_clean(name) if name else _name_after(train),
+        title=name or _name_after(train),
+        max_length=max_length or TASKS["squad2"].max_length,
+        source="rows",
+        version="",
+        rows={},
+    )
+    rows = {"train": read_question_table(train, task, "train")}
+    if dev is not None:
+        rows["dev"] = read_question_table(dev, task, "dev")
+    else:
+        rows["train"], rows["dev"] = _split_dev(rows["train"], task.kind)
     task.rows.update(rows)  # type: ignore[attr-defined]
     return task
 
@@ -204,12 +227,16 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: s
 
 def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
     """A fifth of the rows as dev, each class giving its share where it can."""
-    from sklearn.model_selection import train_test_split
+    from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
     if len(examples) < 10:
         raise TaskError(f"{len(examples)} rows are too few to set dev rows aside: name a dev file.")
     counts = np.unique(examples.labels, return_counts=True)[1] if kind is TaskKind.CLASSIFICATION else np.zeros(1)
     size = round(DEV_FRACTION * len(examples))
+    if examples.groups is not None:
+        splitter = GroupShuffleSplit(1, test_size=DEV_FRACTION, random_state=SPLIT_SEED)
+        train, dev = next(splitter.split(np.arange(len(examples)), groups=examples.groups))
+        return examples.select(np.sort(train)), dataclasses.replace(examples.select(np.sort(dev)), split="dev")
     stratify = examples.labels if counts.min() >= 2 and len(counts) <= size else None
     train, dev = train_test_split(np.arange(len(examples)), test_size=size, random_state=SPLIT_SEED, stratify=stratify)
     return examples.select(np.sort(train)), dataclasses.replace(examples.select(np.sort(dev)), split="dev")

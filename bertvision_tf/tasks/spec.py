@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ..errors import TaskError
 from .examples import Examples
@@ -173,11 +174,13 @@ _SMALL = FineTuning(2e-5, 16)
 
 def _question_task(name: str, version: str, title: str, **fields) -> TaskSpec:
     """A task in SQuAD's format: rate and batch are BERT's own for SQuAD."""
-    shared = {"text": "question", "text_pair": "context", "label": "answers", "max_length": 384, "source": "squad"}
-    return TaskSpec(name, title, version=version, fine_tuning=FineTuning(3e-5, 16), **(shared | fields))
+    shared: dict[str, Any] = {"text": "question", "text_pair": "context", "label": "answers", "source": "squad"}
+    return TaskSpec(
+        *(name, title), version=version, max_length=384, fine_tuning=FineTuning(3e-5, 16), **(shared | fields)
+    )
 
 
-_SPAN = {"kind": TaskKind.SPAN, "label_names": (), "metrics": ("exact", "f1"), "main_metric": "f1"}
+_SPAN: dict[str, Any] = {"kind": TaskKind.SPAN, "label_names": (), "metrics": ("exact", "f1"), "main_metric": "f1"}
 
 TASKS: Mapping[str, TaskSpec] = MappingProxyType(
     {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,20 @@ from ..errors import TaskError
 from .examples import Answer, Examples
 from .files import read_text
 from .readers import MISSING_AT_MOST
+from .tables import read_table
 
 if TYPE_CHECKING:
     from .spec import TaskSpec
 
 Question = Mapping[str, Any]  # id, question, context, title, answers
+COLUMNS = {
+    "id": ("id",),
+    "title": ("title",),
+    "question": ("question",),
+    "context": ("context", "passage"),
+    "answers": ("answers", "answer"),
+    "answer_start": ("answer_start", "start"),
+}
 
 
 def read_squad(path: Path, task: TaskSpec, split: str) -> Examples:
@@ -140,6 +150,69 @@ def build_questions(
         skipped=len(lost),
         answers=[question["answers"] for question in kept] if task.kind == "span" else None,
     )
+
+
+def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
+    """Reads a table of the user's: columns question, context and answers (or answer); id, title and answer_start if
+    there are any.
+
+    A cell of answers is a text; or JSON, as lists in other formats become: a list of texts, a list of objects with
+    text and answer_start, or an object of two lists, text and answer_start. One that is empty says that there is no
+    answer. Without a start an answer is taken where it stands first. Rows of one title, or of one context where there
+    are no titles, stay together when train is split.
+
+    Raises:
+        TaskError: a column is missing, a cell cannot be read, or what `build_questions` finds.
+    """
+    table = read_table(source, lists_as_json=True)
+    columns = {name.strip().lower(): name for name in reversed(table.header)}
+    found = {what: next((columns[name] for name in names if name in columns), None) for what, names in COLUMNS.items()}
+    for what in ("question", "context", "answers"):
+        if found[what] is None:
+            raise TaskError(f"{table.name} has no column {what!r}; it has {', '.join(map(repr, table.header))}.")
+    count = len(table.rows)
+    cells = {what: table.column(name) if name else [""] * count for what, name in found.items()}
+    questions = [
+        {
+            "id": cells["id"][row] or f"{split}-{row}",
+            "question": cells["question"][row],
+            "context": cells["context"][row],
+            "title": cells["title"][row] or cells["context"][row],
+            "answers": _read_answers(
+                cells["answers"][row], cells["answer_start"][row], f"{table.name}, line {table.lines[row]}"
+            ),
+        }
+        for row in range(count)
+    ]
+    rows = build_questions(questions, task, split, table.name)
+    return rows if found["title"] else dataclasses.replace(rows, columns={})
+
+
+def is_question_table(header: Sequence[str]) -> bool:
+    """Whether columns of these names hold questions, contexts and answers."""
+    there = {name.strip().lower() for name in header}
+    return all(there & set(COLUMNS[what]) for what in ("question", "context", "answers"))
+
+
+def _read_answers(cell: str, start: str, place: str) -> list[Answer]:
+    try:
+        content = json.loads(cell) if cell.strip()[:1] in ("[", "{") else cell
+    except json.JSONDecodeError:
+        content = cell
+    try:
+        if isinstance(content, dict):
+            content = [
+                {"text": text, "answer_start": at}
+                for text, at in zip(content["text"], content["answer_start"], strict=True)
+            ]
+        if isinstance(content, list) and all(isinstance(one, (str, dict)) for one in content):
+            found = [(one, 0) if isinstance(one, str) else (one["text"], one.get("answer_start", 0)) for one in content]
+        else:
+            found = [(cell, start or 0)] if cell.strip() else []
+        return [Answer(str(text), int(at)) for text, at in found]
+    except (KeyError, TypeError, ValueError):
+        shown = cell if len(cell) <= 80 else f"{cell[:80]}…"
+        raise TaskError(f"{place}: answers {shown!r} with start {start!r} cannot be read.") from None
 
 
 def _place_answer(answer: Answer, context: str) -> Answer:

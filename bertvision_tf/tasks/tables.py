@@ -6,7 +6,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +47,28 @@ class Table:
         return [row[place] for row in self.rows]
 
 
-def read_table(source: Any) -> Table:
+def read_table(source: Any, lists_as_json: bool = False) -> Table:
     """Reads a table.
 
     Args:
         source: a .csv or .tsv file whose first line names the columns; .jsonl with an object a line; .parquet; a
             pandas DataFrame; or a mapping of columns.
+        lists_as_json: whether lists and objects in a cell become JSON, instead of texts with ";" between.
 
     Raises:
         TaskError: it cannot be read, is empty, or a row has more or fewer cells than the header.
     """
+    show = _show_json if lists_as_json else _show_cell
     if not isinstance(source, (str, os.PathLike)):
         if not hasattr(source, "__getitem__") or isinstance(source, Sequence):
             raise TaskError(f"a table is a file, a DataFrame or a mapping of columns, got {type(source).__name__}.")
-        return _read_columns("the table", {str(name): list(source[name]) for name in source})
+        return _read_columns("the table", {str(name): list(source[name]) for name in source}, show)
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
-        return _read_json_lines(path)
+        return _read_json_lines(path, show)
     if suffix == ".parquet":
-        return _read_parquet(path)
+        return _read_parquet(path, show)
     return _read_delimited(path)
 
 
@@ -123,7 +125,7 @@ def _read_rows(reader, path: Path) -> Iterator[list[str]]:
         raise TaskError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from None
 
 
-def _read_json_lines(path: Path) -> Table:
+def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
     objects, lines = [], []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
@@ -139,10 +141,10 @@ def _read_json_lines(path: Path) -> Table:
     if not objects:
         raise TaskError(f"{path} is empty: expected an object on each line.")
     header = list(dict.fromkeys(name for content in objects for name in content))
-    return Table(str(path), header, [[_show_cell(content.get(name)) for name in header] for content in objects], lines)
+    return Table(str(path), header, [[show(content.get(name)) for name in header] for content in objects], lines)
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -151,14 +153,14 @@ def _read_parquet(path: Path) -> Table:
         columns = parquet.read_table(path).to_pydict()
     except (OSError, ArrowException) as error:
         raise TaskError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    return _read_columns(str(path), columns)
+    return _read_columns(str(path), columns, show)
 
 
-def _read_columns(name: str, columns: Mapping[str, Sequence[Any]]) -> Table:
+def _read_columns(name: str, columns: Mapping[str, Sequence[Any]], show: Callable[[Any], str]) -> Table:
     lengths = {column: len(cells) for column, cells in columns.items()}
     if len(set(lengths.values())) > 1:
         raise TaskError(f"the columns of {name} differ in length: {lengths}.")
-    shown = [[_show_cell(cell) for cell in cells] for cells in columns.values()]
+    shown = [[show(cell) for cell in cells] for cells in columns.values()]
     rows = [list(row) for row in zip(*shown, strict=True)]
     return Table(name, list(columns), rows, list(range(1, len(rows) + 1)))
 
@@ -175,6 +177,16 @@ def _show_cell(cell: Any) -> str:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)
+
+
+def _show_json(cell: Any) -> str:
+    """As `_show_cell`, but lists and objects as JSON."""
+    cell = cell.tolist() if hasattr(cell, "tolist") else cell
+    return (
+        json.dumps(cell, ensure_ascii=False, default=lambda part: part.tolist())
+        if isinstance(cell, (list, tuple, dict))
+        else _show_cell(cell)
+    )
 
 
 def _find_delimiter(path: Path, known: Sequence[str] = tuple(DELIMITERS)) -> str:

@@ -49,7 +49,8 @@ class EncoderModel:
         self._choose_parts(parts)
         output = self._backbone.output
         output = output if isinstance(output, dict) else {"sequence_output": output}
-        self._dense, self._spans = None, num_outputs is None
+        self._dense: keras.layers.Dense | None = None
+        self._spans = num_outputs is None
         if num_outputs is None:
             self._build_spans(output["sequence_output"])
         else:

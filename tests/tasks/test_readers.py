@@ -653,7 +653,7 @@ def test_an_unknown_task_names_the_known_ones():
         get_task("colla")
     assert str(raised.value) == (
         "task 'colla' is not known; known: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, starter, squad2, "
-        "squad1, squad2_answerable."
+        "squad1, starter_qa, squad2_answerable."
     )
 
 
@@ -663,7 +663,12 @@ def test_outputs_of_each_task():
         "stsb": 1,
         "mnli": 3,
     }
-    assert [name for name, task in TASKS.items() if task.kind != "classification"] == ["stsb", "squad2", "squad1"]
+    assert [name for name, task in TASKS.items() if task.kind != "classification"] == [
+        "stsb",
+        "squad2",
+        "squad1",
+        "starter_qa",
+    ]
     assert (TASKS["stsb"].kind, TASKS["squad2"].kind) == ("regression", "span")
 
 

@@ -1,0 +1,113 @@
+"""The user's own questions: tables in every form of answers, good and bad."""
+
+import json
+
+import pytest
+
+from bertvision_tf.errors import TaskError
+from bertvision_tf.tasks import Answer, task_from_table
+
+CONTEXT = "The cat sat on the mat; the cat slept."
+
+
+def make_table(**columns):
+    rows = 12
+    return {
+        "question": [f"Who sat {row}?" for row in range(rows)],
+        "context": [f"{row}. {CONTEXT}" for row in range(rows)],
+        "answers": ["cat"] * rows,
+    } | columns
+
+
+def write_rows(file, rows):
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def test_a_mapping_of_columns():
+    task = task_from_table(make_table(), name="My questions")
+    train, dev = task.load("train"), task.load("dev")
+    assert (task.name, task.kind, task.main_metric, task.max_length) == ("My_questions", "span", "f1", 384)
+    assert len(train) + len(dev) == 12 and len(dev) == 3
+    assert {(Answer("cat", row.index("cat")),) for row in dev.text_pairs} == set(dev.answers)
+
+
+@pytest.mark.parametrize(
+    ("cell", "answers"),
+    [
+        ("mat", (Answer("mat", 19),)),
+        ("", ()),
+        (None, ()),
+        (["mat", "cat"], (Answer("mat", 19), Answer("cat", 4))),
+        ([], ()),
+        ({"text": ["cat"], "answer_start": [28]}, (Answer("cat", 28),)),
+        ([{"text": "cat", "answer_start": 30}], (Answer("cat", 28),)),
+        ([{"text": "cat"}], (Answer("cat", 4),)),
+        ("mat; the", (Answer("mat; the", 19),)),  # no separator of answers
+        ("[1]", (Answer("[1]", 39),)),  # no list of answers
+    ],
+)
+def test_forms_of_answers(tmp_path, cell, answers):
+    rows = [{"id": str(row), "question": "Who?", "context": CONTEXT + " [1]", "answers": cell} for row in range(3)]
+    file = write_rows(tmp_path / "mine.jsonl", rows)
+    task = task_from_table(file, file)
+    assert task.load("train").answers == [answers] * 3
+    assert task.load("train").fingerprint == task.load("train").fingerprint and task.name == "mine"
+
+
+def test_a_csv_file_with_a_column_of_starts(tmp_path):
+    file = tmp_path / "mine.csv"
+    lines = "".join(f'{row},Who?,"{CONTEXT}",cat,28\n' for row in range(4))
+    file.write_text("id,question,context,answer,answer_start\n" + lines)
+    assert task_from_table(file, file).load("dev").answers == [(Answer("cat", 28),)] * 4
+
+
+def test_questions_on_one_context_stay_together():
+    task = task_from_table(make_table(context=[f"{row // 3}. {CONTEXT}" for row in range(12)]))
+    assert not set(task.load("train").text_pairs) & set(task.load("dev").text_pairs)
+
+
+def test_titles_are_kept_where_there_are_any():
+    table = make_table(title=[f"article {row // 6}" for row in range(12)])
+    task = task_from_table(table, table)
+    assert set(task.load("train").columns["title"]) == {"article 0", "article 1"}
+    assert task_from_table(make_table(), make_table()).load("train").columns == {}
+
+
+def test_a_label_column_makes_it_a_classification():
+    table = make_table(label=["a", "b"] * 6)
+    assert task_from_table(table, label="label").kind == "classification"
+    assert task_from_table(table, label="label", text="question").load("train").answers is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"id": ["x"] * 12}, {}, "the table: the id 'x' stands there twice."),
+        (
+            {"answers": ["dog", *["cat"] * 11]},
+            {},
+            "the table, question 'train-0': its answer 'dog' does not stand in its context; so with 1 of 12 questions.",
+        ),
+        ({"question": [" ", *["Who?"] * 11]}, {}, "the table, question 'train-0': the question is empty."),
+        (
+            {"answers": [{"text": "cat"}, *["cat"] * 11]},
+            {},
+            "the table, line 1: answers '{\"text\": \"cat\"}' with start '' cannot be read.",
+        ),
+        (
+            {"answer_start": ["x"] * 12},
+            {},
+            "the table, line 1: answers 'cat' with start 'x' cannot be read.",
+        ),
+    ],
+)
+def test_a_complaint_names_the_row(columns, options, message):
+    with pytest.raises(TaskError) as raised:
+        task_from_table(make_table(**columns), **options)
+    assert str(raised.value) == message
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(TaskError, match="has no column 'answers'; it has 'question', 'context'"):
+        task_from_table({"question": ["Who?"], "context": ["The cat."]}, kind="span")
