@@ -13,7 +13,7 @@ from ..encoders import Encoder, Tokens
 from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
-from .extract import BATCH_TOKENS, count_workers, map_in_order, plan_spec
+from .extract import BATCH_TOKENS, count_workers, map_in_order, plan_spec, tokenize_examples
 
 TRIAL_SECONDS = 10.0
 TOKEN_BYTES = 5  # token id and segment id of a token
@@ -70,7 +70,7 @@ def estimate(
         layers: hidden states that would be kept; all with None.
         seconds: of the trial.
     """
-    tokens = [encoder.tokenize_rows(rows.texts, rows.text_pairs, max_length) for rows in splits]
+    tokens = [tokenize_examples(encoder, rows, max_length)[0] for rows in splits]
     lengths = np.concatenate([part.lengths for part in tokens])
     spec = plan_spec(encoder, splits[0], max_length=max_length, layers=layers)
     states = spec.num_hidden_states
@@ -85,7 +85,7 @@ def estimate(
     }
     existing = next(folder for folder in (Path(path).absolute(), *Path(path).absolute().parents) if folder.exists())
     return Estimate(
-        examples=len(lengths),
+        examples=sum(len(rows) for rows in splits),
         tokens=count["all"],
         truncated=sum(part.truncated for part in tokens),
         longest=int(lengths.max(initial=0)),

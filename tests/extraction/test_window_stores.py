@@ -5,7 +5,7 @@ import pytest
 
 from bertvision_tf.encoders import load_encoder
 from bertvision_tf.errors import StoreError
-from bertvision_tf.extraction import extract
+from bertvision_tf.extraction import estimate, extract
 from bertvision_tf.images import images_from_encoder, images_from_store
 from bertvision_tf.store import open_store
 from bertvision_tf.tasks import Answer, Examples
@@ -126,3 +126,9 @@ def test_a_store_without_windows_has_no_characters(tiny_examples, encoder, tmp_p
 def test_a_selection_of_layers_keeps_the_windows(store):
     assert np.array_equal(store.select([0, 2]).questions, store.questions)
     assert open_store(store.path)[3]["char_offsets"].shape[1] == 2
+
+
+def test_what_windows_would_cost_is_counted_in_windows(questions, encoder, store, tmp_path):
+    found = estimate(encoder, [questions], tmp_path, max_length=20, seconds=0.1)
+    windows = encoder.tokenize_windows(questions.texts, questions.text_pairs, 20)
+    assert (found.examples, found.tokens) == (12, len(windows.token_ids))
