@@ -32,7 +32,7 @@ class Candidate:
         """Where it begins and ends in a context, without white space around it, and with the marks that stand on its
         last letter: tokenizers drop them."""
         start, end = self.start, self.end
-        while end < len(context) and unicodedata.combining(context[end]):
+        while end < len(context) and unicodedata.category(context[end]) == "Mn":
             end += 1
         text = context[start:end]
         return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())

@@ -78,3 +78,7 @@ def test_texts_are_the_characters_of_the_context():
     assert read_texts(answers, contexts) == ["cafe\u0301", "word"]
     assert read_texts(answers, contexts, threshold=0.0) == ["cafe\u0301", ""]
     assert read_texts(answers, contexts, threshold=3.0) == ["cafe\u0301", "word"]  # odds of 3 are not above 3
+
+
+def test_marks_of_any_class_stay_on_the_last_letter():
+    assert Candidate(1.0, 4, 7).find("the गुरु म") == (4, 8)
