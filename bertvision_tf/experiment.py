@@ -129,7 +129,7 @@ def train(
     if task.kind is TaskKind.SPAN:
         raise RunError(
             f"{task.name} asks for answers in a text, and runs are of labels so far: `fine_tune`, `extract` and "
-            f"`build_head(kind='span')` take it."
+            "`build_head(kind='span')` take it."
         )
     head = head or (DEFAULT_HEAD if task.text_pair is None or tokens == "cls" else DEFAULT_PAIR_HEAD)
     config = get_preset(head) if isinstance(head, str) else head

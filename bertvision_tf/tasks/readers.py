@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,6 +87,28 @@ def _read_source(cells: dict[int, list[str]], lines: list[int]) -> dict[str, lis
     return {"source": [cells[line][0] for line in lines]}
 
 
+def load_tfds_rows(name: str, split: str, files: str) -> list[dict[str, Any]]:
+    """The rows of a dataset, as tensorflow_datasets gives them.
+
+    Args:
+        name, split: as it names them.
+        files: what a folder would have to hold instead.
+
+    Raises:
+        TaskError: it cannot be had, as without a network.
+    """
+    try:
+        import tensorflow_datasets as tfds
+
+        return list(tfds.as_numpy(tfds.load(name, split=split, shuffle_files=False)))
+    except Exception as error:  # tfds raises whatever its downloader, its file system or its cache raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TaskError(
+            f"tensorflow_datasets cannot give {name} ({reason[:200]}); offline, name the folder of {files} with "
+            "--data-dir."
+        ) from None
+
+
 def load_from_tfds(task: TaskSpec, split: str) -> Examples:
     """Reads a GLUE split through tensorflow_datasets, which downloads it once.
 
@@ -96,16 +118,7 @@ def load_from_tfds(task: TaskSpec, split: str) -> Examples:
     named = {"dev": task.dev_splits[0].replace("dev", "validation")}
     named |= {f"dev_{name}": f"validation_{name}" for name in task.extra_dev}
     named |= {"test": task.dev_splits[0].replace("dev", "test")}
-    try:
-        import tensorflow_datasets as tfds
-
-        rows = list(tfds.as_numpy(tfds.load(f"glue/{task.name}", split=named.get(split, split), shuffle_files=False)))
-    except Exception as error:  # tfds raises whatever its downloader, its file system or its cache raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TaskError(
-            f"tensorflow_datasets cannot give glue/{task.name} ({reason[:200]}); offline, name the folder of the "
-            "official download with --data-dir."
-        ) from None
+    rows = load_tfds_rows(task.tfds, named.get(split, split), "the official download")
     rows.sort(key=lambda row: row["idx"])
     regression = task.num_outputs == 1
     unlabelled = np.nan if regression else -1

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import TaskError
 from .examples import Answer, Examples
 from .files import read_text
-from .readers import MISSING_AT_MOST
+from .readers import MISSING_AT_MOST, load_tfds_rows
 from .tables import read_table
 
 if TYPE_CHECKING:
@@ -77,19 +77,8 @@ def load_squad_from_tfds(task: TaskSpec, split: str) -> Examples:
     Raises:
         TaskError: it cannot be had, as without a network.
     """
-    try:
-        import tensorflow_datasets as tfds
-
-        named = {"dev": "validation"}.get(split, split)
-        rows = list(tfds.as_numpy(tfds.load(task.tfds, split=named, shuffle_files=False)))
-    except Exception as error:  # tfds raises whatever its downloader, its file system or its cache raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TaskError(
-            f"tensorflow_datasets cannot give {task.tfds} ({reason[:200]}); offline, name the folder of "
-            f"{task.find_name(split)} with --data-dir."
-        ) from None
     questions = []
-    for row in rows:
+    for row in load_tfds_rows(task.tfds, {"dev": "validation"}.get(split, split), task.find_name(split)):
         answers = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=False)
         questions.append(
             {

@@ -35,7 +35,7 @@ from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
 from .encoder_model import EncoderModel
 from .fine_tune_config import FineTuneConfig
-from .outputs import build_loss, name_span_labels, scale_labels
+from .outputs import SPAN_LOGITS, build_loss, scale_labels
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
 
@@ -165,8 +165,9 @@ class _FineTuning:
                 seed=self.facts["seed"],
             )
             if self.task.kind is TaskKind.SPAN:
-                batches = batches.map(lambda inputs, span: (inputs, {"start": span[:, 0], "end": span[:, 1]}))
-                batches = name_span_labels(batches)
+                batches = batches.map(
+                    lambda inputs, span: (inputs, dict(zip(SPAN_LOGITS, tf.unstack(span, axis=1), strict=True)))
+                )
             with Cost() as cost:
                 self.trained.model.fit(
                     batches.skip(self.step).take(self.steps - self.step),

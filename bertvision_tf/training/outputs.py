@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ..tasks import TaskKind
 
@@ -24,11 +23,6 @@ def build_loss(kind: TaskKind, mixed: bool = False) -> keras.losses.Loss | dict[
     if mixed:
         return keras.losses.CategoricalCrossentropy(from_logits=True)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def name_span_labels(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """A dataset of windows with its labels, {"start", "end"}, by the names of the logits that they are of."""
-    return dataset.map(lambda inputs, label: (inputs, {f"{name}_logits": place for name, place in label.items()}))
 
 
 def choose_scale(kind: TaskKind, labels: np.ndarray) -> tuple[float, float] | None:
