@@ -2,9 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: quickstart test lint bench torture
+.PHONY: quickstart quickstart-qa test lint bench torture
 quickstart: $(INSTALLED)  ## train heads on the starter task with a real encoder
 	$(BIN)/bertvision quickstart --output quickstart
+
+quickstart-qa: $(INSTALLED)  ## fine-tune it on the starter questions, and train heads on its states
+	$(BIN)/bertvision quickstart-qa --output quickstart-qa
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest

@@ -24,6 +24,7 @@ _HOMES = {
     "TASKS": "tasks",
     "TaskSpec": "tasks",
     "build_head": "heads",
+    "ensemble_runs": "ensemble",
     "extract": "extraction",
     "get_preset": "heads",
     "get_task": "tasks",
@@ -40,6 +41,7 @@ __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
     from .encoders import Encoder, load_encoder
+    from .ensemble import ensemble_runs
     from .errors import BertvisionError
     from .experiment import train
     from .extraction import extract

@@ -28,7 +28,7 @@ EncoderOption = Annotated[
     str, typer.Option(help="minilm, hf://OWNER/NAME, a checkpoint's folder, or a KerasHub preset.")
 ]
 DataOption = Annotated[
-    Path | None, typer.Option(help="Folder of GLUE's official download. Left out: tensorflow_datasets.")
+    Path | None, typer.Option(help="Folder of GLUE's or SQuAD's official download. Left out: tensorflow_datasets.")
 ]
 StoreOption = Annotated[Path, typer.Option(help="Root of all stores; states that are there are found again.")]
 DtypeOption = Annotated[str, typer.Option(help="Type of the encoder's matrix products: float32 or bfloat16.")]
@@ -39,7 +39,10 @@ LayersOption = Annotated[str, typer.Option(help="Hidden states to keep, as in 0,
 AutoLayersOption = Annotated[
     str, typer.Option(help="Hidden states to keep, as in 0,3,6; all; or auto for the few that matter.")
 ]
-TaskOption = Annotated[str, typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli or starter.")]
+TASK_NAMES = (
+    "cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, squad2, squad1, squad2_answerable, starter, starter_qa"
+)
+TaskOption = Annotated[str, typer.Option(help=f"{TASK_NAMES}.")]
 TrainOption = Annotated[
     Path | None, typer.Option(help="Instead of --task: a .csv, .tsv, .jsonl or .parquet file of your own.")
 ]
@@ -50,7 +53,7 @@ LabelOption = Annotated[
     list[str] | None, typer.Option(help="Column of the label; several times for columns of 0 and 1.")
 ]
 KindOption = Annotated[
-    str | None, typer.Option(help="classification, regression or multilabel. Left out: by the labels.")
+    str | None, typer.Option(help="classification, regression, multilabel or span. Left out: by the columns.")
 ]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first rows of each split.")]
 LengthOption = Annotated[int | None, typer.Option(min=3, help="Tokens a text. Left out: the task's own.")]
@@ -60,7 +63,7 @@ LengthOption = Annotated[int | None, typer.Option(min=3, help="Tokens a text. Le
 def train_heads(
     task: Annotated[
         str,
-        typer.Option(help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli or starter; 'all' for GLUE's nine."),
+        typer.Option(help=f"{TASK_NAMES}; all for GLUE's nine."),
     ] = "starter",
     train: TrainOption = None,
     dev: DevOption = None,
@@ -455,6 +458,35 @@ def compare(
         raise typer.Exit(1)
 
 
+@app.command()
+def ensemble(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs on the same rows.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Gets results.json and the predictions. Left out: runs/TASK-ensemble.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="As for train. Left out: the first run's.")] = None,
+    train: Annotated[Path | None, typer.Option(help="The table of your own that the runs are on.")] = None,
+    dev: DevOption = None,
+    text_column: TextOption = None,
+    text_pair_column: PairOption = None,
+    label_column: LabelOption = None,
+    kind: KindOption = None,
+) -> None:
+    """Combine runs: the maximum, mean and geometric mean of their probabilities, and a mean weighted on the selection
+    rows."""
+    with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
+        from .ensemble import ensemble_runs
+        from .runs import load_run
+
+        task = train and _choose_task("starter", train, dev, text_column, text_pair_column, label_column, kind)
+        found = ensemble_runs(
+            [load_run(path) for path in runs], output, task=task or None, data_dir=data_dir, progress=progress
+        )
+    _print_ensemble(found)
+    typer.echo(f"wrote {found.path}")
+
+
 @app.command("inject-weights")
 def put_weights_back(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run with a fine-tuned encoder.")],
@@ -554,6 +586,29 @@ def quickstart(
     _print_table([run.results for run in result.runs])
     _print_notes(result.runs[0].results)
     for file in result.files:
+        typer.echo(f"wrote {file}")
+
+
+@app.command("quickstart-qa")
+def quickstart_questions(
+    output: Annotated[Path, typer.Option(help="Where the table, the run and the states go.")] = Path("quickstart-qa"),
+    encoder: EncoderOption = "minilm",
+    seeds: Annotated[int, typer.Option(min=1, help="Heads.")] = 3,
+) -> None:
+    """Run the starter questions: fine-tune for two epochs, train heads on the states, and answer."""
+    with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
+        from .quickstart import run_quickstart_qa
+        from .tasks import get_task
+
+        result = run_quickstart_qa(output, encoder=encoder, seeds=seeds, progress=progress)
+        run, dev = result.runs[0], get_task("starter_qa").load("dev").take(3)
+        found = run.answer_all(dev.texts, dev.text_pairs or ())
+    _print_table([run.results])
+    _print_notes(run.results)
+    for question, answer in zip(dev.texts, found, strict=True):
+        typer.echo(f"{question} {answer.text or '(no answer)'}")
+    for file in (*result.files, run.path):
         typer.echo(f"wrote {file}")
 
 
@@ -711,8 +766,9 @@ def _print_estimate(task: str, encoder: str, found: Any) -> None:
         f"({found.hours * 60:.1f} minutes). {show_bytes(found.free_bytes)} free on the disk."
     )
     table = Table(title=f"bytes of {found.states} states a token (* does not fit)")
-    for column in ("--codec", "--tokens all", "--tokens cls"):
-        table.add_column(column, justify="left" if column == "--codec" else "right")
+    table.add_column("--codec")
+    for mode in next(iter(found.bytes.values())):
+        table.add_column(f"--tokens {mode}", justify="right")
     for codec, sizes in found.bytes.items():
         table.add_row(
             codec, *(show_bytes(size) + ("" if found.fits(codec, mode) else " *") for mode, size in sizes.items())
@@ -743,6 +799,25 @@ def _print_tasks(results: list[dict[str, Any]]) -> None:
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
+def _print_ensemble(found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .reports.table import choose_metrics
+
+    shown = choose_metrics(found.metric, found.members[0].metrics)
+    table = Table(title=f"dev, {found.metric}")
+    for column in ("", "selection", *shown, "weights"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for one in (*found.members, *found.modes):
+        places = 2 if "exact" in one.metrics else 3
+        numbers = [f"{value:.{places}f}" for value in (one.selection_score, *(one.metrics[name] for name in shown))]
+        chosen = " *" if one is found.chosen else ""
+        table.add_row(one.name + chosen, *numbers, ", ".join(f"{weight:.2f}" for weight in one.weights))
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    typer.echo("* chosen on the selection rows.")
+
+
 def _describe_encoder(results: list[dict[str, Any]]) -> str:
     tuned = [f"{run['fine_tune']['epochs']:g}" if run["fine_tune"] else "0" for run in results]
     epochs = ", ".join(dict.fromkeys(tuned))
@@ -754,13 +829,14 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .reports.table import HEADER, build_draw_rows, build_rows, group_by_draw
+    from .reports.table import build_draw_rows, build_header, build_rows, group_by_draw
 
     first = results[0]
     if len(group_by_draw(results)) > 1:
         header, rows = build_draw_rows(results)
     else:
-        header, rows = list(HEADER), [list(row.cells()) for row in build_rows(results)]
+        models = build_rows(results)
+        header, rows = build_header(models), [list(row.cells()) for row in models]
     table = Table(title=f"{first['task']} dev, {first['metric']}; {_describe_encoder(results)}")
     for column in header:
         table.add_column(column, justify="left" if not column else "right", no_wrap=bool(column))

@@ -3,6 +3,8 @@
 Text is tokenized, an encoder, frozen or fine-tuned for a fraction of an epoch, runs over it once, every hidden state is
 kept in a store, and a very small head is trained on these images, several times with several seeds. Selection rows, set
 aside from train, choose each head's epoch and the head that predicts; dev is read once, at the end.
+
+Over 300 lines, since every option is spelt out and checked before anything is spent.
 """
 
 from __future__ import annotations
@@ -14,8 +16,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .cost import Cost
 from .encoders import Encoder, load_encoder
@@ -37,7 +37,7 @@ from .runs.describe import (
 )
 from .store import StoreSpec
 from .tasks import TaskKind, TaskSpec, get_task
-from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy, read_predictions
+from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy
 from .training.baselines import Baseline
 from .training.draw import Draw, check_draw
 from .training.encoder_trial import EncoderTrial, check_rivals
@@ -46,6 +46,7 @@ from .training.trial import Trial, build_task_head, draw_sample, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
+DEFAULT_SPAN_HEAD = "standardized_adapter_64_shared"
 DEFAULT_CODEC = "int8"
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
 
@@ -87,12 +88,13 @@ def train(
         task: a name of TASKS, or a TaskSpec.
         encoder: what `load_encoder` takes, or an Encoder.
         dtype: "float32" or "bfloat16", where `encoder` is a name.
-        head: a preset's name or a HeadConfig; with None the default one for single texts, or for pairs.
+        head: a preset's name or a HeadConfig; with None the default one for single texts, for pairs, or for questions
+            on a context.
         seeds: how many heads are trained, from seed 0, or the seeds themselves.
         store: the root of all stores; states that are there already are found again.
         output: the run's folder; a run that is there is replaced. By default runs/TASK-HEAD, where only a run of the
             same settings is.
-        data_dir: the folder of GLUE's official download; tensorflow_datasets with None.
+        data_dir: the folder of GLUE's official download, or of SQuAD's files; tensorflow_datasets with None.
         limit: only the first rows of train and of dev.
         train_share: train on this share of the training rows, drawn by the seed; the selection rows stay.
         shots: train on this many rows of each class, drawn by the seed; the selection rows stay.
@@ -126,12 +128,7 @@ def train(
         >>> run.results["mean"]
     """
     task = get_task(task)
-    if task.kind is TaskKind.SPAN:
-        raise RunError(
-            f"{task.name} asks for answers in a text, and runs are of labels so far: `fine_tune`, `extract` and "
-            "`build_head(kind='span')` take it."
-        )
-    head = head or (DEFAULT_HEAD if task.text_pair is None or tokens == "cls" else DEFAULT_PAIR_HEAD)
+    head = head or _choose_head(task, tokens)
     config = get_preset(head) if isinstance(head, str) else head
     name = head if isinstance(head, str) else f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
     check_draw(task, train_share, shots)
@@ -174,8 +171,8 @@ def train(
         if not isinstance(fit, FitConfig):
             fit = FitConfig.for_head(config, **(fit or {}))
         spec = plan_spec(encoder, splits[0], codec=codec, **states)
-        _check_choices(config, strategy, spec, task)
-        roles = split_task(task, splits[0].labels, splits[0].groups)
+        _check_choices(config, fit, strategy, spec, task)
+        roles = split_task(task, splits[0])
         asked = {
             "task": task.name,
             "examples": {rows.split: rows.fingerprint for rows in splits},
@@ -223,17 +220,19 @@ def train(
             str(seed): {"path": str(snapshot.path.resolve()), "fingerprint": snapshot.encoder.fingerprint}
             for seed, snapshot in snapshots.items()
         }
+        asked["data_dir"] = data_dir and str(Path(data_dir).expanduser().resolve())
 
         encoders = [snapshot.encoder for snapshot in tuned] or [encoder]
         choice: LayerChoice | None = None
         with Cost() as choosing:
             if auto:
                 places, sampled = draw_sample(roles, LAYER_ROWS)
-                probed = extract_once(
-                    encoders[0], splits[0].select(places), Path(store), progress, codec=codec, **states
+                sample = splits[0].select(places)
+                probed = extract_once(encoders[0], sample, Path(store), progress, codec=codec, **states)
+                own_draw = Draw(sample.labels, sampled[0], train_share, shots)
+                choice = choose_layers(
+                    new_trial(stores=[probed], examples=[sample], draw=own_draw, selection=sampled[1])
                 )
-                own_draw = Draw(probed.labels, sampled[0], train_share, shots)
-                choice = choose_layers(new_trial(stores=[probed], draw=own_draw, selection=sampled[1]))
                 states["layers"] = asked["layers"] = list(choice.kept)
         with Cost() as extracting:
             stores = [
@@ -241,25 +240,20 @@ def train(
                 for one in encoders
             ]
         with Cost() as training:
-            distinct = [new_trial(stores=own, draw=draw, selection=roles[1]) for own in stores]
+            distinct = [new_trial(stores=own, examples=splits, draw=draw, selection=roles[1]) for own in stores]
             trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
-            fitted = [trial.fit(seed) for trial, seed in zip(trials, seeds, strict=True)]
-            logits = [
-                [trial.predict(result.head, place) for trial, result in zip(trials, fitted, strict=True)]
-                for place in range(1, len(splits))
-            ]
+            outcomes = [trial.run(seed) for trial, seed in zip(trials, seeds, strict=True)]
 
-        trial, labels = trials[0], splits[1].labels
+        trial, gold = trials[0], trials[0].golds[1]
         rivals: list[Baseline] = list(fit_simple_rivals(trial, encoder, splits, seeds)) if baselines else []
         for rival_config in tuned_rivals:
             rival = dataclasses.replace(tuning, config=rival_config)
             rivals += [rival.fit_best_epoch(seed, baseline_epochs) for seed in seeds[:fine_tune_seeds]]
-        own_heads, ensembles = predict_fine_tuned(trials, tuned, splits, fitted, logits[0]) if tuned else ([], [])
-        best = int(np.argmax([result.selection_score for result in fitted]))
-        chosen = read_predictions(task.kind, logits[0][best])
+        own_heads, ensembles = predict_fine_tuned(trials, tuned, splits, outcomes) if tuned else ([], [])
+        chosen = max(outcomes, key=lambda outcome: outcome.fit.selection_score).predictions[0]
         results = {
-            **describe_scores(trials, encoder, name, seeds, fitted, logits),
-            "fine_tune": describe_fine_tuning(trial, tuned, own_heads, ensembles, labels) if tuned else None,
+            **describe_scores(trials, encoder, name, seeds, outcomes),
+            "fine_tune": describe_fine_tuning(gold, tuned, own_heads, ensembles) if tuned else None,
             "seconds": {
                 "fine_tune": sum(snapshot.facts["seconds"] for snapshot in tuned),
                 **({"choose_layers": choosing.seconds} if auto else {}),
@@ -267,23 +261,34 @@ def train(
                 "train": training.seconds,
             },
             "memory_bytes": {"extract": extracting.memory_bytes, "train": training.memory_bytes},
-            "baselines": describe_rivals(trial, rivals, labels),
+            "baselines": describe_rivals(gold, rivals),
             "significance": describe_significance(
-                trial, (name_head(name, fine_tune_epochs), chosen), [*rivals, *own_heads, *ensembles], labels
+                gold, (name_head(name, fine_tune_epochs), chosen), [*rivals, *own_heads, *ensembles]
             ),
-            "layers": describe_layers(trials, fitted, choice),
+            "layers": describe_layers(trials, outcomes, choice),
         }
         if results["fine_tune"]:
             results["encoder_scores"] = results["fine_tune"]["scores"]
         results["rows"]["skipped"] = sum(rows.skipped for rows in splits)
         with writing_to(output):
-            write_contents(folder, task, results, asked, fitted, list(zip(splits[1:], logits, strict=True)), export)
+            write_contents(
+                folder, task, results, asked, outcomes, list(zip(splits, trial.golds, strict=True))[1:], export
+            )
     return load_run(output)
 
 
-def _check_choices(head: HeadConfig, strategy: str, states: StoreSpec, task: TaskSpec) -> None:
+def _choose_head(task: TaskSpec, tokens: str) -> str:
+    """The default head."""
+    if task.kind is TaskKind.SPAN:
+        return DEFAULT_SPAN_HEAD
+    return DEFAULT_HEAD if task.text_pair is None or tokens == "cls" else DEFAULT_PAIR_HEAD
+
+
+def _check_choices(head: HeadConfig, fit: FitConfig, strategy: str, states: StoreSpec, task: TaskSpec) -> None:
     """Raises what is wrong with a head or a strategy before the encoder has run for hours."""
     get_strategy(strategy)
+    if task.kind is TaskKind.SPAN and fit.mixup:
+        raise RunError(f"`mixup` mixes labels, and {task.name} asks for answers in a text: leave it out.")
     build_task_head(head, states, task)
     if head.comparison and task.text_pair is None:
         raise RunError(f"a comparison head reads pairs of texts, {task.name} has single ones: choose another head.")

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from .encoders import Windows
 from .extraction.extract import tokenize_examples
 from .store import Store, get_codec
 from .store.codecs import FloatCodec, Int8Codec, LevelCodec
 from .store.plan import plan_batches
 
 if TYPE_CHECKING:
-    from .encoders import Encoder
+    from .encoders import Encoder, Tokens
     from .tasks import Examples
 
 WINDOW = 32  # batches whose examples are sorted by length together, after the shuffle
@@ -163,8 +164,22 @@ def images_from_encoder(
         stride, question_length: of windows, where the examples are questions with answers; as `extract`'s.
         **plan: `BatchPlan`'s.
     """
-    chosen = _choose(layers, encoder.num_hidden_states)
     rows, all_labels = tokenize_examples(encoder, examples, max_length, stride, question_length)
+    return images_from_tokens(encoder, rows, all_labels, tokens=tokens, pooler=pooler, layers=layers, **plan)
+
+
+def images_from_tokens(
+    encoder: Encoder,
+    rows: Tokens,
+    all_labels: np.ndarray,
+    *,
+    tokens: str = "all",
+    pooler: bool = False,
+    layers: Sequence[int] | None = None,
+    **plan,
+) -> tf.data.Dataset:
+    """As `images_from_encoder`, of what `tokenize_examples` gives."""
+    chosen = _choose(layers, encoder.num_hidden_states)
 
     def gather(encoder: Encoder, batch: np.ndarray):
         padded = rows.pad(batch)
@@ -185,7 +200,7 @@ def images_from_encoder(
         shape,
         all_labels,
         encoder.hidden_dim,
-        examples.answers is not None,
+        isinstance(rows, Windows),
     )
 
 

@@ -1,4 +1,4 @@
-"""The starter task from end to end: baselines, two heads, and which layer knows which grammar."""
+"""The starter tasks from end to end: which layer knows which grammar, and answers to questions."""
 
 import dataclasses
 import shutil
@@ -62,6 +62,36 @@ def run_quickstart(
         shutil.copyfile(runs[0].path / "layer_weights.png", weights)
         _plot_grammar(grammar, runs)
     return QuickstartResult(runs, [table, weights, grammar])
+
+
+def run_quickstart_qa(
+    output: str | Path, *, encoder: str = "minilm", seeds: int = 3, progress: Progress | None = None
+) -> QuickstartResult:
+    """Fine-tunes an encoder for two epochs on the starter questions, and trains heads on its states.
+
+    Args:
+        output: gets table.md, run/ and states/.
+        encoder: what `load_encoder` takes.
+        seeds: heads.
+        progress: as `train`'s.
+    """
+    output = Path(output)
+    run = train(
+        "starter_qa",
+        encoder,
+        dtype="bfloat16",
+        seeds=seeds,
+        fine_tune_seeds=1,
+        fine_tune_epochs=2,
+        fine_tune={"learning_rate": 1e-4, "dtype": "bfloat16"},  # the rate chosen on the selection rows, for MiniLM
+        store=output / "states",
+        output=output / "run",
+        progress=progress,
+    )
+    table = output / "table.md"
+    with writing_to(output):
+        table.write_text(format_markdown(build_rows([run.results])), encoding="utf-8")
+    return QuickstartResult([run], [table])
 
 
 def _plot_grammar(file: Path, runs: list[Run]) -> None:

@@ -14,7 +14,7 @@ from bertvision_tf.cli import app
 from bertvision_tf.errors import RunError
 from bertvision_tf.metrics import glue_metrics
 from bertvision_tf.tasks import get_task, split_selection
-from bertvision_tf.training import Snapshot, combine_predictions, fine_tune
+from bertvision_tf.training import Snapshot, combine_logits, fine_tune, read_predictions
 from bertvision_tf.training.fine_tuning import read_snapshot
 
 TINY = str(Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2")
@@ -141,10 +141,14 @@ def test_ensembles_in_numbers():
     from bertvision_tf.tasks import TaskKind
 
     one, two = np.log([[0.6, 0.4], [0.3, 0.7]]), np.log([[0.1, 0.9], [0.6, 0.4]])
-    assert combine_predictions(TaskKind.CLASSIFICATION, [one, two]).tolist() == [1, 1]
-    assert combine_predictions(TaskKind.REGRESSION, [np.array([[1.0]]), np.array([[4.0]])]).tolist() == [2.5]
+
+    def combine(kind, parts):
+        return read_predictions(kind, combine_logits(kind, parts)).tolist()
+
+    assert combine(TaskKind.CLASSIFICATION, [one, two]) == [1, 1]
+    assert combine(TaskKind.REGRESSION, [np.array([[1.0]]), np.array([[4.0]])]) == [2.5]
     sides = [np.array([[3.0, -3.0]]), np.array([[-1.0, 1.0]])]
-    assert combine_predictions(TaskKind.MULTILABEL, sides).tolist() == [[1, 0]]
+    assert combine(TaskKind.MULTILABEL, sides) == [[1, 0]]
 
 
 @pytest.mark.parametrize(

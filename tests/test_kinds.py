@@ -314,9 +314,3 @@ def test_two_dev_splits_are_scored_apart(root, tiny_encoder, load):
             assert results["metrics"][f"accuracy{suffix}"][place] == pytest.approx(right)
     assert [len(read_csv(run.path / f"predictions{suffix}.csv")) for suffix in ("", "_mismatched")] == [40, 30]
     assert all(len(row["scores"]) == 1 for row in results["baselines"].values())
-
-
-def test_runs_on_questions_say_what_takes_them(tiny_encoder, tmp_path):
-    with pytest.raises(RunError, match="starter_qa asks for answers in a text, and runs are of labels so far"):
-        bv.train("starter_qa", tiny_encoder, output=tmp_path / "run", store=tmp_path / "states")
-    assert not (tmp_path / "run").exists()

@@ -172,10 +172,8 @@ class Tokenizer:
         for start in range(0, len(checked), QUESTIONS_AT_ONCE):  # since encodings take a hundred times their tokens
             asked, read = checked[start : start + QUESTIONS_AT_ONCE], (pairs or [])[start : start + QUESTIONS_AT_ONCE]
             backend.no_truncation()
-            for place, encoding in enumerate(backend.encode_batch(asked, add_special_tokens=False)):
-                if len(encoding.ids) > question_length:
-                    asked[place] = asked[place][: encoding.offsets[question_length - 1][1]]
-                    cut += 1
+            asked, shortened = self._shorten(asked, question_length)
+            cut += shortened
             backend.enable_truncation(max_length, stride=stride, strategy="only_second")
             for question, encoding in enumerate(backend.encode_batch(list(zip(asked, read, strict=True))), start):
                 for window in (encoding, *encoding.overflowing):
@@ -189,6 +187,20 @@ class Tokenizer:
         token_ids, segment_ids, char_offsets, whose = (np.concatenate(column) for column in zip(*parts, strict=True))
         lengths = [len(ids) for ids, *_ in parts]
         return Windows(token_ids, segment_ids, np.cumsum([0, *lengths]), cut, whose.astype(np.int64), char_offsets)
+
+    def _shorten(self, texts: Sequence[str], length: int) -> tuple[list[str], int]:
+        """Texts of at most so many tokens, and how many of them were cut. A part of a text may have more tokens than it
+        had in the whole, so that one is cut until it fits."""
+        shortened, longer, cut, attempt = list(texts), list(range(len(texts))), 0, 0
+        while longer:
+            parts = [shortened[place] for place in longer]
+            encodings = self._fast.backend_tokenizer.encode_batch(parts, add_special_tokens=False)
+            found = [(place, one) for place, one in zip(longer, encodings, strict=True) if len(one.ids) > length]
+            for place, one in found:
+                end = one.offsets[length - 1][1]
+                shortened[place] = shortened[place][: min(end, len(shortened[place]) - attempt)]
+            longer, cut, attempt = [place for place, _ in found], cut or len(found), attempt + 1
+        return shortened, cut
 
 
 def choose_windows(max_length: int, stride: int | None = None, question_length: int | None = None) -> tuple[int, int]:

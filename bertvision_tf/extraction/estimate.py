@@ -17,6 +17,7 @@ from .extract import BATCH_TOKENS, count_workers, map_in_order, plan_spec, token
 
 TRIAL_SECONDS = 10.0
 TOKEN_BYTES = 5  # token id and segment id of a token
+WINDOW_BYTES = 8  # the characters of a token of a window; as many for the question of a window
 EXAMPLE_BYTES = 16 + 12  # length, place and label of an example, and its id
 
 
@@ -29,7 +30,7 @@ class Estimate:
         longest: tokens of the longest text, cut ones at `max_length`.
         states: hidden states of a token that would be kept.
         tokens_per_second: of the trial on this machine.
-        bytes: of the stores together, by codec and token mode ("all", "cls").
+        bytes: of the stores together, by codec and token mode: "all", and but for windows "cls".
         free_bytes: on the disk where they would go.
     """
 
@@ -74,11 +75,14 @@ def estimate(
     lengths = np.concatenate([part.lengths for part in tokens])
     spec = plan_spec(encoder, splits[0], max_length=max_length, layers=layers)
     states = spec.num_hidden_states
-    count = {"all": int(lengths.sum()), "cls": len(lengths)}
+    count, more = {"all": int(lengths.sum()), "cls": len(lengths)}, 0
+    if spec.windowed:  # of which the first token alone tells no answer
+        del count["cls"]
+        more = WINDOW_BYTES
     sizes = {
         codec: {
-            mode: rows * (get_codec(codec).row_bytes(states, encoder.hidden_dim) + TOKEN_BYTES)
-            + len(lengths) * EXAMPLE_BYTES
+            mode: rows * (get_codec(codec).row_bytes(states, encoder.hidden_dim) + TOKEN_BYTES + more)
+            + len(lengths) * (EXAMPLE_BYTES + more)
             for mode, rows in count.items()
         }
         for codec in CODECS
@@ -86,7 +90,7 @@ def estimate(
     existing = next(folder for folder in (Path(path).absolute(), *Path(path).absolute().parents) if folder.exists())
     return Estimate(
         examples=sum(len(rows) for rows in splits),
-        tokens=count["all"],
+        tokens=int(lengths.sum()),
         truncated=sum(part.truncated for part in tokens),
         longest=int(lengths.max(initial=0)),
         states=states,

@@ -162,6 +162,7 @@ def inject_layers(
     length = encoder.choose_length(max_length, task.max_length)
     for place in places:  # all can be, before one is
         check_place(encoder, place)
+    task.require_labels("layer injection")
     splits = [task.load(split, data_dir).take(limit) for split in ("train", "dev")]
     options = f"{fit.epochs} epochs at {fit.learning_rate:g}, batches of {fit.batch_size}"
     rows = "".join(f" {part.fingerprint[:8]}" for part in splits)
@@ -177,17 +178,17 @@ def inject_layers(
     stores = [
         extract_once(encoder, part, Path(store), progress, max_length=length, codec=codec) for part in splits if missing
     ]
-    training, selection = split_task(task, splits[0].labels, splits[0].groups)
+    training, selection = split_task(task, splits[0])
     draw = Draw(splits[0].labels, training)
     for count, (place, seed) in enumerate(missing):
         progress("injections", count, len(missing))
         told = prefix(progress, f"before block {place.block}")
         own = [part.select(place.states) for part in stores]
         trial = _InjectionTrial(
-            task, HeadConfig(), own, draw, selection, fit, progress=told, encoder=encoder, place=place
+            task, HeadConfig(), own, splits, draw, selection, fit, progress=told, encoder=encoder, place=place
         )
         with Cost() as cost:
-            fitted = trial.fit(seed)
+            outcome = trial.run(seed)
         cell = LayerCell(
             task=task.name,
             setting=setting,
@@ -196,9 +197,9 @@ def inject_layers(
             layers=place.layers,
             bottleneck=place.bottleneck,
             seed=seed,
-            score=trial.score(own[1].labels, trial.predict(fitted.head, 1)),
-            selection=fitted.selection_score,
-            weights=count_trainable(fitted.head),
+            score=trial.golds[1].score(outcome.predictions[0]),
+            selection=outcome.fit.selection_score,
+            weights=count_trainable(outcome.fit.head),
             seconds=cost.seconds,
         )
         append_cell(output, cell)

@@ -17,6 +17,7 @@ import numpy as np
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+SILENT = -1e9  # a threshold below all odds: nothing is answered
 THRESHOLD = 1.0  # the official scorer's: null odds above it count as "no answer"
 
 
@@ -112,8 +113,7 @@ def describe_with_odds(scores: AnswerScores, null_odds: np.ndarray, threshold: f
     described = scores.apply_threshold(null_odds, threshold).describe()
     for name in ("exact", "f1"):
         best, at = find_best_threshold(scores, null_odds, name)
-        silent = at < null_odds.min()  # which the official scorer calls 0
-        described |= {f"best_{name}": best, f"best_{name}_thresh": 0.0 if silent else at}
+        described |= {f"best_{name}": best, f"best_{name}_thresh": 0.0 if at == SILENT else at}  # as the official one
     return described
 
 
@@ -149,7 +149,7 @@ def find_best_threshold(scores: AnswerScores, null_odds: np.ndarray, name: str =
     order = np.argsort(null_odds, kind="stable")
     sums = np.concatenate([[0.0], np.cumsum(gains[order])]) + float((~scores.has_answer).sum())
     best = int(sums.argmax())
-    return 100 * float(sums[best]) / len(gains), float(null_odds[order[best - 1]] if best else null_odds.min() - 1)
+    return 100 * float(sums[best]) / len(gains), float(null_odds[order[best - 1]]) if best else SILENT
 
 
 @functools.lru_cache(maxsize=2**16)

@@ -1,10 +1,11 @@
 """Results as rows of one table: the rivals first, the heads after them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 HEADER = ("", "score", "weights", "seconds", "memory", "disk")
+ANSWER_METRICS = ("exact", "HasAns_f1", "best_exact", "best_f1")  # shown beside F1 of answers to questions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,7 @@ class TableRow:
         seconds: of training, and of extraction where it reads states.
         memory_bytes: the most that the process held, where it was measured.
         disk_bytes: of states and snapshot, where there are any.
+        further: means of further metrics by name, for answers to questions.
     """
 
     name: str
@@ -29,12 +31,14 @@ class TableRow:
     seconds: float
     memory_bytes: int | None = None
     disk_bytes: int | None = None
+    further: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def cells(self) -> tuple[str, ...]:
         """The row as text."""
         return (
             self.name,
             show_score(self.mean, self.std),
+            *(f"{value:.2f}" for value in self.further.values()),
             f"{self.trainable_parameters:,}" + (f" ({self.share:.2%})" if self.trainable_parameters else ""),
             f"{self.seconds:.1f}",
             *("" if size is None else show_bytes(size) for size in (self.memory_bytes, self.disk_bytes)),
@@ -42,8 +46,19 @@ class TableRow:
 
 
 def show_score(mean: float, std: float | None) -> str:
-    """A mean with its deviation over seeds, where there are several."""
-    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
+    """A mean with its deviation over seeds, where there are several; percent with two places, fractions with three."""
+    places = 2 if abs(mean) > 1 else 3
+    return f"{mean:.{places}f}" if std is None else f"{mean:.{places}f} ± {std:.{places}f}"
+
+
+def choose_metrics(metric: str, metrics: Collection[str]) -> list[str]:
+    """Which metrics are shown: the main one, and beside F1 of answers those of ANSWER_METRICS."""
+    return [metric, *(name for name in ANSWER_METRICS if name in metrics and "HasAns_f1" in metrics)]
+
+
+def build_header(rows: Sequence[TableRow]) -> list[str]:
+    """What stands above the cells of rows."""
+    return [*HEADER[:2], *rows[0].further, *HEADER[2:]]
 
 
 def show_bytes(count: int) -> str:
@@ -104,7 +119,10 @@ def _build_row(
     costs: Mapping[str, Any],
 ) -> TableRow:
     sizes = (costs["memory_bytes"], costs["disk_bytes"])
-    return TableRow(name, scores["mean"], scores["std"], weights, weights / run["encoder_parameters"], seconds, *sizes)
+    metrics = scores.get("metrics", {})
+    further = {metric: sum(metrics[metric]) / len(metrics[metric]) for metric in choose_metrics("", metrics)[1:]}
+    share = weights / run["encoder_parameters"]
+    return TableRow(name, scores["mean"], scores["std"], weights, share, seconds, *sizes, further)
 
 
 def group_by_draw(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -135,7 +153,8 @@ def build_draw_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], li
 
 def format_markdown(rows: Sequence[TableRow]) -> str:
     """The rows as a Markdown table."""
-    lines = [HEADER, ("---", *("---:" for _ in HEADER[1:])), *(row.cells() for row in rows)]
+    header = build_header(rows)
+    lines = [header, ["---", *("---:" for _ in header[1:])], *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

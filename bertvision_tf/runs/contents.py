@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from ..errors import RunError
 from ..reports.plots import plot_layer_losses, plot_layer_weights
 from ..tasks import Examples, TaskSpec
-from ..tasks.labels import show_label
-from ..training import FitResult, compute_probabilities, read_predictions
+from ..training.gold import AnswerPredictions, Gold
+from ..training.trial import Outcome
 from .folder import CONFIG, RESULTS, write_csv, write_json
 
 if TYPE_CHECKING:
     import keras
+
+LISTED = 5  # spans of each question in nbest_predictions.json
 
 
 def write_contents(
@@ -24,8 +26,8 @@ def write_contents(
     task: TaskSpec,
     results: dict[str, Any],
     asked: dict[str, Any],
-    fitted: Sequence[FitResult],
-    dev: Sequence[tuple[Examples, Sequence[np.ndarray]]],
+    outcomes: Sequence[Outcome],
+    dev: Sequence[tuple[Examples, Gold]],
     export: bool,
 ) -> None:
     """Fills the folder of a run; results.json last.
@@ -34,55 +36,77 @@ def write_contents(
         folder: empty.
         task: of the run.
         results, asked: results.json and config.json.
-        fitted: one head a seed.
-        dev: of each dev split its rows, and their logits for each seed.
+        outcomes: one head a seed.
+        dev: of each dev split its rows, and what they are scored by.
         export: whether the head chosen on the selection rows is saved as a SavedModel too.
     """
     best = int(np.argmax(results["selection_scores"]))
     (folder / "heads").mkdir()
-    for seed, result in zip(results["seeds"], fitted, strict=True):
-        result.head.save(folder / "heads" / f"seed-{seed}.keras")
-    for suffix, (rows, logits) in zip(("", *(f"_{name}" for name in task.extra_dev)), dev, strict=True):
-        _write_predictions(folder / f"predictions{suffix}.csv", task, results["seeds"], logits, best, rows)
-    _write_curves(folder / "curves.csv", results["seeds"], fitted)
+    for seed, one in zip(results["seeds"], outcomes, strict=True):
+        one.fit.head.save(folder / "heads" / f"seed-{seed}.keras")
+    suffixes = ("", *(f"_{name}" for name in task.extra_dev))
+    for place, (suffix, (rows, gold)) in enumerate(zip(suffixes, dev, strict=True)):
+        every = {
+            f"prediction_seed_{seed}": one.predictions[place]
+            for seed, one in zip(results["seeds"], outcomes, strict=True)
+        }
+        write_predictions(
+            folder, suffix, rows, gold, outcomes[best].predictions[place], outcomes[best].logits[place], every
+        )
+    _write_curves(folder / "curves.csv", results["seeds"], outcomes)
     layers = results["layers"]
     names = [str(name) for name in layers["names"]]
     if layers["weights"]:
         plot_layer_weights(folder / "layer_weights.png", np.array(layers["weights"]), names)
     plot_layer_losses(folder / "layer_losses.png", layers["losses"], names, results["metric"])
     if export:
-        _export(fitted[best].head, folder / "saved_model")
+        _export(outcomes[best].fit.head, folder / "saved_model")
     write_json(folder / CONFIG, asked)
     write_json(folder / RESULTS, results)
 
 
-def _write_predictions(file: Path, task: TaskSpec, seeds, logits: Sequence[np.ndarray], best: int, rows: Examples):
-    found = [read_predictions(task.kind, part) for part in logits]
-    probabilities = compute_probabilities(task.kind, logits[best])
-    pairs = [] if rows.text_pairs is None else ["text_pair"]
-    header = ["id", "text", *pairs, *rows.columns, "label", "prediction"]
-    header += [f"p_{name}" for name in task.label_names] + [f"prediction_seed_{seed}" for seed in seeds]
+def write_predictions(
+    folder: Path,
+    suffix: str,
+    rows: Examples,
+    gold: Gold,
+    predictions: Any,
+    logits: np.ndarray,
+    every: Mapping[str, Any],
+) -> None:
+    """Writes what was predicted of a split.
 
-    def lines():
-        for row in range(len(rows)):
-            pair = [] if rows.text_pairs is None else [rows.text_pairs[row]]
-            columns = [column[row] for column in rows.columns.values()]
-            yield [
-                *(rows.ids[row], rows.texts[row], *pair, *columns),
-                *(show_label(task, rows.labels[row]), show_label(task, found[best][row])),
-                *(f"{probability:.6f}" for probability in probabilities[row]),
-                *(show_label(task, part[row]) for part in found),
-            ]
+    Args:
+        folder, suffix: `predictions<suffix>.csv` in it; of questions also predictions, null_odds and nbest_predictions
+            as .json, in the official format.
+        rows, gold: the split, and what it is scored by.
+        predictions, logits: those that count.
+        every: further columns of predictions by name.
+    """
+    columns: dict[str, Sequence[Any]] = {"id": rows.ids, "text": rows.texts}
+    columns |= {} if rows.text_pairs is None else {"text_pair": rows.text_pairs}
+    columns |= {**rows.columns, "label": gold.show(), "prediction": gold.show(predictions)}
+    for name, values in gold.show_confidence(predictions, logits).items():
+        columns[name] = [f"{value:.6f}" for value in values]
+    columns |= {name: gold.show(part) for name, part in every.items()}
+    write_csv(folder / f"predictions{suffix}.csv", list(columns), zip(*columns.values(), strict=True))
+    if isinstance(predictions, AnswerPredictions):
+        odds = dict(zip(rows.ids, map(float, predictions.null_odds), strict=True))
+        best = {
+            name: [{"text": text, "score": score} for text, score, *_ in answer.list_texts(context, LISTED)]
+            for name, context, answer in zip(rows.ids, rows.text_pairs or (), predictions.answers, strict=True)
+        }
+        write_json(folder / f"predictions{suffix}.json", dict(zip(rows.ids, predictions.final, strict=True)))
+        write_json(folder / f"null_odds{suffix}.json", odds)
+        write_json(folder / f"nbest_predictions{suffix}.json", best)
 
-    write_csv(file, header, lines())
 
-
-def _write_curves(file: Path, seeds: Sequence[int], fitted: Sequence[FitResult]) -> None:
+def _write_curves(file: Path, seeds: Sequence[int], outcomes: Sequence[Outcome]) -> None:
     curves = (
         (seed, epoch, loss, score)
-        for seed, result in zip(seeds, fitted, strict=True)
+        for seed, one in zip(seeds, outcomes, strict=True)
         for epoch, (loss, score) in enumerate(
-            zip(result.history["loss"], result.history["selection_score"], strict=True), start=1
+            zip(one.fit.history["loss"], one.fit.history["selection_score"], strict=True), start=1
         )
     )
     write_csv(file, ("seed", "epoch", "loss", "selection_score"), curves)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ import numpy as np
 
 from ..heads.describe import count_trainable
 from ..metrics.glue import compute_metric
-from ..metrics.significance import compare_classes, compare_scores
 from ..reports.table import name_head
 from ..tasks import Examples, TaskKind
-from ..training import FitResult, Snapshot, combine_predictions, read_predictions
+from ..training import Snapshot
 from ..training.baselines import Baseline, Rows, fit_baselines
+from ..training.gold import AnswerPredictions, Gold
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
-from ..training.trial import Trial
+from ..training.span_rivals import fit_span_rivals
+from ..training.trial import Outcome, Trial
 from .run import describe_versions
 
 if TYPE_CHECKING:
@@ -29,27 +31,24 @@ def describe_scores(
     encoder: Encoder,
     head: str,
     seeds: Sequence[int],
-    fitted: Sequence[FitResult],
-    logits: Sequence[Sequence[np.ndarray]],
+    outcomes: Sequence[Outcome],
 ) -> dict[str, Any]:
-    """All that the fits, and their logits of each dev split, say.
+    """All that the trained heads, and their predictions of each dev split, say.
 
     Args:
         trials: what was fitted, one a seed; seeds that share an encoder share one.
         encoder: whose states the stores have.
         head: its name.
-        seeds, fitted: one head a seed.
-        logits: of each dev split one array a seed.
+        seeds, outcomes: one head a seed.
     """
     trial, stores = trials[0], trials[0].stores
     task, every = trial.task, [store for one in dict.fromkeys(trials) for store in one.stores]
-    metrics = {}
-    for suffix, store, parts in zip(("", *task.extra_dev), stores[1:], logits, strict=True):
-        predictions = [read_predictions(task.kind, part) for part in parts]
-        for name in dict.fromkeys((*task.metrics, task.main_metric)):
-            key = f"{name}_{suffix}" if suffix else name
-            metrics[key] = [compute_metric(name, store.labels, found) for found in predictions]
+    metrics: dict[str, list[float]] = {}
+    for place, suffix in enumerate(("", *(f"_{name}" for name in task.extra_dev))):
+        described = [trial.golds[place + 1].describe(one.predictions[place]) for one in outcomes]
+        metrics |= {f"{name}{suffix}": values for name, values in _collect(described).items()}
     scores = metrics[task.main_metric]
+    thresholds = [one.selection.threshold for one in outcomes if isinstance(one.selection, AnswerPredictions)]
     return {
         "task": task.name,
         "split": "dev",
@@ -60,19 +59,20 @@ def describe_scores(
         "dtype": encoder.dtype,
         "head": head,
         "head_config": trial.head.to_dict(),
-        "trainable_parameters": count_trainable(fitted[0].head),
+        "trainable_parameters": count_trainable(outcomes[0].fit.head),
         "seeds": seeds,
         "scores": scores,
         **summarize(scores),
         "metrics": metrics,
         "encoder_scores": [],
-        "selection_scores": [result.selection_score for result in fitted],
-        "best_epochs": [result.best_epoch for result in fitted],
+        **({"thresholds": thresholds} if thresholds else {}),
+        "selection_scores": [one.fit.selection_score for one in outcomes],
+        "best_epochs": [one.fit.best_epoch for one in outcomes],
         "draw": {"share": trial.draw.share, "shots": trial.draw.shots},
         "rows": {
             "training": len(trial.draw.rows(seeds[0])),
             "selection": len(trial.selection),
-            "dev": sum(len(store) for store in stores[1:]),
+            "dev": sum(len(gold) for gold in trial.golds[1:]),
             "truncated": sum(store.manifest.truncated for store in stores),
         },
         "store": {
@@ -90,39 +90,35 @@ def predict_fine_tuned(
     trials: Sequence[Trial],
     snapshots: Sequence[Snapshot],
     splits: Sequence[Examples],
-    fitted: Sequence[FitResult],
-    logits: Sequence[np.ndarray],
+    outcomes: Sequence[Outcome],
 ) -> tuple[list[Baseline], list[Baseline]]:
     """What the encoders' own heads say of dev, and what each says together with the head on its states.
 
     Args:
-        trials, fitted: one a seed.
+        trials, outcomes: one a seed.
         snapshots: the fine-tuned encoders, which the seeds took in turn.
         splits: train and dev.
-        logits: of dev, one array a seed.
 
     Returns:
         one rival a snapshot, and one ensemble a seed.
     """
     trial, length = trials[0], trials[0].stores[0].spec.max_length
-    kind, selected = trial.task.kind, splits[0].select(trial.selection)
+    selected, golds = splits[0].select(trial.selection), (trial.selection_gold, trial.golds[1])
     own = [(snapshot.predict(selected, length), snapshot.predict(splits[1], length)) for snapshot in snapshots]
-    heads = [
-        (one.predict(result.head, 0, trial.selection), part)
-        for one, result, part in zip(trials, fitted, logits, strict=True)
-    ]
+    heads = [(one.selection_logits, one.logits[0]) for one in outcomes]
     epochs, weights = (snapshots[0].facts[fact] for fact in ("epochs", "trainable_parameters"))
 
     def describe(name: str, parameters: int, seconds: float, *models: tuple[np.ndarray, np.ndarray]) -> Baseline:
         chosen, dev = (
-            combine_predictions(kind, parts) if len(parts) > 1 else read_predictions(kind, parts[0])
-            for parts in zip(*models, strict=True)
+            gold.combine(parts) if len(parts) > 1 else parts[0]
+            for gold, parts in zip(golds, zip(*models, strict=True), strict=True)
         )
-        score = trial.score_predictions(selected.labels, chosen)
-        return Baseline(name_head(name, epochs), [dev], score, parameters, seconds)
+        found = golds[0].read(chosen)
+        name = name_head(name, epochs)
+        return Baseline(name, [golds[1].read(dev, found)], golds[0].score(found), parameters, seconds)
 
     seconds = [snapshot.facts["seconds"] for snapshot in snapshots]
-    both = weights + count_trainable(fitted[0].head)
+    both = weights + count_trainable(outcomes[0].fit.head)
     return (
         [describe("encoder", weights, *pair) for pair in zip(seconds, own, strict=True)],
         [describe("ensemble", both, *each) for each in zip(itertools.cycle(seconds), itertools.cycle(own), heads)],
@@ -130,17 +126,11 @@ def predict_fine_tuned(
 
 
 def describe_fine_tuning(
-    trial: Trial,
-    snapshots: Sequence[Snapshot],
-    encoders: Sequence[Baseline],
-    ensembles: Sequence[Baseline],
-    labels: np.ndarray,
+    gold: Gold, snapshots: Sequence[Snapshot], encoders: Sequence[Baseline], ensembles: Sequence[Baseline]
 ) -> dict[str, Any]:
-    """Scores of the encoders' own heads, and of the ensembles; `labels` are dev's."""
+    """Scores of the encoders' own heads, and of the ensembles, on the dev rows that `gold` is of."""
     facts = [snapshot.facts for snapshot in snapshots]
-    scores, both = (
-        [trial.score_predictions(labels, one.predictions[0]) for one in models] for models in (encoders, ensembles)
-    )
+    alone, both = (_score_models(gold, models) for models in (encoders, ensembles))
     return {
         "epochs": facts[0]["epochs"],
         "steps": facts[0]["steps"],
@@ -151,21 +141,37 @@ def describe_fine_tuning(
         "disk_bytes": max(snapshot.bytes for snapshot in snapshots),
         "selection_scores": [one.selection_score for one in encoders],
         "selection_ensemble_scores": [one.selection_score for one in ensembles],
-        "scores": scores,
-        "ensemble_scores": both,
-        **summarize(scores),
-        "ensemble": summarize(both),
+        "ensemble_scores": both["scores"],
+        **alone,
+        "ensemble": both,
     }
+
+
+def _score_models(gold: Gold, models: Sequence[Baseline]) -> dict[str, Any]:
+    """Main metric, with mean and deviation, and all metrics, of predictions of dev."""
+    scores = [gold.score(one.predictions[0]) for one in models]
+    metrics = _collect([gold.describe(one.predictions[0]) for one in models])
+    return {"scores": scores, **summarize(scores), "metrics": metrics}
+
+
+def _collect(described: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    """Metrics of several models by name."""
+    return {name: [one[name] for one in described] for name in described[0]}
 
 
 def fit_simple_rivals(
     trial: Trial, encoder: Encoder, splits: Sequence[Examples], seeds: Sequence[int]
 ) -> Iterator[Baseline]:
-    """Majority, TF-IDF, the last layer and all layers: once, or for each seed where each draws rows of its own."""
+    """Majority, TF-IDF, the last layer and all layers: once, or for each seed where each draws rows of its own; of
+    questions no answer, and the last layer."""
+    if trial.task.kind is TaskKind.SPAN:
+        yield from fit_span_rivals(trial, seeds)
+        return
     whole = trial.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
     names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")
+    score = functools.partial(compute_metric, trial.task.main_metric)
     drawn = [
-        Rows(trial.task.kind, trial.stores[0].labels, trial.draw.rows(seed), trial.selection, trial.score_predictions)
+        Rows(trial.task.kind, trial.stores[0].labels, trial.draw.rows(seed), trial.selection, score)
         for seed in (seeds if trial.draw.differs else seeds[:1])
     ]
     total = 4 * len(drawn)
@@ -176,14 +182,12 @@ def fit_simple_rivals(
     trial.progress("baselines", total, total)
 
 
-def describe_rivals(trial: Trial, rivals: Sequence[Baseline], labels: np.ndarray) -> dict[str, Any]:
-    """Rivals by name, those of several seeds together; `labels` are dev's."""
+def describe_rivals(gold: Gold, rivals: Sequence[Baseline]) -> dict[str, Any]:
+    """Rivals by name, those of several seeds together, on the dev rows that `gold` is of."""
     table: dict[str, dict[str, Any]] = {}
     for name, own in _group(rivals).items():
-        scores = [trial.score_predictions(labels, one.predictions[0]) for one in own]
         table[name] = {
-            "scores": scores,
-            **summarize(scores),
+            **_score_models(gold, own),
             "selection_score": float(np.mean([one.selection_score for one in own])),
             "trainable_parameters": own[0].trainable_parameters,
             "seconds": float(np.mean([one.seconds for one in own])),
@@ -195,25 +199,19 @@ def describe_rivals(trial: Trial, rivals: Sequence[Baseline], labels: np.ndarray
     return table
 
 
-def describe_significance(
-    trial: Trial, head: tuple[str, np.ndarray], rivals: Sequence[Baseline], labels: np.ndarray
-) -> list[dict[str, Any]]:
+def describe_significance(gold: Gold, head: tuple[str, Any], rivals: Sequence[Baseline]) -> list[dict[str, Any]]:
     """Whether a head differs from its rivals on the dev rows: of each the seed that the selection rows chose.
 
     Args:
-        trial: whose task it is.
+        gold: what the dev rows are scored by.
         head: its name, and its predictions.
         rivals: what it is compared with.
-        labels: dev's.
     """
     name, found = head
     described = []
     for rival, own in _group(rivals).items():
         other = max(own, key=lambda one: one.selection_score).predictions[0]
-        if trial.task.kind is TaskKind.REGRESSION:
-            difference = compare_scores(trial.score_predictions, labels, found, other)
-        else:
-            difference = compare_classes(labels, found, other)
+        difference = gold.compare(found, other)
         described.append(
             {
                 "of": name,
@@ -233,8 +231,9 @@ def _group(rivals: Sequence[Baseline]) -> dict[str, list[Baseline]]:
     return grouped
 
 
-def describe_layers(trials: Sequence[Trial], fitted: Sequence[FitResult], choice: LayerChoice | None) -> dict[str, Any]:
+def describe_layers(trials: Sequence[Trial], outcomes: Sequence[Outcome], choice: LayerChoice | None) -> dict[str, Any]:
     """What each layer is to the head that the selection rows chose, and how layers were chosen."""
+    fitted = [one.fit for one in outcomes]
     best = int(np.argmax([result.selection_score for result in fitted]))
     trial, store = trials[best], trials[best].stores[0]
     rows = trial.selection[:REPORT_ROWS]

@@ -5,6 +5,8 @@ config.json         all that was asked for: task, encoder, head, states, fit
 heads/seed-0.keras  one head a seed
 predictions.csv     the dev rows: id, text, label, prediction, a probability for each class, a prediction a seed;
                     predictions_mismatched.csv for a further dev split
+predictions.json    of questions: what each id is answered, "" for nothing, as the official scorer reads it; beside it
+                    null_odds.json, and the five best spans of each in nbest_predictions.json
 curves.csv          seed, epoch, loss, selection_score
 layer_weights.png   where the head pools layers by weights
 saved_model/        on request: the head chosen on the selection rows, images in, logits out

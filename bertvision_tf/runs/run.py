@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..encoders import Encoder
     from ..store import Store
-    from ..tasks import TaskKind
+    from ..tasks import Examples, TaskKind
 
 VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
 
@@ -39,6 +39,38 @@ class Predictions:
     labels: list[str] | list[float] | list[tuple[str, ...]]
     probabilities: np.ndarray
     label_names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundAnswer:
+    """What a run answers to a question.
+
+    Attributes:
+        text: as it stands in the context; "" for no answer.
+        start, end: the characters of the context where it begins and ends; None for no answer.
+        score: of the best span, the logit of its start and that of its end together; None where there is no span.
+        null_score: of "no answer", on the same scale.
+        threshold: up to which `null_score` − `score` is answered; the selection rows chose it.
+        candidates: the best spans, the best first, each (text, score, start, end).
+    """
+
+    text: str
+    start: int | None
+    end: int | None
+    score: float | None
+    null_score: float
+    threshold: float
+    candidates: list[tuple[str, float, int, int]]
+
+    @classmethod
+    def choose(cls, candidates: list[tuple[str, float, int, int]], null_score: float, threshold: float) -> FoundAnswer:
+        """The best candidate, or no answer."""
+        if not candidates:
+            return cls("", None, None, None, null_score, threshold, [])
+        text, score, start, end = candidates[0]
+        if null_score - score > threshold:
+            return cls("", None, None, score, null_score, threshold, candidates)
+        return cls(text, start, end, score, null_score, threshold, candidates)
 
 
 class Run:
@@ -104,11 +136,20 @@ class Run:
             )
         return encoder
 
-    def open_stores(self) -> list[Store]:
-        """The stores that the heads were trained and scored on: train's, dev's, and a further dev split's."""
+    def open_stores(self, seed: int | None = None) -> list[Store]:
+        """The stores that the head of a seed was trained and scored on: train's, dev's, and a further dev split's; with
+        None those of all encoders, which the seeds took in turn.
+
+        Raises:
+            StoreError: they are not there any more.
+        """
         from ..store import open_store
 
-        return [open_store(path) for path in self.results["store"]["paths"]]
+        paths, splits = self.results["store"]["paths"], len(self.config["examples"])
+        if seed is not None:
+            first = self.results["seeds"].index(seed) % (len(paths) // splits) * splits
+            paths = paths[first : first + splits]
+        return [open_store(path) for path in paths]
 
     @property
     def kind(self) -> TaskKind:
@@ -131,14 +172,14 @@ class Run:
             text_pairs: the second text of each, for tasks on pairs.
 
         Returns:
-            labels and probabilities, or scores, in the order of `texts`.
+            labels and probabilities, or scores, in the order of `texts`; for questions on contexts the answers.
 
         Example:
             >>> load_run("runs/starter").predict(["She has eaten."]).labels
             ['acceptable']
         """
         from ..images import images_from_encoder
-        from ..tasks import Examples
+        from ..tasks import TaskKind
         from ..training import describe_predictions, predict_logits
 
         names = tuple(self.config["label_names"])
@@ -147,18 +188,69 @@ class Run:
             raise RunError(f"{self.path} was trained on {wanted}.")
         if not len(texts):
             return Predictions([], np.zeros((0, len(names)), np.float32), names)
-        examples = Examples(
-            task=self.config["task"],
-            split="new",
-            ids=[str(row) for row in range(len(texts))],
-            texts=texts,
-            text_pairs=text_pairs,
-            labels=np.full(len(texts), -1, np.int32),
+        if self.kind is TaskKind.SPAN:
+            found = [answer.text for answer in self.answer_all(texts, text_pairs or ())]
+            return Predictions(found, np.zeros((len(found), 0), np.float32), ())
+        labels = np.full(len(texts), -1, np.int32)
+        dataset = images_from_encoder(
+            self.load_encoder(), self._build_examples(texts, text_pairs, labels), batch_size=32, **self._states
         )
-        states = {name: self.config[name] for name in ("max_length", "tokens", "pooler", "layers")}
-        dataset = images_from_encoder(self.load_encoder(), examples, batch_size=32, **states)
         logits = predict_logits(self.load_head(), dataset)
         return Predictions(*describe_predictions(self.kind, names, logits), names)
+
+    def answer(self, question: str, context: str) -> FoundAnswer:
+        """Answers a question from a context of any length, with the head chosen on the selection rows.
+
+        Example:
+            >>> load_run("runs/starter_qa").answer("Who has eaten?", "The cat has eaten.").text
+            'The cat'
+        """
+        return self.answer_all([question], [context])[0]
+
+    def answer_all(self, questions: Sequence[str], contexts: Sequence[str]) -> list[FoundAnswer]:
+        """Answers questions, each from its context, as `answer`."""
+        from ..encoders import Windows
+        from ..extraction.extract import tokenize_examples
+        from ..images import images_from_tokens
+        from ..spans import decode_answers
+        from ..tasks import TaskKind
+        from ..training import predict_logits
+
+        if self.kind is not TaskKind.SPAN:
+            raise RunError(f"{self.path} was trained on labels, it answers no questions: use `predict`.")
+        if isinstance(questions, str) or isinstance(contexts, str):
+            raise RunError("`answer_all` needs lists of texts; one question is for `answer`.")
+        for text in (*questions, *contexts):
+            if not isinstance(text, str):
+                raise RunError(f"questions and contexts are texts, got {text!r}.")
+        if not all(question.strip() for question in questions):
+            raise RunError("a question is empty.")
+        if not len(questions):
+            return []
+        unanswered = [()] * len(questions)
+        examples = self._build_examples(questions, contexts, np.zeros(len(questions), np.int32), unanswered)
+        encoder, states = self.load_encoder(), self._states
+        windows, spans = tokenize_examples(encoder, examples, states.pop("max_length"))
+        assert isinstance(windows, Windows)
+        dataset = images_from_tokens(encoder, windows, spans, batch_size=8, **states)
+        logits = predict_logits(self.load_head(), dataset)
+        found = decode_answers(logits, windows.offsets, windows.questions, windows.char_offsets, len(questions))
+        threshold = self.results["thresholds"][self.results["seeds"].index(self.best_seed)]
+        return [
+            FoundAnswer.choose(answer.list_texts(context), answer.null_score, threshold)
+            for answer, context in zip(found, contexts, strict=True)
+        ]
+
+    @property
+    def _states(self) -> dict[str, Any]:
+        """Which hidden states the heads read."""
+        return {name: self.config[name] for name in ("max_length", "tokens", "pooler", "layers")}
+
+    def _build_examples(self, texts, text_pairs, labels: np.ndarray, answers=None) -> Examples:
+        from ..tasks import Examples
+
+        ids = [str(row) for row in range(len(texts))]
+        return Examples(self.config["task"], "new", ids, texts, text_pairs, labels, answers=answers)
 
 
 def load_run(path: str | Path) -> Run:

@@ -35,6 +35,8 @@ class Candidate:
         while end < len(context) and unicodedata.category(context[end]) == "Mn":
             end += 1
         text = context[start:end]
+        if not text.strip():
+            return start, start
         return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())
 
 
@@ -54,6 +56,21 @@ class SpanAnswer:
     def null_odds(self) -> float:
         """How much more speaks for "no answer" than for the best span."""
         return self.null_score - self.candidates[0].score if self.candidates else float("inf")
+
+    def list_texts(self, context: str, count: int | None = None) -> list[tuple[str, float, int, int]]:
+        """Text, score, and the characters where it begins and ends, of the best spans; each text once, and none that is
+        white space.
+
+        Args:
+            context: in which the spans are.
+            count: at most so many.
+        """
+        listed: dict[str, tuple[str, float, int, int]] = {}
+        for candidate in self.candidates:
+            start, end = candidate.find(context)
+            if start < end and len(listed) < (count or BEST):
+                listed.setdefault(context[start:end], (context[start:end], candidate.score, start, end))
+        return list(listed.values())
 
 
 def decode_answers(
@@ -84,8 +101,9 @@ def decode_answers(
     for window, question in enumerate(questions):
         rows = slice(offsets[window], offsets[window + 1])
         starts, ends = logits[rows].astype(np.float64).T
+        can_be = np.diff(char_offsets[rows])[:, 0] > 0  # tokens without characters, as some tokenizers have, cannot
         null_scores[question] = min(null_scores[question], starts[NO_ANSWER] + ends[NO_ANSWER])
-        for score, first, last in _find_best(starts, ends, char_offsets[rows, 0] >= 0, best, longest):
+        for score, first, last in _find_best(starts, ends, can_be, best, longest):
             span = int(char_offsets[rows][first, 0]), int(char_offsets[rows][last, 1])
             known = found[question].get(span, -np.inf)  # windows overlap: the same span may stand in two
             found[question][span] = max(known, score)
@@ -126,9 +144,8 @@ def _find_best(
 def read_texts(answers: Sequence[SpanAnswer], contexts: Sequence[str], threshold: float = np.inf) -> list[str]:
     """What each question is answered, with the context's exact characters; "" where the null odds are above a
     threshold, and where there is no span."""
-    return [
-        ""
-        if not answer.candidates or answer.null_odds > threshold
-        else context[slice(*answer.candidates[0].find(context))]
-        for answer, context in zip(answers, contexts, strict=True)
-    ]
+    texts = []
+    for answer, context in zip(answers, contexts, strict=True):
+        listed = [] if answer.null_odds > threshold else answer.list_texts(context, 1)
+        texts.append(listed[0][0] if listed else "")
+    return texts

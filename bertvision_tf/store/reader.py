@@ -125,6 +125,10 @@ class Store:
             found["char_offsets"] = self.read_char_offsets([index])
         return found
 
+    def find_images(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The places of a task's rows in the store: the rows themselves, or the windows of these questions."""
+        return np.asarray(rows) if self.questions is None else np.flatnonzero(np.isin(self.questions, rows))
+
     def read_char_offsets(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Of windows, back to back: int32, (rows, 2), the characters of the context where each token begins and ends;
         −1 twice for the question and special tokens."""

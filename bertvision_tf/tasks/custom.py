@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import TaskError
 from .examples import Examples
 from .labels import SEPARATOR, encode_labels, split_classes
-from .selection import SPLIT_SEED
+from .selection import SPLIT_SEED, split_groups
 from .spec import TASKS, TaskKind, TaskSpec, choose_kind
 from .squad import is_question_table, read_question_table
 from .tables import Table, read_table
@@ -72,6 +72,8 @@ def task_from_table(
         ('+', '-')
     """
     table = read_table(train)
+    if kind == TaskKind.SPAN and (text or text_pair or label):
+        raise TaskError(f"{table.name}: questions have columns question, context and answers; no others can be named.")
     if kind == TaskKind.SPAN or (kind is None and label is None and text is None and is_question_table(table.header)):
         return _make_questions(train, dev, name, max_length)
     text, text_pair = _find_texts(table, text, text_pair)
@@ -227,18 +229,20 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: s
 
 def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
     """A fifth of the rows as dev, each class giving its share where it can."""
-    from sklearn.model_selection import GroupShuffleSplit, train_test_split
+    from sklearn.model_selection import train_test_split
 
     if len(examples) < 10:
         raise TaskError(f"{len(examples)} rows are too few to set dev rows aside: name a dev file.")
-    counts = np.unique(examples.labels, return_counts=True)[1] if kind is TaskKind.CLASSIFICATION else np.zeros(1)
-    size = round(DEV_FRACTION * len(examples))
-    if examples.groups is not None:
-        splitter = GroupShuffleSplit(1, test_size=DEV_FRACTION, random_state=SPLIT_SEED)
-        train, dev = next(splitter.split(np.arange(len(examples)), groups=examples.groups))
-        return examples.select(np.sort(train)), dataclasses.replace(examples.select(np.sort(dev)), split="dev")
-    stratify = examples.labels if counts.min() >= 2 and len(counts) <= size else None
-    train, dev = train_test_split(np.arange(len(examples)), test_size=size, random_state=SPLIT_SEED, stratify=stratify)
+    groups = examples.kept_together
+    if groups is not None and len(np.unique(groups)) > 1:
+        train, dev = split_groups(examples.labels, groups, DEV_FRACTION)
+    else:
+        counts = np.unique(examples.labels, return_counts=True)[1] if kind is TaskKind.CLASSIFICATION else np.zeros(1)
+        size = round(DEV_FRACTION * len(examples))
+        stratify = examples.labels if counts.min() >= 2 and len(counts) <= size else None
+        train, dev = train_test_split(
+            np.arange(len(examples)), test_size=size, random_state=SPLIT_SEED, stratify=stratify
+        )
     return examples.select(np.sort(train)), dataclasses.replace(examples.select(np.sort(dev)), split="dev")
 
 

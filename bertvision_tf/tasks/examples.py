@@ -81,6 +81,13 @@ class Examples:
             digest.update(json.dumps([list(answers) for answers in self.answers]).encode())
         return digest.hexdigest()[:32]
 
+    @property
+    def kept_together(self) -> np.ndarray | None:
+        """Groups of rows that must not be parted; contexts of questions, where these are all of one article."""
+        if self.groups is None or self.text_pairs is None or len(np.unique(self.groups)) > 1:
+            return self.groups
+        return np.unique(np.asarray(self.text_pairs, object), return_inverse=True)[1]
+
     def select(self, indices: Sequence[int] | np.ndarray) -> "Examples":
         """The rows at `indices`, in that order."""
 

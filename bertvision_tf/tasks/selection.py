@@ -25,18 +25,14 @@ def split_selection(
     Returns:
         training and selection indices, each sorted int64.
     """
-    from sklearn.model_selection import GroupShuffleSplit, train_test_split
+    from sklearn.model_selection import train_test_split
 
     rows = len(labels)
     count = min(max(round(FRACTION * rows), AT_LEAST), rows // 2)
     if count < 1:
         raise TaskError(f"{rows} rows are too few to set selection rows aside.")
     if groups is not None and len(np.unique(groups)) > 1:
-        draws = DRAWS if stratify and _differ_in_class(labels, groups) else 1
-        splitter = GroupShuffleSplit(draws, test_size=count / rows, random_state=SPLIT_SEED)
-        drawn = list(splitter.split(np.arange(rows), groups=groups))
-        training, selection = min(drawn, key=lambda sides: _measure_unlikeness(labels, *sides))
-        return np.sort(training), np.sort(selection)
+        return split_groups(labels, groups, count / rows, stratify)
     counts = np.unique(labels, return_counts=True)[1]
     stratify = stratify and counts.min() >= 2 and count >= len(counts)
     training, selection = train_test_split(
@@ -45,18 +41,41 @@ def split_selection(
     return np.sort(training), np.sort(selection)
 
 
+def split_groups(
+    labels: np.ndarray, groups: np.ndarray, share: float, stratify: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sets whole groups aside: the draw, of many, that comes nearest to a share of the rows and of each class.
+
+    Args:
+        labels: (rows,).
+        groups: integer, (rows,), of two values or more.
+        share: of the rows.
+        stratify: whether classes are looked at.
+
+    Returns:
+        the indices of the rows that stay, and of those set aside, each sorted.
+    """
+    from sklearn.model_selection import GroupShuffleSplit
+
+    draws = DRAWS if stratify and _differ_in_class(labels, groups) else 1
+    splitter = GroupShuffleSplit(draws, test_size=share, random_state=SPLIT_SEED)
+    drawn = list(splitter.split(np.arange(len(labels)), groups=groups))
+    kept, aside = min(drawn, key=lambda sides: _measure_unlikeness(labels, share, *sides)) if draws > 1 else drawn[0]
+    return np.sort(kept), np.sort(aside)
+
+
 def _differ_in_class(labels: np.ndarray, groups: np.ndarray) -> bool:
     """Whether some group has another share of a class than another group."""
     sizes = np.bincount(groups)
     return any(np.ptp((np.bincount(groups, labels == label) / sizes.clip(1))[sizes > 0]) for label in np.unique(labels))
 
 
-def _measure_unlikeness(labels: np.ndarray, training: np.ndarray, selection: np.ndarray) -> float:
-    """How far selection rows are from a tenth of all, and from the classes' shares; more where a side lacks one."""
+def _measure_unlikeness(labels: np.ndarray, share: float, kept: np.ndarray, aside: np.ndarray) -> float:
+    """How far rows set aside are from a share of all, and from the classes' shares; more where a side lacks one."""
     classes = np.unique(labels)
-    shares = [np.array([np.mean(labels[rows] == label) for label in classes]) for rows in (training, selection)]
+    shares = [np.array([np.mean(labels[rows] == label) for label in classes]) for rows in (kept, aside)]
     lacking = sum(int((part == 0).sum()) for part in shares)
-    return lacking + abs(len(selection) / len(labels) - FRACTION) + float(np.abs(shares[0] - shares[1]).max())
+    return lacking + abs(len(aside) / len(labels) - share) + float(np.abs(shares[0] - shares[1]).max())
 
 
 def take_shots(labels: np.ndarray, rows: np.ndarray, shots: int, seed: int) -> np.ndarray:

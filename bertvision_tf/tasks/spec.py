@@ -112,6 +112,11 @@ class TaskSpec:
         """What distinguishes the further dev splits: MNLI's "mismatched"."""
         return tuple(name.removeprefix("dev_") for name in self.dev_splits[1:])
 
+    def require_labels(self, what: str) -> None:
+        """Raises TaskError where the task asks for answers in a text, which `what` knows nothing of."""
+        if self.kind is TaskKind.SPAN:
+            raise TaskError(f"{self.name} asks for answers in a text: {what} takes tasks of labels.")
+
     def load(self, split: str, data_dir: str | Path | None = None) -> Examples:
         """Reads a split.
 

@@ -126,7 +126,6 @@ def build_questions(
     if len(lost) > MISSING_AT_MOST * len(questions):
         raise TaskError(f"{name}, {lost[0]}; so with {len(lost)} of {len(questions)} questions.")
     titles = [question["title"] for question in kept]
-    groups = np.unique(titles, return_inverse=True)[1]
     return Examples(
         task=task.name,
         split=split,
@@ -135,10 +134,23 @@ def build_questions(
         text_pairs=[question["context"] for question in kept],
         labels=np.array([bool(question["answers"]) for question in kept], np.int32),
         columns={"title": titles},
-        groups=groups if len(set(titles)) > 1 else None,
+        groups=_group(titles, [question["context"] for question in kept]),
         skipped=len(lost),
         answers=[question["answers"] for question in kept] if task.kind == "span" else None,
     )
+
+
+def _group(titles: Sequence[str], contexts: Sequence[str]) -> np.ndarray:
+    """Rows of one title, or of one context, together: int32, (rows,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(titles)
+    named = [text or f"no context {row}" for row, text in enumerate(contexts)]
+    of_title = np.unique(titles, return_inverse=True)[1]
+    of_context = np.unique(np.array(named, object), return_inverse=True)[1]
+    joined = coo_array((np.ones(count), (of_title, count + of_context)), shape=(2 * count, 2 * count))
+    return connected_components(joined, directed=False)[1][of_title]
 
 
 def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
@@ -192,16 +204,20 @@ def _read_answers(cell: str, start: str, place: str) -> list[Answer]:
         if isinstance(content, dict):
             content = [
                 {"text": text, "answer_start": at}
-                for text, at in zip(content["text"], content["answer_start"], strict=True)
+                for text, at in zip(*map(_as_list, (content["text"], content["answer_start"])), strict=True)
             ]
         if isinstance(content, list) and all(isinstance(one, (str, dict)) for one in content):
             found = [(one, 0) if isinstance(one, str) else (one["text"], one.get("answer_start", 0)) for one in content]
         else:
             found = [(cell, start or 0)] if cell.strip() else []
-        return [Answer(str(text), int(at)) for text, at in found]
+        return [Answer(str(text), int(float(at))) for text, at in found]
     except (KeyError, TypeError, ValueError):
         shown = cell if len(cell) <= 80 else f"{cell[:80]}…"
         raise TaskError(f"{place}: answers {shown!r} with start {start!r} cannot be read.") from None
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _place_answer(answer: Answer, context: str) -> Answer:

@@ -4,7 +4,7 @@ Keras `fit`, on one device or on all."""
 from .fine_tune_config import FineTuneConfig
 from .fine_tuning import fine_tune
 from .fit import FitConfig, FitResult, fit_head, predict_logits
-from .outputs import combine_predictions, compute_probabilities, describe_predictions, read_predictions
+from .outputs import combine_logits, compute_probabilities, describe_predictions, read_predictions
 from .snapshot import Snapshot
 from .strategy import STRATEGIES, get_strategy
 
@@ -14,7 +14,7 @@ __all__ = [
     "FitConfig",
     "FitResult",
     "Snapshot",
-    "combine_predictions",
+    "combine_logits",
     "compute_probabilities",
     "describe_predictions",
     "fine_tune",

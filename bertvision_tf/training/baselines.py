@@ -8,6 +8,7 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +31,7 @@ class Baseline:
 
     Attributes:
         name: as tables show it.
-        predictions: of the rows of each dev split, in the form of labels.
+        predictions: of the rows of each dev split, as their `Gold` reads them.
         selection_score: main metric on the selection rows.
         trainable_parameters: fitted numbers.
         seconds: to fit, features included.
@@ -40,7 +41,7 @@ class Baseline:
     """
 
     name: str
-    predictions: list[np.ndarray]
+    predictions: list[Any]
     selection_score: float
     trainable_parameters: int
     seconds: float

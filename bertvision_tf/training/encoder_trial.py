@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..encoders import Encoder
+from ..encoders import Encoder, Windows
 from ..errors import RunError
-from ..metrics.glue import compute_metric
+from ..extraction.extract import tokenize_examples
 from ..progress import Progress, ignore
-from ..tasks import Examples, TaskSpec
+from ..tasks import Examples, TaskKind, TaskSpec
 from .baselines import Baseline
 from .draw import Draw, balance
 from .encoder_model import check_parts
 from .fine_tune_config import FineTuneConfig
 from .fine_tuning import fine_tune
-from .outputs import read_predictions
+from .gold import Gold, build_gold
 from .snapshot import Snapshot
 
 NAMES = {"all": "full fine-tuning", "no_embeddings": "fine-tuning without embeddings"}
@@ -57,6 +57,19 @@ class EncoderTrial:
     strategy: str = "one_device"
     progress: Progress = ignore
 
+    @functools.cached_property
+    def golds(self) -> list[Gold]:
+        """What the selection rows, and the rows of each dev split, are scored by."""
+        parts = [self.splits[0].select(self.selection), *self.splits[1:]]
+        if self.task.kind is not TaskKind.SPAN:
+            return [build_gold(self.task, part) for part in parts]
+        golds = []
+        for part in parts:
+            windows, spans = tokenize_examples(self.encoder, part, self.max_length)
+            assert isinstance(windows, Windows)
+            golds.append(build_gold(self.task, part, (windows, spans)))
+        return golds
+
     def fine_tune(self, seed: int, epochs: float) -> Snapshot:
         """The encoder of a seed after so many epochs; found again where it is there."""
         train, rows = self.splits[0], self.draw.rows(seed)
@@ -87,24 +100,25 @@ class EncoderTrial:
         best, rows = None, self.splits[0].select(self.selection)
         for count in sorted(epochs):
             snapshot = self.fine_tune(seed, count)
-            found = compute_metric(self.task.main_metric, rows.labels, self._predict(snapshot, rows))
-            if best is None or found > best[0]:
-                best = found, snapshot
+            selected = self.golds[0].read(snapshot.predict(rows, self.max_length))
+            score = self.golds[0].score(selected)
+            if best is None or score > best[0]:
+                best = score, selected, snapshot
         assert best is not None
-        selected, snapshot = best
+        score, selected, snapshot = best
         return Baseline(
             name=name_fine_tuning(self.config.parts),
-            predictions=[self._predict(snapshot, part) for part in self.splits[1:]],
-            selection_score=selected,
+            predictions=[
+                gold.read(snapshot.predict(part, self.max_length), selected)
+                for gold, part in zip(self.golds[1:], self.splits[1:], strict=True)
+            ],
+            selection_score=score,
             trainable_parameters=snapshot.facts["trainable_parameters"],
             seconds=snapshot.facts["seconds"],
             memory_bytes=snapshot.facts.get("memory_bytes"),
             disk_bytes=snapshot.bytes,
             epochs=snapshot.facts["epochs"],
         )
-
-    def _predict(self, snapshot: Snapshot, rows: Examples) -> np.ndarray:
-        return read_predictions(self.task.kind, snapshot.predict(rows, self.max_length))
 
 
 def check_rivals(parts: Sequence[str], epochs: Sequence[float]) -> None:

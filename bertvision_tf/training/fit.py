@@ -12,7 +12,7 @@ from ..heads import HeadConfig, split_head
 from ..tasks import TaskKind
 from .mixup import mix_up
 from .optimizer import build_optimizer
-from .outputs import build_loss
+from .outputs import SPAN_LOGITS, build_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ def fit_head(
         build: makes the head; called under the seed and the strategy.
         training: shuffled batches of images, `config.epochs` epochs of them in one iteration.
         selection: images of the selection rows, in the order that `score` expects.
-        score: logits (rows, outputs) of the selection rows → the task's main metric; higher is better.
+        score: logits of the selection rows, as `build_predictor` gives them → the task's main metric; higher is better.
         kind: the task's; it decides the loss.
         scale: mean and deviation of a regression's labels: the head is trained on labels of mean 0 and deviation 1,
             and its last layer then brought back to theirs.
@@ -130,6 +130,8 @@ def fit_head(
     mean, deviation = scale or (0.0, 1.0)
     if scale:
         training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
+    if kind is TaskKind.SPAN:
+        training = training.map(lambda images, span: (images, dict(zip(SPAN_LOGITS, span.values(), strict=True))))
     if config.mixup:
         classes = model.output.shape[-1] if kind is TaskKind.CLASSIFICATION else None
         training = mix_up(training, config.mixup, seed, classes)
@@ -155,17 +157,24 @@ def fit_head(
 
 
 def build_predictor(head: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:
-    """A function of images that gives logits (rows, outputs) of all rows, in the dataset's order."""
+    """A function of images that gives logits of all rows, in the dataset's order: (rows, outputs); of a span head
+    (tokens, 2), of the real tokens of all windows back to back."""
     # One trace for all shapes; the inputs that the head has, of those that a batch holds.
     signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in head.input.items()}
     run = tf.function(lambda images: head(images, training=False), input_signature=[signature])
-    return lambda dataset: np.concatenate(
-        [run({name: images[name] for name in signature}).numpy() for images, _ in dataset]
-    )
+
+    def predict(images: Mapping[str, tf.Tensor]) -> np.ndarray:
+        logits = run({name: images[name] for name in signature})
+        if isinstance(logits, dict):
+            both = np.stack([logits[name].numpy() for name in SPAN_LOGITS], axis=-1)  # (batch, tokens, 2)
+            return both[images["padding_mask"].numpy() > 0]
+        return logits.numpy()
+
+    return lambda dataset: np.concatenate([predict(images) for images, _ in dataset])
 
 
 def predict_logits(head: keras.Model, dataset: tf.data.Dataset, measured: bool = False) -> np.ndarray:
-    """Logits (rows, outputs) of all rows, in the dataset's order; `measured` as for `fit_head`."""
+    """Logits as `build_predictor` gives them; `measured` as for `fit_head`."""
     return build_predictor(choose_part(head, measured))(dataset)
 
 

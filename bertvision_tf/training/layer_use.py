@@ -13,8 +13,7 @@ from ..errors import RunError
 from ..layers import LayerWeightPooling
 from ..progress import prefix
 from .fit import FitResult, build_predictor
-from .outputs import read_predictions
-from .trial import Trial
+from .trial import Trial, choose_batch
 
 SEEDS = (0, 1)
 REPORT_ROWS = 2000
@@ -50,8 +49,8 @@ def measure_layer_losses(head: keras.Model, trial: Trial, rows: np.ndarray) -> l
     Returns:
         the loss of the main metric for each state of the store; below 0 where the head does better without.
     """
-    store, predict = trial.stores[0], build_predictor(head)
-    images, labels = store.as_dataset(batch_size=64, rows=rows), store.labels[rows]
+    store, gold, predict = trial.stores[0], trial.golds[0].select(rows), build_predictor(head)
+    images = store.as_dataset(choose_batch(store.spec), rows=store.find_images(rows))
     means = tf.constant(store.manifest.calibration.mean)[:, None]  # (states, 1, hidden)
     muted = tf.Variable(0)
 
@@ -60,10 +59,10 @@ def measure_layer_losses(head: keras.Model, trial: Trial, rows: np.ndarray) -> l
         real = tf.cast(batch["padding_mask"] > 0, tf.float32)[:, None, :, None]
         return batch | {"hidden_states": tf.where(one, means * real, batch["hidden_states"])}, label
 
-    whole, muting, losses = trial.score(labels, predict(images)), images.map(mute), []
+    whole, muting, losses = gold.score(gold.read(predict(images))), images.map(mute), []
     for state in range(store.num_hidden_states):
         muted.assign(state)
-        losses.append(whole - trial.score(labels, predict(muting)))
+        losses.append(whole - gold.score(gold.read(predict(muting))))
     return losses
 
 
@@ -93,14 +92,19 @@ def choose_layers(trial: Trial) -> LayerChoice:
     whole, fitted = fit()
     losses = [measure_layer_losses(result.head, trial, trial.selection) for result in fitted]
     ranking = np.argsort(-np.mean(losses, axis=0), kind="stable").tolist()
-    labels, logits = store.labels[trial.selection], whole.predict(fitted[0].head, 0, trial.selection)
-    error = estimate_standard_error(lambda drawn: trial.score(labels[drawn], logits[drawn]), len(labels))
-    if (np.ptp(read_predictions(trial.task.kind, logits), axis=0) == 0).all():
+    gold = trial.selection_gold
+    found = gold.read(whole.predict(fitted[0].head, 0, trial.selection))
+    error = estimate_standard_error(lambda drawn: gold.score(found, drawn), len(gold))
+    if not gold.differ(found):
         raise RunError("layers cannot be chosen: heads on all of them say the same of every selection row.")
     kept, scores = choose_fewest(ranking, lambda layers: score(fit(layers)[1]), score(fitted), error)
     layers = store.spec.layers
     return LayerChoice(
-        tuple(layers[place] for place in kept), tuple(layers[place] for place in ranking), scores, error, len(store)
+        tuple(layers[place] for place in kept),
+        tuple(layers[place] for place in ranking),
+        scores,
+        error,
+        len(trial.examples[0]),
     )
 
 

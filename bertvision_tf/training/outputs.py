@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..metrics.ensembles import combine_log_probabilities
 from ..tasks import TaskKind
 
 SPAN_LOGITS = ("start_logits", "end_logits")
@@ -63,24 +64,38 @@ def compute_probabilities(kind: TaskKind, logits: np.ndarray) -> np.ndarray:
     return expit(logits) if kind is TaskKind.MULTILABEL else softmax(logits, axis=-1)
 
 
-def combine_predictions(kind: TaskKind, logits: Sequence[np.ndarray]) -> np.ndarray:
-    """Predictions of several models together, in the form of the task's labels.
+def combine_logits(
+    kind: TaskKind, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Logits of several models as one, (rows, outputs).
 
-    A class is the one whose probability is highest in any model (element-wise maximum, then arg max); scores, and
-    the probabilities of classes of which several may hold, are means.
+    Probabilities are combined element by element; where several classes may hold, those of each class and of its
+    absence, so that the surest model of each class decides by the maximum. Scores have their mean, with the weights if
+    there are any.
 
     Args:
         kind: the task's.
         logits: of each model, (rows, outputs).
-
-    Source: BERTVision, 2022, arXiv 2202.12210.
+        mode, weights: as `combine_log_probabilities`'.
     """
+    from scipy.special import log_expit, log_softmax
+
     if kind is TaskKind.REGRESSION:
-        return np.mean([part[:, 0] for part in logits], axis=0)
-    probabilities = [compute_probabilities(kind, part) for part in logits]
+        return np.average(logits, axis=0, weights=weights)
     if kind is TaskKind.MULTILABEL:
-        return (np.mean(probabilities, axis=0) > 0.5).astype(np.int32)
-    return np.max(probabilities, axis=0).argmax(axis=1)
+        sides = ([log_expit(sign * part) for part in logits] for sign in (1, -1))
+        holds, fails = (combine_log_probabilities(side, mode, weights) for side in sides)
+        return holds - fails
+    return combine_log_probabilities([log_softmax(part, axis=-1) for part in logits], mode, weights)
+
+
+def compute_log_likelihoods(kind: TaskKind, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """The logarithm of what a model gives to each label, float (rows,), or (rows * classes,) where several may hold."""
+    from scipy.special import log_expit, log_softmax
+
+    if kind is TaskKind.MULTILABEL:
+        return log_expit(np.where(labels > 0, logits, -logits)).ravel()
+    return log_softmax(logits, axis=-1)[np.arange(len(labels)), labels]
 
 
 def describe_predictions(kind: TaskKind, names: Sequence[str], logits: np.ndarray) -> tuple[list[Any], np.ndarray]:

@@ -5,22 +5,42 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ..heads import HeadConfig, adapt_head, build_head, split_head
-from ..metrics.glue import compute_metric
 from ..progress import Progress, ignore
 from ..store import Store, StoreSpec
-from ..tasks import TaskKind, TaskSpec, split_selection
+from ..tasks import Examples, TaskKind, TaskSpec, split_selection
 from .draw import Draw, balance
 from .fit import FitConfig, FitResult, fit_head, predict_logits
+from .gold import Gold, build_gold
 from .measured import MeasuredStore
-from .outputs import choose_scale, read_predictions
+from .outputs import choose_scale
 from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
+SCORED_CELLS = 8192  # tokens of a batch that is not trained on, padding included
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """A trained head, and what it says.
+
+    Attributes:
+        fit: the head, and how it came to be.
+        selection_logits, selection: logits of the selection rows, and the predictions that they are.
+        logits, predictions: the same of each dev split.
+    """
+
+    fit: FitResult
+    selection_logits: np.ndarray
+    selection: Any
+    logits: list[np.ndarray]
+    predictions: list[Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +51,7 @@ class Trial:
         task: what the labels are, and the main metric.
         head: which heads are trained.
         stores: train's first.
+        examples: of each store its rows.
         draw: which of train's rows a seed is trained on.
         selection: indices of train's selection rows.
         config: how heads are trained.
@@ -42,6 +63,7 @@ class Trial:
     task: TaskSpec
     head: HeadConfig
     stores: Sequence[Store]
+    examples: Sequence[Examples]
     draw: Draw
     selection: np.ndarray
     config: FitConfig
@@ -58,23 +80,35 @@ class Trial:
         progress = [functools.partial(self.progress, f"measure {store.spec.split}") for store in self.stores]
         return [MeasuredStore(parts[0], *pair) for pair in zip(self.stores, progress, strict=True)]
 
-    def score(self, labels: np.ndarray, logits: np.ndarray) -> float:
-        """The task's main metric."""
-        return self.score_predictions(labels, read_predictions(self.task.kind, logits))
+    @functools.cached_property
+    def golds(self) -> list[Gold]:
+        """What the rows of each store are scored by."""
+        return [build_gold(self.task, *pair) for pair in zip(self.examples, self.stores, strict=True)]
 
-    def score_predictions(self, labels: np.ndarray, predictions: np.ndarray) -> float:
-        return compute_metric(self.task.main_metric, labels, predictions)
+    @functools.cached_property
+    def selection_gold(self) -> Gold:
+        """What the selection rows are scored by."""
+        return self.golds[0].select(self.selection)
+
+    def run(self, seed: int) -> Outcome:
+        """Trains the head of a seed, and predicts the selection rows and the dev splits with it."""
+        fit = self.fit(seed)
+        selection_logits = self.predict(fit.head, 0, self.selection)
+        selection = self.selection_gold.read(selection_logits)
+        logits = [self.predict(fit.head, place) for place in range(1, len(self.stores))]
+        found = [gold.read(part, selection) for gold, part in zip(self.golds[1:], logits, strict=True)]
+        return Outcome(fit, selection_logits, selection, logits, found)
 
     def fit(self, seed: int) -> FitResult:
         """Trains the head of a seed."""
-        store, kind = self.inputs[0], self.task.kind
+        store, kind, gold = self.inputs[0], self.task.kind, self.selection_gold
         rows = self.draw.rows(seed)
-        labels, selected = store.labels[rows], store.labels[self.selection]
+        images, labels = self.stores[0].find_images(rows), self.examples[0].labels[rows]
         return fit_head(
             functools.partial(self.build, f"seed_{seed}", rows),
-            store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=rows, epochs=self.config.epochs),
-            store.as_dataset(batch_size=64, rows=self.selection),
-            functools.partial(self.score, selected),
+            store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=images, epochs=self.config.epochs),
+            self.read_images(0, self.selection),
+            lambda logits: gold.score(gold.read(logits)),
             kind=kind,
             scale=choose_scale(kind, labels),
             class_weights=balance(labels, self.task.num_outputs) if self.balance_classes else None,
@@ -86,16 +120,32 @@ class Trial:
         )
 
     def predict(self, head: keras.Model, place: int, rows: np.ndarray | None = None) -> np.ndarray:
-        """Logits of the rows of a store, (rows, outputs)."""
-        store = self.inputs[place]
-        return predict_logits(head, store.as_dataset(batch_size=64, rows=rows), isinstance(store, MeasuredStore))
+        """Logits of the rows of a store, as `build_predictor` gives them."""
+        return predict_logits(head, self.read_images(place, rows), isinstance(self.inputs[place], MeasuredStore))
+
+    def read_images(self, place: int, rows: np.ndarray | None = None) -> tf.data.Dataset:
+        """What a head reads of the rows of a store, in order."""
+        images = None if rows is None else self.stores[place].find_images(rows)
+        return self.inputs[place].as_dataset(choose_batch(self.stores[place].spec), rows=images)
 
     def build(self, name: str, rows: np.ndarray) -> keras.Model:
         """An untrained head, adapted to the rows that it is trained on."""
         head = build_task_head(self.head, self.stores[0].spec, self.task, name)
-        sample = rows[:: max(len(rows) // STATISTICS_ROWS, 1)]  # spread over the file
-        adapt_head(head, (images for images, _ in self.inputs[0].as_dataset(batch_size=32, rows=sample)))
+        images = self.stores[0].find_images(rows)
+        sample = images[:: max(len(images) // STATISTICS_ROWS, 1)]  # spread over the file
+        adapt_head(head, (part for part, _ in self.inputs[0].as_dataset(batch_size=32, rows=sample)))
         return head
+
+
+def predict_rows(head: keras.Model, store: Store, rows: np.ndarray | None = None) -> np.ndarray:
+    """Logits of a head, as `build_predictor` gives them, of the rows of a store, or of all."""
+    images = None if rows is None else store.find_images(rows)
+    return predict_logits(head, store.as_dataset(choose_batch(store.spec), rows=images))
+
+
+def choose_batch(states: StoreSpec) -> int:
+    """Examples a batch where nothing is trained: at most 64, and fewer of long ones."""
+    return 64 if states.tokens == "cls" else max(min(64, SCORED_CELLS // states.max_length), 1)
 
 
 def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: str | None = None) -> keras.Model:
@@ -105,16 +155,17 @@ def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: s
         num_hidden_states=states.num_hidden_states,
         hidden_dim=states.hidden_dim,
         num_outputs=task.num_outputs,
-        kind="regression" if task.kind is TaskKind.REGRESSION else "classification",
+        kind=task.kind if task.kind in (TaskKind.REGRESSION, TaskKind.SPAN) else "classification",
         num_tokens=1 if states.tokens == "cls" else None,
         name=name,
     )
 
 
-def split_task(task: TaskSpec, labels: np.ndarray, groups) -> tuple[np.ndarray, np.ndarray]:
+def split_task(task: TaskSpec, train: Examples) -> tuple[np.ndarray, np.ndarray]:
     """The training and the selection rows of a task: stratified by label where it has classes, or by whether there is
     an answer."""
-    return split_selection(labels, groups, stratify=task.kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN))
+    stratify = task.kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN)
+    return split_selection(train.labels, train.kept_together, stratify)
 
 
 def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

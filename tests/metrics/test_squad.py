@@ -7,6 +7,7 @@ import pytest
 
 from bertvision_tf.metrics import squad_metrics
 from bertvision_tf.metrics.squad import (
+    SILENT,
     AnswerScores,
     describe_with_odds,
     find_best_threshold,
@@ -100,7 +101,8 @@ def test_the_best_threshold_is_that_of_a_slow_search(name, seed):
 def test_always_silent_is_the_best_where_every_answer_is_wrong():
     scores = score_answers([["dog"], []], ["cat", "cat"])
     odds = np.array([1.0, 2.0])
-    assert find_best_threshold(scores, odds) == (50.0, 0.0)  # below all odds
+    assert find_best_threshold(scores, odds) == (50.0, SILENT)  # below all odds
+    assert find_best_threshold(scores, np.full(2, np.inf)) == (50.0, SILENT)
     assert describe_with_odds(scores, odds + 5)["best_f1_thresh"] == 0.0  # the official scorer's word for it
 
 

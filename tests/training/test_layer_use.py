@@ -1,5 +1,6 @@
 """Which layers a head uses: known where one layer alone holds the label."""
 
+import copy
 import dataclasses
 import json
 
@@ -34,9 +35,10 @@ def trial(tiny_encoder, tmp_path_factory):
     store = bv.extract(tiny_encoder, rows, tmp_path_factory.mktemp("store"), codec="float32")
     values = np.array([store[row]["hidden_states"][1, :, 3].mean() for row in range(len(store))])
     store.labels = (values > np.median(values)).astype(np.int32)
-    training, selection = split_task(task, store.labels, None)
+    rows = dataclasses.replace(rows, labels=store.labels)
+    training, selection = split_task(task, rows)
     draw = Draw(store.labels, training)
-    return Trial(task, HeadConfig(standardize=True), [store], draw, selection, FIT)
+    return Trial(task, HeadConfig(standardize=True), [store], [rows], draw, selection, FIT)
 
 
 def test_the_layer_that_holds_the_label_is_the_one_that_is_missed(trial):
@@ -57,8 +59,9 @@ def test_muting_a_layer_puts_its_mean_there(trial):
         states[2] = store.manifest.calibration.mean[2]
         batch = {"hidden_states": states[None], "padding_mask": np.ones((1, states.shape[1]), np.int32)}
         logits.append(np.asarray(result.head(batch))[0])
-    whole = trial.score(store.labels[rows], trial.predict(result.head, 0, rows))
-    expected = whole - trial.score(store.labels[rows], np.array(logits))
+    gold = trial.golds[0].select(rows)
+    whole = gold.score(gold.read(trial.predict(result.head, 0, rows)))
+    expected = whole - gold.score(gold.read(np.array(logits)))
     assert measure_layer_losses(result.head, trial, rows)[2] == pytest.approx(expected)
 
 
@@ -146,12 +149,11 @@ def test_a_sample_keeps_the_roles_of_its_rows():
 
 
 def test_layers_that_nothing_can_be_said_of(trial):
-    labels, trial.stores[0].labels = trial.stores[0].labels, np.zeros(len(trial.stores[0]), np.int32)
-    try:
-        with pytest.raises(RunError, match="layers cannot be chosen"):
-            choose_layers(trial)
-    finally:
-        trial.stores[0].labels = labels
+    store = copy.copy(trial.stores[0])
+    store.labels = np.zeros(len(store), np.int32)
+    rows = dataclasses.replace(trial.examples[0], labels=store.labels)
+    with pytest.raises(RunError, match="layers cannot be chosen"):
+        choose_layers(dataclasses.replace(trial, stores=[store], examples=[rows]))
 
 
 @pytest.mark.parametrize(("options", "message"), [({"pooler": True, "tokens": "cls"}, "leave `pooler` out"), ({}, "")])

@@ -1,0 +1,166 @@
+"""Finished runs as one model: their chosen heads' probabilities, combined element by element."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import RunError
+from .metrics.ensembles import MODES
+from .progress import Progress, ignore
+from .runs import Run, write_run, writing_to
+from .runs.contents import write_predictions
+from .runs.folder import CONFIG, RESULTS, write_json
+from .runs.run import describe_versions
+from .store import Store
+from .tasks import TASKS, Examples, TaskKind, TaskSpec
+from .training.gold import Gold, build_gold
+from .training.trial import predict_rows, split_task
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleScore:
+    """What one run, or all of them in one mode, came to.
+
+    Attributes:
+        name: the run's folder, or the mode.
+        selection_score: main metric on the selection rows.
+        metrics: all metrics on dev, the main one among them.
+        weights: what each run counts; none of a single run, and none where all count alike.
+    """
+
+    name: str
+    selection_score: float
+    metrics: dict[str, float]
+    weights: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """What `ensemble_runs` found.
+
+    Attributes:
+        path: its folder.
+        metric: the task's main one.
+        members: each run alone.
+        modes: all of them together; the selection rows chose the first of those with the best score there.
+    """
+
+    path: Path
+    metric: str
+    members: list[EnsembleScore]
+    modes: list[EnsembleScore]
+
+    @property
+    def chosen(self) -> EnsembleScore:
+        """The mode that the selection rows chose."""
+        return max(self.modes, key=lambda one: one.selection_score)
+
+
+def ensemble_runs(
+    runs: Sequence[Run],
+    output: str | Path | None = None,
+    *,
+    task: TaskSpec | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress = ignore,
+) -> Ensemble:
+    """Combines the heads that the selection rows chose in each of some runs.
+
+    Each mode is scored on the selection rows, which also fit the weights of "weighted", and on dev; the one that is
+    best on the selection rows gives the predictions. Scores of a regression have means alone.
+
+    Args:
+        runs: finished ones on the same rows of one task, with their states still there.
+        output: a folder for results.json and the predictions; runs/TASK-ensemble by default.
+        task: of the runs, where it is a table of the user's.
+        data_dir: as `train`'s; by default the first run's.
+        progress: as `train`'s.
+
+    Raises:
+        RunError: there are fewer than two, they are on different rows, or they read texts in other tokens.
+        StoreError: the states of one are gone.
+
+    Source: BERTVision, 2022, arXiv 2202.12210, for the element-wise maximum.
+    """
+    if len(runs) < 2 or len({run.path.resolve() for run in runs}) < len(runs):
+        raise RunError("an ensemble needs two runs or more, each once.")
+    for run in runs[1:]:
+        for what in ("task", "kind", "examples", "label_names"):
+            if run.config[what] != runs[0].config[what]:
+                raise RunError(f"{run.path} and {runs[0].path} are runs on different rows: their {what} differ.")
+    config = runs[0].config
+    task = task or TASKS.get(config["task"])
+    if task is None:
+        raise RunError(f"{runs[0].path} is a run on a table of yours, {config['task']}: name the table too.")
+    splits = [task.load(split, data_dir or config["data_dir"]).take(config["limit"]) for split in ("train", "dev")]
+    for rows in splits:
+        if rows.fingerprint != config["examples"].get(rows.split):
+            raise RunError(f"the {rows.split} rows of {task.name} here are not those of {runs[0].path}.")
+    selection = split_task(task, splits[0])[1]
+    output = Path(output or f"runs/{task.name}-ensemble").resolve()
+    with write_run(output) as folder:
+        stores = [run.open_stores(run.best_seed) for run in runs]
+        golds = [build_gold(task, *pair) for pair in zip(splits, stores[0], strict=False)]
+        for run, own in zip(runs[1:], stores[1:], strict=True):
+            _check_tokens(run, runs[0], own, stores[0], task)
+        selected, gold = golds[0].select(selection), golds[1]
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        for place, (run, own) in enumerate(zip(runs, stores, strict=True)):
+            progress("predict", place, len(runs))
+            head = run.load_head()
+            parts.append((predict_rows(head, own[0], selection), predict_rows(head, own[1])))
+        progress("predict", len(runs), len(runs))
+        members = [_score(run.path.name, selected, gold, *pair)[0] for run, pair in zip(runs, parts, strict=True)]
+        on_selection, on_dev = zip(*parts, strict=True)
+        modes, found = [], {}
+        for mode in MODES if task.kind is not TaskKind.REGRESSION else ("mean", "weighted"):
+            weights = selected.fit_weights(on_selection) if mode == "weighted" else None
+            logits = [one.combine(part, mode, weights) for one, part in ((selected, on_selection), (gold, on_dev))]
+            score, predictions = _score(mode, selected, gold, *logits)
+            if weights is not None:
+                score = dataclasses.replace(score, weights=tuple(weights.tolist()))
+            modes.append(score)
+            found[mode] = predictions, logits[1]
+        ensemble = Ensemble(output, task.main_metric, members, modes)
+        with writing_to(output):
+            write_predictions(folder, "", splits[1], gold, *found[ensemble.chosen.name], {})
+            write_json(folder / CONFIG, {"runs": [str(run.path.resolve()) for run in runs], "task": task.name})
+            write_json(folder / RESULTS, _describe(ensemble, task, splits))
+    return ensemble
+
+
+def _check_tokens(run: Run, first: Run, stores: Sequence[Store], others: Sequence[Store], task: TaskSpec) -> None:
+    """Raises RunError where two runs' windows of contexts are not the same, token by token."""
+    if task.kind is TaskKind.SPAN and any(
+        not np.array_equal(one.lengths, other.lengths)
+        or not np.array_equal(one.read_char_offsets(range(len(one))), other.read_char_offsets(range(len(other))))
+        for one, other in zip(stores, others, strict=True)
+    ):
+        raise RunError(f"{run.path} and {first.path} read contexts in other tokens: their spans cannot be combined.")
+
+
+def _score(
+    name: str, selected: Gold, gold: Gold, selection_logits: np.ndarray, logits: np.ndarray
+) -> tuple[EnsembleScore, Any]:
+    chosen = selected.read(selection_logits)
+    found = gold.read(logits, chosen)
+    return EnsembleScore(name, selected.score(chosen), gold.describe(found)), found
+
+
+def _describe(ensemble: Ensemble, task: TaskSpec, splits: Sequence[Examples]) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "split": "dev",
+        "metric": task.main_metric,
+        "rows": {"dev": len(splits[1])},
+        "mode": ensemble.chosen.name,
+        "mean": ensemble.chosen.metrics[task.main_metric],
+        "members": [dataclasses.asdict(one) for one in ensemble.members],
+        "modes": [dataclasses.asdict(one) for one in ensemble.modes],
+        "versions": describe_versions(),
+    }

@@ -1,0 +1,295 @@
+"""What rows are scored by: their labels, or the answers to their questions; and how logits are read as predictions.
+
+Both kinds have the same methods, so that whatever trains, compares or describes models need not know which it has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..encoders import Windows
+from ..metrics.ensembles import combine_log_probabilities, fit_score_weights, fit_weights
+from ..metrics.glue import compute_metric
+from ..metrics.significance import Difference, compare_classes, compare_scores
+from ..metrics.squad import AnswerScores, describe_with_odds, find_best_threshold, score_answers
+from ..spans import SpanAnswer, decode_answers, read_texts
+from ..spans.locate import NO_ANSWER
+from ..store import Store
+from ..tasks import Examples, TaskKind, TaskSpec
+from ..tasks.labels import show_label
+from .outputs import combine_logits, compute_log_likelihoods, compute_probabilities, read_predictions
+
+ALWAYS = 1e9  # a threshold above all odds: every question is answered that can be
+CLOSED = -1e9  # the logit of a token that cannot be an answer
+
+
+class Gold(Protocol):
+    """What some rows are scored by. Predictions are of a kind that only it looks into."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, rows: np.ndarray) -> Gold:
+        """That of some rows, sorted, each once."""
+
+    def read(self, logits: np.ndarray, selected: Any = None) -> Any:
+        """The predictions that logits are.
+
+        Args:
+            logits: of the rows, as `build_predictor` gives them.
+            selected: what the same model says of the selection rows, whose threshold is taken, where there is one; with
+                None that which suits these rows best.
+        """
+
+    def score(self, predictions: Any, rows: np.ndarray | None = None) -> float:
+        """The main metric, of all rows or of some, which may be repeated."""
+
+    def describe(self, predictions: Any) -> dict[str, float]:
+        """All metrics."""
+
+    def compare(self, first: Any, second: Any) -> Difference:
+        """Whether two models' predictions differ by more than chance."""
+
+    def combine(
+        self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Logits of several models as one; modes are those of `combine_log_probabilities`."""
+
+    def fit_weights(self, logits: Sequence[np.ndarray]) -> np.ndarray:
+        """What each of several models counts for the mode "weighted"."""
+
+    def differ(self, predictions: Any) -> bool:
+        """Whether something else is said of some row than of another."""
+
+    def show(self, predictions: Any = None) -> list[str]:
+        """Predictions as text; with None what is right."""
+
+    def show_confidence(self, predictions: Any, logits: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns, by name, of how sure the predictions are."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelGold:
+    """Labels; predictions have their form.
+
+    Attributes:
+        task: whose they are.
+        labels: as `Examples` has them.
+    """
+
+    task: TaskSpec
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, rows: np.ndarray) -> LabelGold:
+        return LabelGold(self.task, self.labels[rows])
+
+    def read(self, logits: np.ndarray, selected: np.ndarray | None = None) -> np.ndarray:
+        return read_predictions(self.task.kind, logits)
+
+    def score(self, predictions: np.ndarray, rows: np.ndarray | None = None) -> float:
+        rows = np.arange(len(self)) if rows is None else rows
+        return compute_metric(self.task.main_metric, self.labels[rows], predictions[rows])
+
+    def describe(self, predictions: np.ndarray) -> dict[str, float]:
+        names = dict.fromkeys((*self.task.metrics, self.task.main_metric))
+        return {name: compute_metric(name, self.labels, predictions) for name in names}
+
+    def compare(self, first: np.ndarray, second: np.ndarray) -> Difference:
+        if self.task.kind is TaskKind.REGRESSION:
+            score = functools.partial(compute_metric, self.task.main_metric)
+            return compare_scores(score, self.labels, first, second)
+        return compare_classes(self.labels, first, second)
+
+    def combine(
+        self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        return combine_logits(self.task.kind, logits, mode, weights)
+
+    def fit_weights(self, logits: Sequence[np.ndarray]) -> np.ndarray:
+        if self.task.kind is TaskKind.REGRESSION:
+            return fit_score_weights(np.stack([part[:, 0] for part in logits]), self.labels)
+        return fit_weights(np.stack([compute_log_likelihoods(self.task.kind, self.labels, part) for part in logits]))
+
+    def differ(self, predictions: np.ndarray) -> bool:
+        return bool((np.ptp(predictions, axis=0) > 0).any())
+
+    def show(self, predictions: np.ndarray | None = None) -> list[str]:
+        return [show_label(self.task, one) for one in (self.labels if predictions is None else predictions)]
+
+    def show_confidence(self, predictions: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
+        shares = compute_probabilities(self.task.kind, logits)
+        return {f"p_{name}": shares[:, place] for place, name in enumerate(self.task.label_names)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AnswerPredictions:
+    """What a model says of some questions.
+
+    Attributes:
+        answers: candidates and null score of each.
+        texts: the best span of each; "" where there is none.
+        scores: of these texts.
+        threshold: of the null odds, above which nothing is answered.
+    """
+
+    answers: Sequence[SpanAnswer]
+    texts: Sequence[str]
+    scores: AnswerScores
+    threshold: float
+
+    @functools.cached_property
+    def null_odds(self) -> np.ndarray:
+        """float, (questions,), finite: ALWAYS where there is no span."""
+        return np.minimum([answer.null_odds for answer in self.answers], ALWAYS)
+
+    @functools.cached_property
+    def final(self) -> list[str]:
+        """What each question is answered; "" for no answer."""
+        return ["" if odds > self.threshold else text for text, odds in zip(self.texts, self.null_odds, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AnswerGold:
+    """Answers to questions, and where the tokens of their contexts stand.
+
+    Attributes:
+        examples: the questions.
+        offsets: int64, (windows + 1,): window i has rows offsets[i] to offsets[i + 1] of logits.
+        questions: int64, (windows,): whose each is.
+        char_offsets: int32, (rows, 2): characters of the context where a token begins and ends; −1 outside it.
+        spans: int32, (windows, 2): the first and the last token of the answer.
+    """
+
+    examples: Examples
+    offsets: np.ndarray
+    questions: np.ndarray
+    char_offsets: np.ndarray
+    spans: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @functools.cached_property
+    def texts(self) -> list[list[str]]:
+        """The gold answers of each question."""
+        assert self.examples.answers is not None
+        return [[answer.text for answer in answers] for answers in self.examples.answers]
+
+    def select(self, rows: np.ndarray) -> AnswerGold:
+        """That of some questions; their logits are those of their windows, in order.
+
+        Args:
+            rows: sorted, each once.
+        """
+        windows = np.flatnonzero(np.isin(self.questions, rows))
+        lengths = np.diff(self.offsets)[windows]
+        places = np.repeat(self.offsets[windows] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        return AnswerGold(
+            self.examples.select(rows),
+            np.cumsum([0, *lengths]),
+            np.searchsorted(rows, self.questions[windows]),
+            self.char_offsets[places],
+            self.spans[windows],
+        )
+
+    def read(self, logits: np.ndarray, selected: AnswerPredictions | None = None) -> AnswerPredictions:
+        """The answers.
+
+        Args:
+            logits: float, (rows, 2), of the start and of the end at each token.
+            selected: what the same model says of the selection rows, whose threshold is taken; with None that which
+                suits these rows best is.
+        """
+        contexts = self.examples.text_pairs or ()
+        found = decode_answers(logits, self.offsets, self.questions, self.char_offsets, len(self))
+        predictions = self._score(found, read_texts(found, contexts), ALWAYS)
+        if selected is not None:
+            return dataclasses.replace(predictions, threshold=selected.threshold)
+        odds = predictions.null_odds
+        threshold = find_best_threshold(predictions.scores, odds)[1]
+        always = threshold >= odds[odds < ALWAYS].max(initial=-np.inf)
+        return dataclasses.replace(predictions, threshold=ALWAYS if always else threshold)
+
+    def answer_nothing(self) -> AnswerPredictions:
+        """Always "no answer"."""
+        return self._score([SpanAnswer((), 0.0)] * len(self), [""] * len(self), ALWAYS)
+
+    def score(self, predictions: AnswerPredictions, rows: np.ndarray | None = None) -> float:
+        """F1 in percent, of some questions or of all, with the predictions' threshold."""
+        scores = predictions.scores.apply_threshold(predictions.null_odds, predictions.threshold).f1
+        return 100 * float((scores if rows is None else scores[rows]).mean())
+
+    def describe(self, predictions: AnswerPredictions) -> dict[str, float]:
+        """The official scores in percent, by the official names, without the counts."""
+        described = describe_with_odds(predictions.scores, predictions.null_odds, predictions.threshold)
+        return {name: float(value) for name, value in described.items() if not name.endswith("total")}
+
+    def compare(self, first: AnswerPredictions, second: AnswerPredictions) -> Difference:
+        """Whether two models' F1 differs in more than chance."""
+        shares = [100 * one.scores.apply_threshold(one.null_odds, one.threshold).f1 for one in (first, second)]
+        return compare_scores(lambda _, f1: float(f1.mean()), shares[0], *shares)
+
+    def combine(
+        self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Logits of several models as one: of the probabilities over the tokens of each window that can be answers."""
+        return combine_log_probabilities([self._normalize(part) for part in logits], mode, weights)
+
+    def fit_weights(self, logits: Sequence[np.ndarray]) -> np.ndarray:
+        """What each of several models counts for the mode "weighted"."""
+        rows = self.offsets[:-1, None] + self.spans  # (windows, 2)
+        return fit_weights(np.stack([self._normalize(part)[rows, [0, 1]].ravel() for part in logits]))
+
+    def differ(self, predictions: AnswerPredictions) -> bool:
+        """Whether something else is answered to some question than to another."""
+        return len(set(predictions.final)) > 1
+
+    def show(self, predictions: AnswerPredictions | None = None) -> list[str]:
+        """What is answered; or the gold answers, as JSON."""
+        if predictions is None:
+            return [json.dumps(texts, ensure_ascii=False) for texts in self.texts]
+        return predictions.final
+
+    def show_confidence(self, predictions: AnswerPredictions, logits: np.ndarray) -> dict[str, np.ndarray]:
+        """A column of the null odds."""
+        return {"null_odds": predictions.null_odds}
+
+    def _score(self, answers: Sequence[SpanAnswer], texts: Sequence[str], threshold: float) -> AnswerPredictions:
+        return AnswerPredictions(answers, texts, score_answers(self.texts, texts), threshold)
+
+    def _normalize(self, logits: np.ndarray) -> np.ndarray:
+        """Logarithms of probabilities, float64 (rows, 2)."""
+        firsts, lengths = self.offsets[:-1], np.diff(self.offsets)
+        allowed = self.char_offsets[:, 0] >= 0
+        allowed[firsts + NO_ANSWER] = True
+        closed = np.where(allowed[:, None], logits.astype(np.float64), CLOSED)
+        closed -= np.repeat(np.maximum.reduceat(closed, firsts), lengths, axis=0)
+        return closed - np.repeat(np.log(np.add.reduceat(np.exp(closed), firsts)), lengths, axis=0)
+
+
+def build_gold(task: TaskSpec, examples: Examples, layout: Store | tuple[Windows, np.ndarray] | None = None) -> Gold:
+    """What rows are scored by.
+
+    Args:
+        task, examples: the rows.
+        layout: of questions with answers: their store, or their windows and spans.
+    """
+    if task.kind is not TaskKind.SPAN:
+        return LabelGold(task, examples.labels)
+    if isinstance(layout, Store):
+        assert layout.questions is not None
+        offsets = np.cumsum([0, *layout.lengths])
+        return AnswerGold(
+            examples, offsets, layout.questions, layout.read_char_offsets(range(len(layout))), layout.labels
+        )
+    assert layout is not None
+    windows, spans = layout
+    return AnswerGold(examples, windows.offsets, windows.questions, windows.char_offsets, spans)
