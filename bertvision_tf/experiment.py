@@ -46,7 +46,7 @@ from .training.trial import Trial, build_task_head, draw_sample, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
-DEFAULT_SPAN_HEAD = "standardized_adapter_64_shared"
+DEFAULT_SPAN_HEAD = "cnn_1x5_64"
 DEFAULT_CODEC = "int8"
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
 
