@@ -20,6 +20,7 @@ bench: $(INSTALLED)  ## speed against PyTorch and against the research's way; ne
 	$(BIN)/python benchmarks/extract.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/feed.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/fine_tune.py --data-dir $(DATA)/glue
+	$(BIN)/python benchmarks/memory.py
 
 torture: $(INSTALLED)  ## kill extraction at random moments and compare the bytes
 	$(BIN)/python benchmarks/torture.py

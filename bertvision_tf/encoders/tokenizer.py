@@ -170,27 +170,35 @@ class Tokenizer:
         parts: list[tuple[np.ndarray, ...]] = []
         cut = 0
         for start in range(0, len(checked), QUESTIONS_AT_ONCE):  # since encodings take a hundred times their tokens
-            asked, read = checked[start : start + QUESTIONS_AT_ONCE], (pairs or [])[start : start + QUESTIONS_AT_ONCE]
-            backend.no_truncation()
-            asked, shortened = self._shorten(asked, question_length)
+            asked, shortened = self._shorten(checked[start : start + QUESTIONS_AT_ONCE], question_length)
+            read = (pairs or [])[start : start + QUESTIONS_AT_ONCE]
             cut += shortened
             backend.enable_truncation(max_length, stride=stride, strategy="only_second")
-            for question, encoding in enumerate(backend.encode_batch(list(zip(asked, read, strict=True))), start):
-                for window in (encoding, *encoding.overflowing):
-                    inside = np.array([side == 1 for side in window.sequence_ids])
-                    offsets = np.where(inside[:, None], np.array(window.offsets, np.int32), np.int32(-1))
-                    parts.append(
-                        (np.array(window.ids, np.int32), _find_segments(window, True), offsets, np.array([question]))
-                    )
+            windows = [
+                (question, window)
+                for question, first in enumerate(backend.encode_batch(list(zip(asked, read, strict=True))), start)
+                for window in (first, *first.overflowing)
+            ]
+            parts.append(
+                (
+                    np.concatenate([np.array(window.ids, np.int32) for _, window in windows]),
+                    np.concatenate([_find_segments(window, True) for _, window in windows]),
+                    np.concatenate([_find_characters(window) for _, window in windows]),
+                    np.array([question for question, _ in windows], np.int64),
+                    np.array([len(window.ids) for _, window in windows]),
+                )
+            )
         if not parts:
             return Windows(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
-        token_ids, segment_ids, char_offsets, whose = (np.concatenate(column) for column in zip(*parts, strict=True))
-        lengths = [len(ids) for ids, *_ in parts]
-        return Windows(token_ids, segment_ids, np.cumsum([0, *lengths]), cut, whose.astype(np.int64), char_offsets)
+        token_ids, segment_ids, char_offsets, whose, lengths = (
+            np.concatenate(part) for part in zip(*parts, strict=True)
+        )
+        return Windows(token_ids, segment_ids, np.cumsum([0, *lengths]), cut, whose, char_offsets)
 
     def _shorten(self, texts: Sequence[str], length: int) -> tuple[list[str], int]:
         """Texts of at most so many tokens, and how many of them were cut. A part of a text may have more tokens than it
         had in the whole, so that one is cut until it fits."""
+        self._fast.backend_tokenizer.no_truncation()
         shortened, longer, cut, attempt = list(texts), list(range(len(texts))), 0, 0
         while longer:
             parts = [shortened[place] for place in longer]
@@ -222,6 +230,12 @@ def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tupl
     if not all(isinstance(text, str) for text in (*texts, *(pairs or ()))):
         raise EncoderError("`texts` needs strings, each one.")
     return texts, pairs
+
+
+def _find_characters(encoding) -> np.ndarray:
+    """int32, (tokens, 2): where in the second text each token begins and ends; −1 twice outside it."""
+    inside = np.array([side == 1 for side in encoding.sequence_ids])
+    return np.where(inside[:, None], np.array(encoding.offsets, np.int32), np.int32(-1))
 
 
 def _find_segments(encoding, pair: bool) -> np.ndarray:
