@@ -97,7 +97,7 @@ def ensemble_runs(
     task = task or TASKS.get(config["task"])
     if task is None:
         raise RunError(f"{runs[0].path} is a run on a table of yours, {config['task']}: name the table too.")
-    splits = [task.load(split, data_dir or config["data_dir"]).take(config["limit"]) for split in ("train", "dev")]
+    splits = [task.load(split, data_dir or config.get("data_dir")).take(config["limit"]) for split in ("train", "dev")]
     for rows in splits:
         if rows.fingerprint != config["examples"].get(rows.split):
             raise RunError(f"the {rows.split} rows of {task.name} here are not those of {runs[0].path}.")

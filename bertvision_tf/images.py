@@ -164,13 +164,13 @@ def images_from_encoder(
         stride, question_length: of windows, where the examples are questions with answers; as `extract`'s.
         **plan: `BatchPlan`'s.
     """
-    rows, all_labels = tokenize_examples(encoder, examples, max_length, stride, question_length)
-    return images_from_tokens(encoder, rows, all_labels, tokens=tokens, pooler=pooler, layers=layers, **plan)
+    tokenized, all_labels = tokenize_examples(encoder, examples, max_length, stride, question_length)
+    return images_from_tokens(encoder, tokenized, all_labels, tokens=tokens, pooler=pooler, layers=layers, **plan)
 
 
 def images_from_tokens(
     encoder: Encoder,
-    rows: Tokens,
+    tokenized: Tokens,
     all_labels: np.ndarray,
     *,
     tokens: str = "all",
@@ -182,7 +182,7 @@ def images_from_tokens(
     chosen = _choose(layers, encoder.num_hidden_states)
 
     def gather(encoder: Encoder, batch: np.ndarray):
-        padded = rows.pad(batch)
+        padded = tokenized.pad(batch)
         states = encoder.hidden_state_rows(padded, mode=tokens, pooler=pooler, layers=chosen)
         mask = padded["padding_mask"] if tokens == "all" else np.ones((len(batch), 1), np.int32)
         image = np.zeros((*mask.shape, *states.shape[1:]), np.float32)
@@ -193,14 +193,14 @@ def images_from_tokens(
     shape = (None, len(chosen) + pooler, None, encoder.hidden_dim)
     return _build_dataset(
         encoder,
-        BatchPlan(rows.lengths, **plan),
+        BatchPlan(tokenized.lengths, **plan),
         gather,
         None,
         tf.float32,
         shape,
         all_labels,
         encoder.hidden_dim,
-        isinstance(rows, Windows),
+        isinstance(tokenized, Windows),
     )
 
 
