@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class EnsembleScore:
     """What one run, or all of them in one mode, came to.
 
     Attributes:
-        name: the run's folder, or the mode.
+        name: the run's folder, with as much of its path as tells it from the others', or the mode.
         selection_score: main metric on the selection rows.
         metrics: all metrics on dev, the main one among them.
         weights: what each run counts; none of a single run, and none where all count alike.
@@ -115,7 +116,8 @@ def ensemble_runs(
             head = run.load_head()
             parts.append((predict_rows(head, own[0], selection), predict_rows(head, own[1])))
         progress("predict", len(runs), len(runs))
-        members = [_score(run.path.name, selected, gold, *pair)[0] for run, pair in zip(runs, parts, strict=True)]
+        names = _name_runs(runs)
+        members = [_score(name, selected, gold, *pair)[0] for name, pair in zip(names, parts, strict=True)]
         on_selection, on_dev = zip(*parts, strict=True)
         modes, found = [], {}
         for mode in MODES if task.kind is not TaskKind.REGRESSION else ("mean", "weighted"):
@@ -132,6 +134,13 @@ def ensemble_runs(
             write_json(folder / CONFIG, {"runs": [str(run.path.resolve()) for run in runs], "task": task.name})
             write_json(folder / RESULTS, _describe(ensemble, task, splits))
     return ensemble
+
+
+def _name_runs(runs: Sequence[Run]) -> list[str]:
+    """Their folders, with as much of the path as tells them apart."""
+    paths = [run.path.resolve().parts for run in runs]
+    depth = next(depth for depth in itertools.count(1) if len({path[-depth:] for path in paths}) == len(paths))
+    return ["/".join(path[-depth:]) for path in paths]
 
 
 def _check_tokens(run: Run, first: Run, stores: Sequence[Store], others: Sequence[Store], task: TaskSpec) -> None:
