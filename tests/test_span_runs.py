@@ -280,6 +280,33 @@ def copy_run(run, folder):
     return bv.load_run(copy)
 
 
+SEVERAL = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.insert(0, sys.argv[1])
+import bertvision_tf as bv
+import test_span_runs as tests
+task = bv.task_from_table(tests.make_table(500, 0), tests.make_table(80, 1), name="birds")
+run = bv.train(
+    task, bv.load_encoder(tests.TINY), strategy="mirrored", fine_tune_epochs=3, seeds=1, store="states", output="run",
+    fine_tune={"learning_rate": 1e-2, "batch_size": 8}, baselines=False, **tests.OPTIONS
+)
+"""
+
+
+def test_on_several_devices(tmp_path):
+    """Fine-tuning and heads in one process: their sums over devices must not meet."""
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, str(ROOT / "tests")],
+        **{"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300},
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["scores"][0] > 60 and results["encoder_scores"][0] > 60
+
+
 def start(folder, *options):
     command = [sys.executable, str(ROOT / "scripts" / "train_squad.py"), "--encoder", TINY, "--limit", "400"]
     command += ["--seeds", "1", "--fine-tune-epochs", "2", "--max-length", "64", "--epochs", "2", "--store", "states"]
