@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from .folder import CONFIG, RESULTS
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from ..encoders import Encoder
     from ..store import Store
@@ -180,7 +182,7 @@ class Run:
         """
         from ..images import images_from_encoder
         from ..tasks import TaskKind
-        from ..training import describe_predictions, predict_logits
+        from ..training import describe_predictions
 
         names = tuple(self.config["label_names"])
         if (text_pairs is not None) != (self.config["text_pair"] is not None):
@@ -195,7 +197,7 @@ class Run:
         dataset = images_from_encoder(
             self.load_encoder(), self._build_examples(texts, text_pairs, labels), batch_size=32, **self._states
         )
-        logits = predict_logits(self.load_head(), dataset)
+        logits = self._predict_images(dataset)
         return Predictions(*describe_predictions(self.kind, names, logits), names)
 
     def answer(self, question: str, context: str) -> FoundAnswer:
@@ -214,7 +216,6 @@ class Run:
         from ..images import images_from_tokens
         from ..spans import decode_answers
         from ..tasks import TaskKind
-        from ..training import predict_logits
 
         if self.kind is not TaskKind.SPAN:
             raise RunError(f"{self.path} was trained on labels, it answers no questions: use `predict`.")
@@ -233,13 +234,20 @@ class Run:
         windows, spans = tokenize_examples(encoder, examples, states.pop("max_length"))
         assert isinstance(windows, Windows)
         dataset = images_from_tokens(encoder, windows, spans, batch_size=8, **states)
-        logits = predict_logits(self.load_head(), dataset)
+        logits = self._predict_images(dataset)
         found = decode_answers(logits, windows.offsets, windows.questions, windows.char_offsets, len(questions))
         threshold = self.results["thresholds"][self.results["seeds"].index(self.best_seed)]
         return [
             FoundAnswer.choose(answer.list_texts(context), answer.null_score, threshold)
             for answer, context in zip(found, contexts, strict=True)
         ]
+
+    @functools.cached_property
+    def _predict_images(self) -> Callable[[tf.data.Dataset], np.ndarray]:
+        """Logits of images by the head chosen on the selection rows; loaded and traced once."""
+        from ..training.fit import build_predictor
+
+        return build_predictor(self.load_head())
 
     @property
     def _states(self) -> dict[str, Any]:
