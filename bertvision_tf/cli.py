@@ -800,21 +800,15 @@ def _print_tasks(results: list[dict[str, Any]]) -> None:
 
 
 def _print_ensemble(found: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from .reports.table import choose_further
 
-    from .reports.table import choose_metrics
-
-    shown = choose_metrics(found.metric, found.members[0].metrics)
-    table = Table(title=f"dev, {found.metric}")
-    for column in ("", "selection", *shown, "weights"):
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    shown, rows = [found.metric, *choose_further(found.members[0].metrics)], []
     for one in (*found.members, *found.modes):
         places = 2 if "exact" in one.metrics else 3
         numbers = [f"{value:.{places}f}" for value in (one.selection_score, *(one.metrics[name] for name in shown))]
         chosen = " *" if one is found.chosen else ""
-        table.add_row(one.name + chosen, *numbers, ", ".join(f"{weight:.2f}" for weight in one.weights))
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+        rows.append([one.name + chosen, *numbers, ", ".join(f"{weight:.2f}" for weight in one.weights)])
+    _print_cells(f"dev, {found.metric}", ["", "selection", *shown, "weights"], rows)
     typer.echo("* chosen on the selection rows.")
 
 
@@ -826,9 +820,6 @@ def _describe_encoder(results: list[dict[str, Any]]) -> str:
 
 def _print_table(results: list[dict[str, Any]]) -> None:
     """One task: a row for each model, and a column for each draw of training rows, where there are several."""
-    from rich.console import Console
-    from rich.table import Table
-
     from .reports.table import build_draw_rows, build_header, build_rows, group_by_draw
 
     first = results[0]
@@ -837,7 +828,15 @@ def _print_table(results: list[dict[str, Any]]) -> None:
     else:
         models = build_rows(results)
         header, rows = build_header(models), [list(row.cells()) for row in models]
-    table = Table(title=f"{first['task']} dev, {first['metric']}; {_describe_encoder(results)}")
+    _print_cells(f"{first['task']} dev, {first['metric']}; {_describe_encoder(results)}", header, rows)
+
+
+def _print_cells(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """A table of names, in the column without one above it, and numbers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
     for column in header:
         table.add_column(column, justify="left" if not column else "right", no_wrap=bool(column))
     for row in rows:

@@ -19,8 +19,9 @@ from .runs.folder import CONFIG, RESULTS, write_json
 from .runs.run import describe_versions
 from .store import Store
 from .tasks import TASKS, Examples, TaskKind, TaskSpec
+from .training import predict_logits
 from .training.gold import Gold, build_gold
-from .training.trial import predict_rows, split_task
+from .training.trial import read_in_order, split_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +99,7 @@ def ensemble_runs(
     task = task or TASKS.get(config["task"])
     if task is None:
         raise RunError(f"{runs[0].path} is a run on a table of yours, {config['task']}: name the table too.")
-    splits = [task.load(split, data_dir or config.get("data_dir")).take(config["limit"]) for split in ("train", "dev")]
-    for rows in splits:
-        if rows.fingerprint != config["examples"].get(rows.split):
-            raise RunError(f"the {rows.split} rows of {task.name} here are not those of {runs[0].path}.")
+    splits = runs[0].load_rows(task, data_dir or config.get("data_dir"))
     selection = split_task(task, splits[0])[1]
     output = Path(output or f"runs/{task.name}-ensemble").resolve()
     with write_run(output) as folder:
@@ -114,7 +112,9 @@ def ensemble_runs(
         for place, (run, own) in enumerate(zip(runs, stores, strict=True)):
             progress("predict", place, len(runs))
             head = run.load_head()
-            parts.append((predict_rows(head, own[0], selection), predict_rows(head, own[1])))
+            parts.append(
+                (predict_logits(head, read_in_order(own[0], selection)), predict_logits(head, read_in_order(own[1])))
+            )
         progress("predict", len(runs), len(runs))
         names = _name_runs(runs)
         members = [_score(name, selected, gold, *pair)[0] for name, pair in zip(names, parts, strict=True)]

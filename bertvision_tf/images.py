@@ -3,6 +3,8 @@
 Elements: `({"hidden_states", "padding_mask", "segment_ids"}, label)`, with hidden_states float32 (batch,
 num_hidden_states, tokens, hidden_dim), the masks int32 (batch, tokens), label (batch,), or (batch, classes) where
 several may hold; of a window of a context {"start", "end"}, each (batch,). Padding is on the right and 0.
+
+Over 300 lines, since a store and a live encoder must give the same batches, and share what makes them.
 """
 
 from __future__ import annotations

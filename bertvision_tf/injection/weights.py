@@ -103,10 +103,7 @@ def open_fine_tuned(
         raise RunError(f"{run.path} is of a table of your own; weights are put back for {', '.join(TASKS)}.")
     task = TASKS[config["task"]]
     task.require_labels("weight injection")
-    splits = [task.load(split, data_dir).take(config["limit"]) for split in ("train", "dev")]
-    for rows in splits:
-        if rows.fingerprint != config["examples"][rows.split]:
-            raise RunError(f"the {rows.split} rows of {task.name} are not those of {run.path}.")
+    splits = run.load_rows(task, data_dir)
     paths = dict.fromkeys(snapshot["path"] for snapshot in config["snapshots"].values())
     snapshots = [read_snapshot(Path(path), config["dtype"]) for path in paths]
     training, _ = split_task(task, splits[0])

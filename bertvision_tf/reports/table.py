@@ -51,9 +51,9 @@ def show_score(mean: float, std: float | None) -> str:
     return f"{mean:.{places}f}" if std is None else f"{mean:.{places}f} ± {std:.{places}f}"
 
 
-def choose_metrics(metric: str, metrics: Collection[str]) -> list[str]:
-    """Which metrics are shown: the main one, and beside F1 of answers those of ANSWER_METRICS."""
-    return [metric, *(name for name in ANSWER_METRICS if name in metrics and "HasAns_f1" in metrics)]
+def choose_further(metrics: Collection[str]) -> list[str]:
+    """Which metrics are shown beside the main one: of answers to questions those of ANSWER_METRICS."""
+    return [name for name in ANSWER_METRICS if name in metrics and "HasAns_f1" in metrics]
 
 
 def build_header(rows: Sequence[TableRow]) -> list[str]:
@@ -120,7 +120,7 @@ def _build_row(
 ) -> TableRow:
     sizes = (costs["memory_bytes"], costs["disk_bytes"])
     metrics = scores.get("metrics", {})
-    further = {metric: sum(metrics[metric]) / len(metrics[metric]) for metric in choose_metrics("", metrics)[1:]}
+    further = {metric: sum(metrics[metric]) / len(metrics[metric]) for metric in choose_further(metrics)}
     share = weights / run["encoder_parameters"]
     return TableRow(name, scores["mean"], scores["std"], weights, share, seconds, *sizes, further)
 

@@ -105,7 +105,7 @@ def predict_fine_tuned(
     trial, length = trials[0], trials[0].stores[0].spec.max_length
     selected, golds = splits[0].select(trial.selection), (trial.selection_gold, trial.golds[1])
     own = [(snapshot.predict(selected, length), snapshot.predict(splits[1], length)) for snapshot in snapshots]
-    heads = [(one.selection_logits, one.logits[0]) for one in outcomes]
+    heads = [(one.fit.selection_logits, one.logits[0]) for one in outcomes]
     epochs, weights = (snapshots[0].facts[fact] for fact in ("epochs", "trainable_parameters"))
 
     def describe(name: str, parameters: int, seconds: float, *models: tuple[np.ndarray, np.ndarray]) -> Baseline:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..encoders import Encoder
     from ..store import Store
-    from ..tasks import Examples, TaskKind
+    from ..tasks import Examples, TaskKind, TaskSpec
 
 VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
 
@@ -137,6 +137,18 @@ class Run:
                 f"has {encoder.fingerprint}."
             )
         return encoder
+
+    def load_rows(self, task: TaskSpec, data_dir: str | Path | None) -> list[Examples]:
+        """Train and dev of the run's task, read anew.
+
+        Raises:
+            RunError: they are not those of the run.
+        """
+        splits = [task.load(split, data_dir).take(self.config["limit"]) for split in ("train", "dev")]
+        for rows in splits:
+            if rows.fingerprint != self.config["examples"].get(rows.split):
+                raise RunError(f"the {rows.split} rows of {task.name} are not those of {self.path}.")
+        return splits
 
     def open_stores(self, seed: int | None = None) -> list[Store]:
         """The stores that the head of a seed was trained and scored on: train's, dev's, and a further dev split's; with

@@ -23,20 +23,16 @@ def locate_answers(
         where the window does not hold all of it.
     """
     spans = np.full((len(questions), 2), NO_ANSWER, np.int32)
-    sides: dict[
-        int, tuple[int, int]
-    ] = {}  # of the characters that have tokens: those at a context's ends may have none
-    for window, question in enumerate(questions):
-        inside = char_offsets[offsets[window] : offsets[window + 1]]
-        inside = inside[inside[:, 0] >= 0]
-        if len(inside) and answers[question] is not None:
-            first, last = sides.get(question, (int(inside[0, 0]), 0))
-            sides[question] = min(first, int(inside[0, 0])), max(last, int(inside[-1, 1]))
+    # Of each question the first and the last character that have a token: those at a context's ends may have none.
+    whose, real = np.repeat(questions, np.diff(offsets)), char_offsets[:, 0] >= 0
+    firsts, lasts = np.full(len(answers), np.iinfo(np.int32).max), np.zeros(len(answers), int)
+    np.minimum.at(firsts, whose[real], char_offsets[real, 0])
+    np.maximum.at(lasts, whose[real], char_offsets[real, 1])
     for window, question in enumerate(questions):
         answer = answers[question]
-        if answer is None or question not in sides:
+        if answer is None:
             continue
-        answer = max(answer[0], sides[question][0]), min(answer[1], sides[question][1])
+        answer = max(answer[0], firsts[question]), min(answer[1], lasts[question])
         if answer[0] >= answer[1]:
             continue
         begins, ends = char_offsets[offsets[window] : offsets[window + 1]].T

@@ -66,12 +66,14 @@ class FitResult:
     Attributes:
         head: with the weights of its best epoch.
         selection_score: of that epoch.
+        selection_logits: of the selection rows after that epoch, as `build_predictor` gives them.
         best_epoch: counted from 1.
         history: one list of numbers an epoch for loss and selection_score.
     """
 
     head: keras.Model
     selection_score: float
+    selection_logits: np.ndarray
     best_epoch: int
     history: dict[str, list[float]]
 
@@ -135,7 +137,7 @@ def fit_head(
     if config.mixup:
         classes = model.output.shape[-1] if kind is TaskKind.CLASSIFICATION else None
         training = mix_up(training, config.mixup, seed, classes)
-    watcher = _SelectionScore(selection, lambda logits: score(logits * deviation + mean), config.patience)
+    watcher = _SelectionScore(selection, lambda logits: logits * deviation + mean, score, config.patience)
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, config.epochs))
     history = model.fit(
         training,
@@ -153,7 +155,9 @@ def fit_head(
         kernel, bias = last.get_weights()
         last.set_weights([kernel * deviation, bias * deviation + mean])
     curves = {name: [float(value) for value in values] for name, values in history.history.items()}
-    return FitResult(head, watcher.best_score, watcher.best_epoch, curves | {"selection_score": watcher.scores})
+    return FitResult(
+        head, watcher.best_score, watcher.best_logits, watcher.best_epoch, curves | {"selection_score": watcher.scores}
+    )
 
 
 def build_predictor(head: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:
@@ -191,10 +195,17 @@ def choose_part(head: keras.Model, measured: bool) -> keras.Model:
 class _SelectionScore(keras.callbacks.Callback):
     """Scores the selection rows after each epoch, keeps the best weights, and stops when no better ones come."""
 
-    def __init__(self, selection: tf.data.Dataset, score: Callable[[np.ndarray], float], patience: int):
+    def __init__(
+        self,
+        selection: tf.data.Dataset,
+        rescale: Callable[[np.ndarray], np.ndarray],
+        score: Callable[[np.ndarray], float],
+        patience: int,
+    ):
         super().__init__()
-        self.selection, self.score, self.patience = selection, score, patience
+        self.selection, self.rescale, self.score, self.patience = selection, rescale, score, patience
         self.scores: list[float] = []
+        self.best_logits = np.zeros(0)
         self.best_score, self.best_epoch, self.best_weights = -np.inf, 0, None
 
     def on_train_begin(self, logs=None):
@@ -203,9 +214,10 @@ class _SelectionScore(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
             raise RunError(f"the loss of epoch {epoch + 1} is {logs['loss']}: try a lower learning rate.")
-        self.scores.append(self.score(self.predict(self.selection)))
+        logits = self.rescale(self.predict(self.selection))
+        self.scores.append(self.score(logits))
         if self.scores[-1] > self.best_score:
             self.best_score, self.best_epoch = self.scores[-1], epoch + 1
-            self.best_weights = self.model.get_weights()
+            self.best_logits, self.best_weights = logits, self.model.get_weights()
         elif epoch + 1 - self.best_epoch >= self.patience:
             self.model.stop_training = True

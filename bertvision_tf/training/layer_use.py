@@ -13,7 +13,7 @@ from ..errors import RunError
 from ..layers import LayerWeightPooling
 from ..progress import prefix
 from .fit import FitResult, build_predictor
-from .trial import Trial, choose_batch
+from .trial import Trial, read_in_order
 
 SEEDS = (0, 1)
 REPORT_ROWS = 2000
@@ -50,7 +50,7 @@ def measure_layer_losses(head: keras.Model, trial: Trial, rows: np.ndarray) -> l
         the loss of the main metric for each state of the store; below 0 where the head does better without.
     """
     store, gold, predict = trial.stores[0], trial.golds[0].select(rows), build_predictor(head)
-    images = store.as_dataset(choose_batch(store.spec), rows=store.find_images(rows))
+    images = read_in_order(store, rows)
     means = tf.constant(store.manifest.calibration.mean)[:, None]  # (states, 1, hidden)
     muted = tf.Variable(0)
 
@@ -89,11 +89,11 @@ def choose_layers(trial: Trial) -> LayerChoice:
     def score(fitted: Sequence[FitResult]) -> float:
         return float(np.mean([result.selection_score for result in fitted]))
 
-    whole, fitted = fit()
+    _, fitted = fit()
     losses = [measure_layer_losses(result.head, trial, trial.selection) for result in fitted]
     ranking = np.argsort(-np.mean(losses, axis=0), kind="stable").tolist()
     gold = trial.selection_gold
-    found = gold.read(whole.predict(fitted[0].head, 0, trial.selection))
+    found = gold.read(fitted[0].selection_logits)
     error = estimate_standard_error(lambda drawn: gold.score(found, drawn), len(gold))
     if not gold.differ(found):
         raise RunError("layers cannot be chosen: heads on all of them say the same of every selection row.")

@@ -32,12 +32,11 @@ class Outcome:
 
     Attributes:
         fit: the head, and how it came to be.
-        selection_logits, selection: logits of the selection rows, and the predictions that they are.
-        logits, predictions: the same of each dev split.
+        selection: predictions of the selection rows.
+        logits, predictions: of each dev split.
     """
 
     fit: FitResult
-    selection_logits: np.ndarray
     selection: Any
     logits: list[np.ndarray]
     predictions: list[Any]
@@ -91,13 +90,12 @@ class Trial:
         return self.golds[0].select(self.selection)
 
     def run(self, seed: int) -> Outcome:
-        """Trains the head of a seed, and predicts the selection rows and the dev splits with it."""
+        """Trains the head of a seed, and predicts the dev splits with it."""
         fit = self.fit(seed)
-        selection_logits = self.predict(fit.head, 0, self.selection)
-        selection = self.selection_gold.read(selection_logits)
+        selection = self.selection_gold.read(fit.selection_logits)
         logits = [self.predict(fit.head, place) for place in range(1, len(self.stores))]
         found = [gold.read(part, selection) for gold, part in zip(self.golds[1:], logits, strict=True)]
-        return Outcome(fit, selection_logits, selection, logits, found)
+        return Outcome(fit, selection, logits, found)
 
     def fit(self, seed: int) -> FitResult:
         """Trains the head of a seed."""
@@ -107,7 +105,7 @@ class Trial:
         return fit_head(
             functools.partial(self.build, f"seed_{seed}", rows),
             store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=images, epochs=self.config.epochs),
-            self.read_images(0, self.selection),
+            read_in_order(self.stores[0], self.selection, store),
             lambda logits: gold.score(gold.read(logits)),
             kind=kind,
             scale=choose_scale(kind, labels),
@@ -121,12 +119,9 @@ class Trial:
 
     def predict(self, head: keras.Model, place: int, rows: np.ndarray | None = None) -> np.ndarray:
         """Logits of the rows of a store, as `build_predictor` gives them."""
-        return predict_logits(head, self.read_images(place, rows), isinstance(self.inputs[place], MeasuredStore))
-
-    def read_images(self, place: int, rows: np.ndarray | None = None) -> tf.data.Dataset:
-        """What a head reads of the rows of a store, in order."""
-        images = None if rows is None else self.stores[place].find_images(rows)
-        return self.inputs[place].as_dataset(choose_batch(self.stores[place].spec), rows=images)
+        source = self.inputs[place]
+        dataset = read_in_order(self.stores[place], rows, source)
+        return predict_logits(head, dataset, isinstance(source, MeasuredStore))
 
     def build(self, name: str, rows: np.ndarray) -> keras.Model:
         """An untrained head, adapted to the rows that it is trained on."""
@@ -137,15 +132,19 @@ class Trial:
         return head
 
 
-def predict_rows(head: keras.Model, store: Store, rows: np.ndarray | None = None) -> np.ndarray:
-    """Logits of a head, as `build_predictor` gives them, of the rows of a store, or of all."""
+def read_in_order(
+    store: Store, rows: np.ndarray | None = None, source: Store | MeasuredStore | None = None
+) -> tf.data.Dataset:
+    """What a head reads of rows where nothing is trained: at most 64 a batch, and fewer of long ones.
+
+    Args:
+        store: whose rows.
+        rows: which; all with None.
+        source: what the head reads of the store, where that is no images.
+    """
     images = None if rows is None else store.find_images(rows)
-    return predict_logits(head, store.as_dataset(choose_batch(store.spec), rows=images))
-
-
-def choose_batch(states: StoreSpec) -> int:
-    """Examples a batch where nothing is trained: at most 64, and fewer of long ones."""
-    return 64 if states.tokens == "cls" else max(min(64, SCORED_CELLS // states.max_length), 1)
+    size = 64 if store.spec.tokens == "cls" else max(min(64, SCORED_CELLS // store.spec.max_length), 1)
+    return (source or store).as_dataset(size, rows=images)
 
 
 def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: str | None = None) -> keras.Model:
