@@ -57,9 +57,9 @@ def task_from_table(
         label: the column of the label; with None one of LABEL_NAMES. Several columns of 0 and 1 are the classes of
             a multi-label task.
         kind: "classification", "regression", "multilabel", or "span" for questions on contexts, whose columns are
-            those of `read_question_table`. With None a table with such columns is of questions; labels that are all
-            numbers, one of them with a fraction, make a regression; several label columns or cells with ";" (or
-            lists) a multi-label task; and all else a classification.
+            those of `read_question_table`. With None a table with such columns, and none of labels, is of questions;
+            labels that are all numbers, one of them with a fraction, make a regression; several label columns or cells
+            with ";" (or lists) a multi-label task; and all else a classification.
         max_length: tokens, special ones included; with None 128, and 384 for questions.
 
     Raises:

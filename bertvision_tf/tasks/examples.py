@@ -2,13 +2,15 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import TaskError
+from .files import HALF, is_whole
 
 
 class Answer(NamedTuple):
@@ -62,8 +64,17 @@ class Examples:
             raise TaskError(f"{len(self.texts)} texts and {len(self.text_pairs)} text pairs: one of each a row.")
         if self.answers is not None and (self.text_pairs is None or len(self.answers) != len(self.texts)):
             raise TaskError(f"{len(self.texts)} questions need a context and answers each.")
+        texts = (self.ids, self.texts, self.text_pairs or (), *self.columns.values())
+        for row, text in (*itertools.chain(*map(enumerate, texts)), *self._walk_answers()):
+            if not is_whole(text):
+                raise TaskError(f"{self.task} {self.split}, row {row}: {text[:40]!r} {HALF}.")
         if len(set(self.ids)) != len(self.ids):
             raise TaskError(f"ids of {self.task} {self.split} are not unique.")
+
+    def _walk_answers(self) -> Iterator[tuple[int, str]]:
+        for row, answers in enumerate(self.answers or ()):
+            for answer in answers:
+                yield row, answer.text
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -74,7 +85,7 @@ class Examples:
         digest = hashlib.sha256(f"{len(self)} {self.labels.dtype}".encode())
         for column in (self.ids, self.texts, self.text_pairs or ()):
             for text in column:
-                data = text.encode("utf-8", "surrogatepass")
+                data = text.encode()
                 digest.update(len(data).to_bytes(8, "little") + data)
         digest.update(self.labels.tobytes())
         if self.answers is not None:

@@ -1,8 +1,19 @@
-"""Text files of the user's."""
+"""Texts of the user's, and files of them."""
 
 from pathlib import Path
 
 from ..errors import TaskError
+
+HALF = "has half a character, a surrogate without its partner"
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text can be written as UTF-8: JSON may hold halves of characters, as in "\\ud83d" alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_text(path: Path) -> str:

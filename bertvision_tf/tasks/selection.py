@@ -1,5 +1,7 @@
 """Selection rows: the part of train that no encoder and no head is trained on, and where every choice is made."""
 
+import hashlib
+
 import numpy as np
 
 from ..errors import TaskError
@@ -8,6 +10,7 @@ FRACTION = 0.1
 AT_LEAST = 200
 SPLIT_SEED = 20220224  # fixed, so that no run's seed moves a row from one side to the other
 DRAWS = 100  # of groups, of which the one is taken that is most like the whole
+NEAR = 0.1  # by how much of its size a single draw of groups may miss its size
 
 
 def split_selection(
@@ -57,11 +60,21 @@ def split_groups(
     """
     from sklearn.model_selection import GroupShuffleSplit
 
-    draws = DRAWS if stratify and _differ_in_class(labels, groups) else 1
-    splitter = GroupShuffleSplit(draws, test_size=share, random_state=SPLIT_SEED)
-    drawn = list(splitter.split(np.arange(len(labels)), groups=groups))
-    kept, aside = min(drawn, key=lambda sides: _measure_unlikeness(labels, share, *sides)) if draws > 1 else drawn[0]
+    def draw(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        splitter = GroupShuffleSplit(count, test_size=share, random_state=SPLIT_SEED)
+        return list(splitter.split(np.arange(len(labels)), groups=groups))
+
+    kept, aside = draw(1)[0]
+    wanted = share * len(labels)
+    if (stratify and _differ_in_class(labels, groups)) or abs(len(aside) - wanted) > NEAR * wanted:
+        classes = labels if stratify else np.zeros(len(labels))
+        kept, aside = min(draw(DRAWS), key=lambda sides: _measure_unlikeness(classes, share, *sides))
     return np.sort(kept), np.sort(aside)
+
+
+def fingerprint_rows(rows: np.ndarray) -> str:
+    """16 hexadecimal digits over row indices."""
+    return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def _differ_in_class(labels: np.ndarray, groups: np.ndarray) -> bool:

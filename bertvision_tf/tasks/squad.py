@@ -67,7 +67,7 @@ def _walk(content: Any, path: Path) -> Iterator[Question]:
                     }
     except KeyError as error:
         raise TaskError(f"{path}: {place} has no {error.args[0]!r}: expected SQuAD's JSON.") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise TaskError(f"{path}: {place} is not as in SQuAD's JSON ({error}).") from None
 
 
@@ -124,7 +124,8 @@ def build_questions(
         else:
             kept.append({**question, "answers": tuple(answers)})
     if len(lost) > MISSING_AT_MOST * len(questions):
-        raise TaskError(f"{name}, {lost[0]}; so with {len(lost)} of {len(questions)} questions.")
+        hint = " If the answers are classes, name the --kind." if task.source == "rows" else ""
+        raise TaskError(f"{name}, {lost[0]}; so with {len(lost)} of {len(questions)} questions.{hint}")
     titles = [question["title"] for question in kept]
     return Examples(
         task=task.name,
@@ -166,8 +167,7 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
         TaskError: a column is missing, a cell cannot be read, or what `build_questions` finds.
     """
     table = read_table(source, lists_as_json=True)
-    columns = {name.strip().lower(): name for name in reversed(table.header)}
-    found = {what: next((columns[name] for name in names if name in columns), None) for what, names in COLUMNS.items()}
+    found = find_columns(table.header)
     for what in ("question", "context", "answers"):
         if found[what] is None:
             raise TaskError(f"{table.name} has no column {what!r}; it has {', '.join(map(repr, table.header))}.")
@@ -189,10 +189,17 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
     return rows if found["title"] else dataclasses.replace(rows, columns={})
 
 
+def find_columns(header: Sequence[str]) -> dict[str, str | None]:
+    """Which column of a table is which of COLUMNS; None of those that are not there."""
+    columns = {name.strip().lower(): name for name in reversed(header)}
+    return {what: next((columns[name] for name in names if name in columns), None) for what, names in COLUMNS.items()}
+
+
 def is_question_table(header: Sequence[str]) -> bool:
-    """Whether columns of these names hold questions, contexts and answers."""
-    there = {name.strip().lower() for name in header}
-    return all(there & set(COLUMNS[what]) for what in ("question", "context", "answers"))
+    """Whether columns of these names hold questions, contexts and answers, and none holds labels."""
+    found = find_columns(header)
+    labelled = any(name.strip().lower() in ("label", "labels") for name in header)
+    return not labelled and all(found[what] for what in ("question", "context", "answers"))
 
 
 def _read_answers(cell: str, start: str, place: str) -> list[Answer]:
@@ -211,7 +218,7 @@ def _read_answers(cell: str, start: str, place: str) -> list[Answer]:
         else:
             found = [(cell, start or 0)] if cell.strip() else []
         return [Answer(str(text), int(float(at))) for text, at in found]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         shown = cell if len(cell) <= 80 else f"{cell[:80]}…"
         raise TaskError(f"{place}: answers {shown!r} with start {start!r} cannot be read.") from None
 

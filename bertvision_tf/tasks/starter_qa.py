@@ -3,7 +3,8 @@
 A passage tells a few facts about one made-up person, bridge, ship or firm, each in one of several wordings. Of its
 questions two thirds ask for a fact that it tells, in one of several wordings too. A third cannot be answered: either
 the passage leaves that fact out, or it is asked of someone or something else that the passage names. No name of a
-person, place or thing stands in both train and dev: what helps on dev is reading and not memory.
+person, place or thing stands in both train and dev, though common words do, wares, coins and trades among them: what
+helps on dev is reading and not memory.
 
 Each passage is an article of its own, titled by its subject. `python -m bertvision_tf.tasks.starter_qa FOLDER` writes
 the files anew, byte for byte. Over 300 lines, since the wordings are its data.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TaskError
-from .files import read_text
+from .files import HALF, is_whole, read_text
 from .labels import SEPARATOR
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -33,6 +33,13 @@ class Table:
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
+
+    def __post_init__(self):
+        for line, row in zip((0, *self.lines), (self.header, *self.rows), strict=True):
+            for name, cell in zip(self.header, row, strict=True):
+                if not is_whole(cell):
+                    where = f"{self.name}, line {line}: {name!r}" if line else f"{self.name}: a column's name"
+                    raise TaskError(f"{where} {HALF} ({cell[:40]!r}).")
 
     def column(self, name: str) -> list[str]:
         """The cells of a column.

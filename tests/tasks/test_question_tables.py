@@ -87,7 +87,8 @@ def test_a_label_column_makes_it_a_classification():
         (
             {"answers": ["dog", *["cat"] * 11]},
             {},
-            "the table, question 'train-0': its answer 'dog' does not stand in its context; so with 1 of 12 questions.",
+            "the table, question 'train-0': its answer 'dog' does not stand in its context; so with 1 of 12 questions."
+            " If the answers are classes, name the --kind.",
         ),
         ({"question": [" ", *["Who?"] * 11]}, {}, "the table, question 'train-0': the question is empty."),
         (
@@ -111,3 +112,29 @@ def test_a_complaint_names_the_row(columns, options, message):
 def test_a_missing_column_is_named():
     with pytest.raises(TaskError, match="has no column 'answers'; it has 'question', 'context'"):
         task_from_table({"question": ["Who?"], "context": ["The cat."]}, kind="span")
+
+
+def test_a_table_with_labels_is_none_of_questions():
+    """Pairs of texts with a class, and an answer besides: the labels are what is to be learned."""
+    table = make_table(label=["yes", "no"] * 6)
+    assert task_from_table(table, text="question", text_pair="context").kind == "classification"
+    assert task_from_table(table).kind == "classification"
+    assert task_from_table(table, kind="span").kind == "span"
+
+
+def test_answers_that_are_classes_name_the_way_out():
+    with pytest.raises(TaskError, match=r"'true' does not stand in its context; .* name the --kind\.$"):
+        task_from_table(make_table(answers=["true"] * 12))
+
+
+@pytest.mark.parametrize("start", ["inf", "1e999", "nan"])
+def test_a_start_that_is_no_number(start):
+    with pytest.raises(TaskError, match=f"line 1: answers 'cat' with start '{start}' cannot be read"):
+        task_from_table(make_table(answer_start=[start] * 12))
+
+
+@pytest.mark.parametrize("column", ["question", "context", "answers"])
+def test_half_a_character(column):
+    cells = make_table()[column]
+    with pytest.raises(TaskError, match=rf"line 3: '{column}' has half a character, a surrogate without its partner"):
+        task_from_table(make_table(**{column: [*cells[:2], "cat \ud83d", *cells[3:]]}))

@@ -77,6 +77,17 @@ def test_minimal_pairs_stay_on_one_side():
     assert examples.labels[selection].mean() == 0.5  # a pair has one of each
 
 
+def test_groups_of_uneven_size_give_their_share():
+    """A single draw of as many groups would give 90 rows of 4,800 where one group is large."""
+    random = np.random.default_rng(3)
+    sizes = [1200, *random.integers(1, 120, 60)]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for labels, stratify in ((np.ones(len(groups), np.int32), True), (random.uniform(0, 5, len(groups)), False)):
+        training, selection = split_selection(labels, groups, stratify)
+        assert set(groups[training]).isdisjoint(groups[selection])
+        assert 0.8 < len(selection) / (0.1 * len(groups)) < 1.2
+
+
 def test_one_group_alone_is_split_as_if_there_were_none():
     labels = np.arange(20) % 2
     assert [len(part) for part in split_selection(labels, np.zeros(20, np.int64))] == [10, 10]

@@ -173,3 +173,16 @@ def test_tensorflow_datasets_gives_the_same_fields():
             for split in ("train", "dev"):
                 rows = get_task(name).load(split)
                 assert len(rows) == 3 and all(map(str, rows.text_pairs)) and len(rows.answers) == 3
+
+
+def test_half_a_character(tmp_path):
+    """JSON may hold a surrogate alone, which no UTF-8 file can."""
+    make_file(tmp_path, context=CONTEXT + " \ud83d", question="From \ud83d where?")
+    with pytest.raises(TaskError, match=r"^squad2 train, row 0: 'From .* has half a character"):
+        get_task("squad2").load("train", tmp_path)
+
+
+def test_a_start_beyond_all_numbers(tmp_path):
+    make_file(tmp_path, answers=[{"text": "Denmark", "answer_start": float("inf")}])
+    with pytest.raises(TaskError, match="question 'a' is not as in SQuAD's JSON"):
+        get_task("squad2").load("train", tmp_path)
