@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -314,7 +314,8 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     input: Annotated[Path, typer.Option(help="A .csv, .tsv, .jsonl or .parquet file.")],
     output: Annotated[
-        Path, typer.Option(help="A .csv or .tsv file: the same rows, a prediction, and each class's probability.")
+        Path,
+        typer.Option(help="A .csv or .tsv file: the same rows, a prediction, and how sure it is."),
     ],
     text_column: Annotated[str | None, typer.Option(help="Left out: the task's own, as in 'sentence'.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="For tasks on pairs.")] = None,
@@ -324,7 +325,9 @@ def predict(
         _start_tensorflow()
         from .errors import TaskError
         from .runs import load_run
+        from .tasks import TaskKind
         from .tasks.labels import SEPARATOR
+        from .tasks.squad import find_columns
         from .tasks.tables import check_writable, read_table, write_table
 
         if input.resolve() == output.resolve():
@@ -332,22 +335,30 @@ def predict(
         table = read_table(input)
         check_writable(output)
         found = load_run(run)
-        texts = table.column(text_column or found.config["text"])
-        pair = text_pair_column or found.config["text_pair"]
+        spans = find_columns(table.header) if found.kind is TaskKind.SPAN else {}
+        texts = table.column(text_column or spans.get("question") or found.config["text"])
+        pair = text_pair_column or spans.get("context") or found.config["text_pair"]
         for row, text in enumerate(texts):
             if not text.strip():
                 raise TaskError(f"{table.name}, line {table.lines[row]}: the text is empty.")
-        predictions = found.predict(texts, table.column(pair) if pair else None)
-        added = ["prediction", *(f"p_{name}" for name in predictions.label_names)]
-        rows = (
-            [
-                *row,
-                SEPARATOR.join(label) if isinstance(label, tuple) else label,
-                *(f"{part:.6f}" for part in probabilities),
-            ]
-            for row, label, probabilities in zip(table.rows, predictions.labels, predictions.probabilities, strict=True)
+        pairs = table.column(pair) if pair else None
+        columns: dict[str, Sequence[Any]]
+        if found.kind is TaskKind.SPAN:
+            answers = found.answer_all(texts, pairs or [])
+            columns = {"prediction": [answer.text for answer in answers]}
+            for name in ("score", "null_odds"):
+                numbers = [getattr(answer, name) for answer in answers]
+                columns[name] = ["" if number is None else f"{number:.6f}" for number in numbers]
+        else:
+            predictions = found.predict(texts, pairs)
+            labels = [SEPARATOR.join(one) if isinstance(one, tuple) else one for one in predictions.labels]
+            columns = {"prediction": labels}
+            for name, shares in zip(predictions.label_names, predictions.probabilities.T, strict=True):
+                columns[f"p_{name}"] = [f"{share:.6f}" for share in shares]
+        added = zip(*columns.values(), strict=True)
+        write_table(
+            output, [*table.header, *columns], ([*row, *more] for row, more in zip(table.rows, added, strict=True))
         )
-        write_table(output, [*table.header, *added], rows)
     typer.echo(f"{output}: {len(table.rows)} rows")
 
 
@@ -479,9 +490,13 @@ def ensemble(
         from .ensemble import ensemble_runs
         from .runs import load_run
 
-        task = train and _choose_task("starter", train, dev, text_column, text_pair_column, label_column, kind)
+        task = _choose_task("starter", train, dev, text_column, text_pair_column, label_column, kind)
         found = ensemble_runs(
-            [load_run(path) for path in runs], output, task=task or None, data_dir=data_dir, progress=progress
+            [load_run(path) for path in runs],
+            output,
+            task=task if train else None,
+            data_dir=data_dir,
+            progress=progress,
         )
     _print_ensemble(found)
     typer.echo(f"wrote {found.path}")
@@ -800,11 +815,11 @@ def _print_tasks(results: list[dict[str, Any]]) -> None:
 
 
 def _print_ensemble(found: Any) -> None:
-    from .reports.table import choose_further
+    from .reports.table import choose_further, count_places
 
     shown, rows = [found.metric, *choose_further(found.members[0].metrics)], []
+    places = count_places(found.members[0].metrics)
     for one in (*found.members, *found.modes):
-        places = 2 if "exact" in one.metrics else 3
         numbers = [f"{value:.{places}f}" for value in (one.selection_score, *(one.metrics[name] for name in shown))]
         chosen = " *" if one is found.chosen else ""
         rows.append([one.name + chosen, *numbers, ", ".join(f"{weight:.2f}" for weight in one.weights)])

@@ -15,12 +15,13 @@ from .metrics.ensembles import MODES
 from .progress import Progress, ignore
 from .runs import Run, write_run, writing_to
 from .runs.contents import write_predictions
-from .runs.folder import CONFIG, RESULTS, write_json
-from .runs.run import describe_versions
+from .runs.folder import CONFIG, MEMBERS, RESULTS, write_json
+from .runs.run import describe_versions, read_folder
 from .store import Store
-from .tasks import TASKS, Examples, TaskKind, TaskSpec
+from .tasks import TASKS, Examples, TaskKind, TaskSpec, get_task
+from .tasks.selection import fingerprint_rows
 from .training import predict_logits
-from .training.gold import Gold, build_gold
+from .training.gold import AnswerGold, AnswerPredictions, Gold, build_gold
 from .training.trial import read_in_order, split_task
 
 
@@ -33,12 +34,14 @@ class EnsembleScore:
         selection_score: main metric on the selection rows.
         metrics: all metrics on dev, the main one among them.
         weights: what each run counts; none of a single run, and none where all count alike.
+        threshold: of questions, up to which null odds are answered; the selection rows chose it.
     """
 
     name: str
     selection_score: float
     metrics: dict[str, float]
     weights: tuple[float, ...] = ()
+    threshold: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,7 @@ def ensemble_runs(
     runs: Sequence[Run],
     output: str | Path | None = None,
     *,
-    task: TaskSpec | None = None,
+    task: str | TaskSpec | None = None,
     data_dir: str | Path | None = None,
     progress: Progress = ignore,
 ) -> Ensemble:
@@ -78,13 +81,15 @@ def ensemble_runs(
 
     Args:
         runs: finished ones on the same rows of one task, with their states still there.
-        output: a folder for results.json and the predictions; runs/TASK-ensemble by default.
+        output: a folder for results.json and the predictions, in the place of an ensemble that is there. By default
+            runs/TASK-ensemble, where only one of the same runs is replaced.
         task: of the runs, where it is a table of the user's.
         data_dir: as `train`'s; by default the first run's.
         progress: as `train`'s.
 
     Raises:
-        RunError: there are fewer than two, they are on different rows, or they read texts in other tokens.
+        RunError: there are fewer than two, they are on different rows, they read texts in other tokens, or a run is at
+            `output`.
         StoreError: the states of one are gone.
 
     Source: BERTVision, 2022, arXiv 2202.12210, for the element-wise maximum.
@@ -92,22 +97,27 @@ def ensemble_runs(
     if len(runs) < 2 or len({run.path.resolve() for run in runs}) < len(runs):
         raise RunError("an ensemble needs two runs or more, each once.")
     for run in runs[1:]:
-        for what in ("task", "kind", "examples", "label_names"):
-            if run.config[what] != runs[0].config[what]:
+        for what in ("task", "kind", "examples", "selection_rows", "label_names"):
+            if run.config.get(what) != runs[0].config.get(what):
                 raise RunError(f"{run.path} and {runs[0].path} are runs on different rows: their {what} differ.")
     config = runs[0].config
-    task = task or TASKS.get(config["task"])
-    if task is None:
+    if task is None and config["task"] not in TASKS:
         raise RunError(f"{runs[0].path} is a run on a table of yours, {config['task']}: name the table too.")
+    task = get_task(task or config["task"])
     splits = runs[0].load_rows(task, data_dir or config.get("data_dir"))
     selection = split_task(task, splits[0])[1]
-    output = Path(output or f"runs/{task.name}-ensemble").resolve()
+    if fingerprint_rows(selection) != config.get("selection_rows"):
+        raise RunError(
+            f"{runs[0].path} has other selection rows than are set aside of {task.name} now: train it again."
+        )
+    named, output = output is not None, Path(output or f"runs/{task.name}-ensemble").resolve()
+    _check_output(output, named, runs)
     with write_run(output) as folder:
         stores = [run.open_stores(run.best_seed) for run in runs]
-        golds = [build_gold(task, *pair) for pair in zip(splits, stores[0], strict=False)]
+        selected, gold = golds = _build_golds(task, splits, stores[0], selection)
         for run, own in zip(runs[1:], stores[1:], strict=True):
-            _check_tokens(run, runs[0], own, stores[0], task)
-        selected, gold = golds[0].select(selection), golds[1]
+            for one, other in zip(golds, _build_golds(task, splits, own, selection), strict=True):
+                _check_tokens(run, runs[0], one, other)
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         for place, (run, own) in enumerate(zip(runs, stores, strict=True)):
             progress("predict", place, len(runs))
@@ -131,7 +141,7 @@ def ensemble_runs(
         ensemble = Ensemble(output, task.main_metric, members, modes)
         with writing_to(output):
             write_predictions(folder, "", splits[1], gold, *found[ensemble.chosen.name], {})
-            write_json(folder / CONFIG, {"runs": [str(run.path.resolve()) for run in runs], "task": task.name})
+            write_json(folder / CONFIG, {MEMBERS: _list_paths(runs), "task": task.name})
             write_json(folder / RESULTS, _describe(ensemble, task, splits))
     return ensemble
 
@@ -143,13 +153,31 @@ def _name_runs(runs: Sequence[Run]) -> list[str]:
     return ["/".join(path[-depth:]) for path in paths]
 
 
-def _check_tokens(run: Run, first: Run, stores: Sequence[Store], others: Sequence[Store], task: TaskSpec) -> None:
+def _list_paths(runs: Sequence[Run]) -> list[str]:
+    return [str(run.path.resolve()) for run in runs]
+
+
+def _check_output(output: Path, named: bool, runs: Sequence[Run]) -> None:
+    """Raises RunError where an ensemble would take the place of a run, or unasked that of another ensemble."""
+    if not (output / RESULTS).is_file():
+        return
+    there = read_folder(output)[1].get(MEMBERS)
+    if there is None:
+        raise RunError(f"{output} holds a run: name another --output.")
+    if there != _list_paths(runs) and not named:
+        raise RunError(f"{output} holds an ensemble of other runs: name another --output, or this one to replace it.")
+
+
+def _build_golds(
+    task: TaskSpec, splits: Sequence[Examples], stores: Sequence[Store], selection: np.ndarray
+) -> tuple[Gold, Gold]:
+    """Of the selection rows and of dev."""
+    return build_gold(task, splits[0], stores[0], selection), build_gold(task, splits[1], stores[1])
+
+
+def _check_tokens(run: Run, first: Run, one: Gold, other: Gold) -> None:
     """Raises RunError where two runs' windows of contexts are not the same, token by token."""
-    if task.kind is TaskKind.SPAN and any(
-        not np.array_equal(one.lengths, other.lengths)
-        or not np.array_equal(one.read_char_offsets(range(len(one))), other.read_char_offsets(range(len(other))))
-        for one, other in zip(stores, others, strict=True)
-    ):
+    if isinstance(one, AnswerGold) and isinstance(other, AnswerGold) and not one.has_tokens_of(other):
         raise RunError(f"{run.path} and {first.path} read contexts in other tokens: their spans cannot be combined.")
 
 
@@ -158,7 +186,8 @@ def _score(
 ) -> tuple[EnsembleScore, Any]:
     chosen = selected.read(selection_logits)
     found = gold.read(logits, chosen)
-    return EnsembleScore(name, selected.score(chosen), gold.describe(found)), found
+    threshold = chosen.threshold if isinstance(chosen, AnswerPredictions) else None
+    return EnsembleScore(name, selected.score(chosen), gold.describe(found), threshold=threshold), found
 
 
 def _describe(ensemble: Ensemble, task: TaskSpec, splits: Sequence[Examples]) -> dict[str, Any]:

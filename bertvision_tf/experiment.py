@@ -37,6 +37,7 @@ from .runs.describe import (
 )
 from .store import StoreSpec
 from .tasks import TaskKind, TaskSpec, get_task
+from .tasks.selection import fingerprint_rows
 from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy
 from .training.baselines import Baseline
 from .training.draw import Draw, check_draw
@@ -176,6 +177,7 @@ def train(
         asked = {
             "task": task.name,
             "examples": {rows.split: rows.fingerprint for rows in splits},
+            "selection_rows": fingerprint_rows(roles[1]),
             "kind": str(task.kind),
             "text": task.text,
             "text_pair": task.text_pair,
@@ -244,7 +246,7 @@ def train(
             trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
             outcomes = [trial.run(seed) for trial, seed in zip(trials, seeds, strict=True)]
 
-        trial, gold = trials[0], trials[0].golds[1]
+        trial, gold = trials[0], trials[0].dev_golds[0]
         rivals: list[Baseline] = list(fit_simple_rivals(trial, encoder, splits, seeds)) if baselines else []
         for rival_config in tuned_rivals:
             rival = dataclasses.replace(tuning, config=rival_config)
@@ -272,7 +274,7 @@ def train(
         results["rows"]["skipped"] = sum(rows.skipped for rows in splits)
         with writing_to(output):
             write_contents(
-                folder, task, results, asked, outcomes, list(zip(splits, trial.golds, strict=True))[1:], export
+                folder, task, results, asked, outcomes, list(zip(splits[1:], trial.dev_golds, strict=True)), export
             )
     return load_run(output)
 

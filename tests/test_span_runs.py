@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 import bertvision_tf as bv
-from bertvision_tf.errors import BertvisionError, RunError
+from bertvision_tf.errors import BertvisionError, RunError, TaskError
 from bertvision_tf.metrics import squad_metrics
+from bertvision_tf.training import FitConfig
+from bertvision_tf.training.span_rivals import LAST_LAYER
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / "tests" / "checkpoints" / "bert-gelu-eps1e-12-segments2")
@@ -160,10 +162,44 @@ def test_contexts_of_any_length_and_kind(run):
     ):
         for text, _, start, end in run.answer("what ?", context).candidates:
             assert text and text == context[start:end] == text.strip()
-    for questions, contexts in (([""], ["a"]), ([" "], ["a"]), ([3], ["a"]), ("what", "a"), (["a", "b"], ["a"])):
+    wrong = [([""], ["a"]), ([" "], ["a"]), ([3], ["a"]), ("what", "a"), (["a", "b"], ["a"]), (["a"], None)]
+    for questions, contexts in (*wrong, (["a"], ["\ud83d"])):
         with pytest.raises(BertvisionError):
             run.answer_all(questions, contexts)
     assert run.answer_all([], []) == []
+    assert run.answer_all((one for one in ["what ?"]), iter(["a bird"])) == [run.answer("what ?", "a bird")]
+
+
+def test_a_table_of_questions_is_predicted(run, task, tmp_path):
+    """Columns are found by their names in any case."""
+    dev = task.load("dev")
+    with open(tmp_path / "new.csv", "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([("Question", "Passage"), *zip(dev.texts[:8], dev.text_pairs[:8], strict=True), ("who ?", "")])
+    command = [sys.executable, "-m", "bertvision_tf", "predict", run.path, "--input", "new.csv", "--output", "out.csv"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["Question", "Passage", "prediction", "score", "null_odds"]
+    assert [row["prediction"] for row in rows] == [*list(read_json(run, "predictions").values())[:8], ""]
+    odds = list(read_json(run, "null_odds").values())[:8]
+    assert [float(row["null_odds"]) for row in rows[:8]] == pytest.approx(odds, abs=1e-3)
+    assert rows[8]["score"] == rows[8]["null_odds"] == ""
+
+
+def test_the_last_layer_is_trained_as_a_linear_head_is(task, root, tiny_encoder):
+    """With its own learning rate where none was given, and by name the last that was kept."""
+    head = bv.get_preset("cnn_1x5_64")
+    usual = FitConfig.for_head(head)
+    assert usual.learning_rate == 1e-3 and usual.for_another(head, LAST_LAYER).learning_rate == 1e-2
+    given = FitConfig.for_head(head, learning_rate=5e-4, epochs=3)
+    assert given.for_another(head, LAST_LAYER) == given
+    found = bv.train(
+        *(task, tiny_encoder),
+        **(OPTIONS | {"store": root / "states", "output": root / "kept", "seeds": 1, "layers": [0, 1]}),
+    )
+    assert set(found.results["baselines"]) == {"no answer", "last kept layer + linear"}
 
 
 def test_layers_can_be_chosen(task, root, tiny_encoder):
@@ -221,17 +257,45 @@ class TestEnsembles:
         written = json.loads((root / "both" / "results.json").read_text())
         assert written["mode"] == found.chosen.name and written["mean"] == found.chosen.metrics["f1"]
 
-    def test_of_a_run_with_itself_is_the_run(self, frozen, task, root, tmp_path):
-        twin = tmp_path / "twin"
-        twin.mkdir()
-        for name in ("results.json", "config.json"):
-            (twin / name).write_bytes((frozen.path / name).read_bytes())
-        (twin / "heads").symlink_to(frozen.path / "heads")
-        found = bv.ensemble_runs([frozen, bv.load_run(twin)], tmp_path / "both", task=task)
+    def test_of_a_run_with_itself_is_the_run(self, frozen, task, tmp_path):
+        found = bv.ensemble_runs([frozen, copy_run(frozen, tmp_path)], tmp_path / "both", task=task)
         for mode in found.modes:
-            assert mode.metrics["best_f1"] >= 0 and mode.metrics["HasAns_f1"] == pytest.approx(
-                found.modes[1].metrics["HasAns_f1"]
-            )
+            assert mode.selection_score == pytest.approx(found.members[0].selection_score)
+            for name, value in found.members[0].metrics.items():
+                if not name.endswith("thresh"):  # odds of one model and of both differ by rounding
+                    assert mode.metrics[name] == pytest.approx(value)
+
+    def test_nothing_is_replaced_unasked(self, run, frozen, task, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        copy = copy_run(frozen, tmp_path)
+        with pytest.raises(RunError, match="copy holds a run: name another"):
+            bv.ensemble_runs([frozen, run], copy.path, task=task)
+        found = bv.ensemble_runs([frozen, copy], task=task)
+        assert found.path == tmp_path / "runs" / "birds-ensemble"
+        again = bv.ensemble_runs([frozen, copy], task=task)  # the same runs
+        assert again.chosen == found.chosen
+        with pytest.raises(RunError, match="an ensemble of other runs"):
+            bv.ensemble_runs([frozen, run], task=task)
+        bv.ensemble_runs([frozen, run], found.path, task=task)  # named
+        with pytest.raises(RunError, match=r"is an ensemble, no run with heads of its own: name one of .*frozen"):
+            bv.load_run(found.path)
+        with pytest.raises(RunError, match="is an ensemble"):
+            bv.train(task, TINY, **(OPTIONS | {"store": tmp_path / "s", "output": found.path}))
+
+    def test_other_selection_rows_are_refused(self, frozen, task, tmp_path):
+        other = copy_run(frozen, tmp_path)
+        config = json.loads((other.path / "config.json").read_text())
+        assert len(config["selection_rows"]) == 16
+        (other.path / "config.json").write_text(json.dumps(config | {"selection_rows": "0" * 16}))
+        other = bv.load_run(other.path)
+        with pytest.raises(RunError, match="different rows: their selection_rows differ"):
+            bv.ensemble_runs([frozen, other], tmp_path / "both", task=task)
+        other.config["selection_rows"] = frozen.config["selection_rows"] = "1" * 16
+        try:
+            with pytest.raises(RunError, match="has other selection rows than are set aside of birds now"):
+                bv.ensemble_runs([frozen, other], tmp_path / "both", task=task)
+        finally:
+            frozen.config["selection_rows"] = config["selection_rows"]
 
     def test_other_rows_are_refused(self, frozen, task, tiny_encoder, root, tmp_path):
         other = bv.train(
@@ -245,6 +309,8 @@ class TestEnsembles:
             bv.ensemble_runs([frozen], tmp_path / "both", task=task)
         with pytest.raises(RunError, match="a table of yours"):
             bv.ensemble_runs([frozen, copy_run(frozen, tmp_path)], tmp_path / "both")
+        with pytest.raises(TaskError, match="birdss"):
+            bv.ensemble_runs([frozen, copy_run(frozen, tmp_path)], tmp_path / "both", task="birdss")
         assert not (tmp_path / "both").exists()
 
     def test_of_labels_and_scores(self, tiny_encoder, tmp_path):
@@ -275,6 +341,8 @@ def copy_run(run, folder):
     """The same run under another path."""
     copy = folder / "copy"
     copy.mkdir(exist_ok=True)
+    if not (copy / "heads").exists():
+        (copy / "heads").symlink_to(run.path / "heads")
     for name in ("results.json", "config.json"):
         (copy / name).write_bytes((run.path / name).read_bytes())
     return bv.load_run(copy)
@@ -340,3 +408,8 @@ def test_a_killed_run_goes_on(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "geometric_mean" in done.stdout and "chosen on the selection rows" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "bertvision_tf", "ensemble", "run", "whole", "--kind", "span"],
+        **{"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300},
+    )
+    assert done.returncode == 1 and done.stderr.strip() == "error: --kind goes with --train, a table of your own."

@@ -197,7 +197,7 @@ def inject_layers(
             layers=place.layers,
             bottleneck=place.bottleneck,
             seed=seed,
-            score=trial.golds[1].score(outcome.predictions[0]),
+            score=trial.dev_golds[0].score(outcome.predictions[0]),
             selection=outcome.fit.selection_score,
             weights=count_trainable(outcome.fit.head),
             seconds=cost.seconds,

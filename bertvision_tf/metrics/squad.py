@@ -38,7 +38,7 @@ class AnswerScores:
 
     def apply_threshold(self, null_odds: np.ndarray, threshold: float) -> AnswerScores:
         """The scores where "no answer" is said wherever the odds of it are above a threshold."""
-        silent, right = null_odds > threshold, (~self.has_answer).astype(float)
+        silent, right = stay_silent(null_odds, threshold), (~self.has_answer).astype(float)
         exact, f1 = np.where(silent, right, self.exact), np.where(silent, right, self.f1)
         return AnswerScores(exact, f1, self.has_answer, self.answered & ~silent)
 
@@ -133,6 +133,11 @@ def score_answers(gold: Sequence[Sequence[str]], predictions: Sequence[str]) -> 
     return AnswerScores(
         exact, f1, np.array([bool(answers) for answers in gold], bool), np.array([bool(text) for text in predictions])
     )
+
+
+def stay_silent(null_odds: Any, threshold: float) -> Any:
+    """Whether "no answer" is said, as the official scorer decides: of one question or of an array."""
+    return null_odds > threshold
 
 
 def find_best_threshold(scores: AnswerScores, null_odds: np.ndarray, name: str = "f1") -> tuple[float, float]:

@@ -21,6 +21,7 @@ class TableRow:
         memory_bytes: the most that the process held, where it was measured.
         disk_bytes: of states and snapshot, where there are any.
         further: means of further metrics by name, for answers to questions.
+        places: of the scores, as `count_places` has them.
     """
 
     name: str
@@ -32,22 +33,27 @@ class TableRow:
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     further: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    places: int = 3
 
     def cells(self) -> tuple[str, ...]:
         """The row as text."""
         return (
             self.name,
-            show_score(self.mean, self.std),
-            *(f"{value:.2f}" for value in self.further.values()),
+            show_score(self.mean, self.std, self.places),
+            *(f"{value:.{self.places}f}" for value in self.further.values()),
             f"{self.trainable_parameters:,}" + (f" ({self.share:.2%})" if self.trainable_parameters else ""),
             f"{self.seconds:.1f}",
             *("" if size is None else show_bytes(size) for size in (self.memory_bytes, self.disk_bytes)),
         )
 
 
-def show_score(mean: float, std: float | None) -> str:
-    """A mean with its deviation over seeds, where there are several; percent with two places, fractions with three."""
-    places = 2 if abs(mean) > 1 else 3
+def count_places(metrics: Collection[str]) -> int:
+    """2 for percent, in which answers to questions are scored, and 3 for fractions."""
+    return 2 if "exact" in metrics else 3
+
+
+def show_score(mean: float, std: float | None, places: int = 3) -> str:
+    """A mean with its deviation over seeds, where there are several."""
     return f"{mean:.{places}f}" if std is None else f"{mean:.{places}f} ± {std:.{places}f}"
 
 
@@ -122,7 +128,8 @@ def _build_row(
     metrics = scores.get("metrics", {})
     further = {metric: sum(metrics[metric]) / len(metrics[metric]) for metric in choose_further(metrics)}
     share = weights / run["encoder_parameters"]
-    return TableRow(name, scores["mean"], scores["std"], weights, share, seconds, *sizes, further)
+    places = count_places(run.get("metrics", ()))
+    return TableRow(name, scores["mean"], scores["std"], weights, share, seconds, *sizes, further, places)
 
 
 def group_by_draw(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -143,7 +150,7 @@ def build_draw_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], li
     """The header and the rows of a table of one task: scores of each model, a column for each draw of training rows."""
     columns = {
         f"{name}: {group[0]['rows']['training']:,}": {
-            row.name: show_score(row.mean, row.std) for row in build_rows(group)
+            row.name: show_score(row.mean, row.std, row.places) for row in build_rows(group)
         }
         for name, group in group_by_draw(results).items()
     }
@@ -166,8 +173,9 @@ def build_task_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], li
     rows = []
     for run in results:
         scores = {_kind_of_rival(name): baseline["mean"] for name, baseline in run["baselines"].items()}
-        shown = [f"{scores[name]:.3f}" if name in scores else "" for name in rivals]
-        rows.append([run["task"], run["metric"], *shown, show_score(run["mean"], run["std"])])
+        places = count_places(run.get("metrics", ()))
+        shown = [show_score(scores[name], None, places) if name in scores else "" for name in rivals]
+        rows.append([run["task"], run["metric"], *shown, show_score(run["mean"], run["std"], places)])
     return ["task", "metric", *rivals, "head"], rows
 
 

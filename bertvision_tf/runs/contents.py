@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import RunError
 from ..reports.plots import plot_layer_losses, plot_layer_weights
 from ..tasks import Examples, TaskSpec
-from ..training.gold import AnswerPredictions, Gold
+from ..training.gold import AnswerGold, AnswerPredictions, Gold
 from ..training.trial import Outcome
 from .folder import CONFIG, RESULTS, write_csv, write_json
 
@@ -90,11 +90,11 @@ def write_predictions(
         columns[name] = [f"{value:.6f}" for value in values]
     columns |= {name: gold.show(part) for name, part in every.items()}
     write_csv(folder / f"predictions{suffix}.csv", list(columns), zip(*columns.values(), strict=True))
-    if isinstance(predictions, AnswerPredictions):
+    if isinstance(predictions, AnswerPredictions) and isinstance(gold, AnswerGold):
         odds = dict(zip(rows.ids, map(float, predictions.null_odds), strict=True))
         best = {
             name: [{"text": text, "score": score} for text, score, *_ in answer.list_texts(context, LISTED)]
-            for name, context, answer in zip(rows.ids, rows.text_pairs or (), predictions.answers, strict=True)
+            for name, context, answer in zip(rows.ids, gold.contexts, gold.decode(logits), strict=True)
         }
         write_json(folder / f"predictions{suffix}.json", dict(zip(rows.ids, predictions.final, strict=True)))
         write_json(folder / f"null_odds{suffix}.json", odds)

@@ -45,7 +45,7 @@ def describe_scores(
     task, every = trial.task, [store for one in dict.fromkeys(trials) for store in one.stores]
     metrics: dict[str, list[float]] = {}
     for place, suffix in enumerate(("", *(f"_{name}" for name in task.extra_dev))):
-        described = [trial.golds[place + 1].describe(one.predictions[place]) for one in outcomes]
+        described = [trial.dev_golds[place].describe(one.predictions[place]) for one in outcomes]
         metrics |= {f"{name}{suffix}": values for name, values in _collect(described).items()}
     scores = metrics[task.main_metric]
     thresholds = [one.selection.threshold for one in outcomes if isinstance(one.selection, AnswerPredictions)]
@@ -72,7 +72,7 @@ def describe_scores(
         "rows": {
             "training": len(trial.draw.rows(seeds[0])),
             "selection": len(trial.selection),
-            "dev": sum(len(gold) for gold in trial.golds[1:]),
+            "dev": sum(len(gold) for gold in trial.dev_golds),
             "truncated": sum(store.manifest.truncated for store in stores),
         },
         "store": {
@@ -103,7 +103,7 @@ def predict_fine_tuned(
         one rival a snapshot, and one ensemble a seed.
     """
     trial, length = trials[0], trials[0].stores[0].spec.max_length
-    selected, golds = splits[0].select(trial.selection), (trial.selection_gold, trial.golds[1])
+    selected, golds = splits[0].select(trial.selection), (trial.selection_gold, trial.dev_golds[0])
     own = [(snapshot.predict(selected, length), snapshot.predict(splits[1], length)) for snapshot in snapshots]
     heads = [(one.fit.selection_logits, one.logits[0]) for one in outcomes]
     epochs, weights = (snapshots[0].facts[fact] for fact in ("epochs", "trainable_parameters"))
@@ -165,7 +165,8 @@ def fit_simple_rivals(
     """Majority, TF-IDF, the last layer and all layers: once, or for each seed where each draws rows of its own; of
     questions no answer, and the last layer."""
     if trial.task.kind is TaskKind.SPAN:
-        yield from fit_span_rivals(trial, seeds)
+        last = encoder.num_hidden_states - 1 in trial.stores[0].spec.layers
+        yield from fit_span_rivals(trial, seeds, "last layer" if last else "last kept layer")
         return
     whole = trial.stores[0].spec.layers == tuple(range(encoder.num_hidden_states))
     names = ("last layer mean", "all layers mean") if whole else ("last kept layer mean", "kept layers mean")

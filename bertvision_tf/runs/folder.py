@@ -10,6 +10,8 @@ predictions.json    of questions: what each id is answered, "" for nothing, as t
 curves.csv          seed, epoch, loss, selection_score
 layer_weights.png   where the head pools layers by weights
 saved_model/        on request: the head chosen on the selection rows, images in, logits out
+
+That of an ensemble has results.json, predictions, and a config.json that names the runs.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from ..store.writer import lock_folder
 
 RESULTS = "results.json"
 CONFIG = "config.json"
+MEMBERS = "runs"  # the entry of an ensemble's config.json
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RunError
-from .folder import CONFIG, RESULTS
+from ..metrics.squad import stay_silent
+from .folder import CONFIG, MEMBERS, RESULTS
 
 if TYPE_CHECKING:
     import keras
@@ -64,13 +65,18 @@ class FoundAnswer:
     threshold: float
     candidates: list[tuple[str, float, int, int]]
 
+    @property
+    def null_odds(self) -> float | None:
+        """`null_score` − `score`; None where there is no span."""
+        return None if self.score is None else self.null_score - self.score
+
     @classmethod
     def choose(cls, candidates: list[tuple[str, float, int, int]], null_score: float, threshold: float) -> FoundAnswer:
         """The best candidate, or no answer."""
         if not candidates:
             return cls("", None, None, None, null_score, threshold, [])
         text, score, start, end = candidates[0]
-        if null_score - score > threshold:
+        if stay_silent(null_score - score, threshold):
             return cls("", None, None, score, null_score, threshold, candidates)
         return cls(text, start, end, score, null_score, threshold, candidates)
 
@@ -233,6 +239,10 @@ class Run:
             raise RunError(f"{self.path} was trained on labels, it answers no questions: use `predict`.")
         if isinstance(questions, str) or isinstance(contexts, str):
             raise RunError("`answer_all` needs lists of texts; one question is for `answer`.")
+        try:
+            questions, contexts = list(questions), list(contexts)
+        except TypeError:
+            raise RunError("`answer_all` needs lists of texts, one of questions and one of contexts.") from None
         for text in (*questions, *contexts):
             if not isinstance(text, str):
                 raise RunError(f"questions and contexts are texts, got {text!r}.")
@@ -247,7 +257,7 @@ class Run:
         assert isinstance(windows, Windows)
         dataset = images_from_tokens(encoder, windows, spans, batch_size=8, **states)
         logits = self._predict_images(dataset)
-        found = decode_answers(logits, windows.offsets, windows.questions, windows.char_offsets, len(questions))
+        found = decode_answers(logits, windows.offsets, windows.questions, windows.char_offsets, contexts)
         threshold = self.results["thresholds"][self.results["seeds"].index(self.best_seed)]
         return [
             FoundAnswer.choose(answer.list_texts(context), answer.null_score, threshold)
@@ -277,6 +287,20 @@ def load_run(path: str | Path) -> Run:
     """Opens a finished run.
 
     Raises:
+        RunError: the folder holds none, or an ensemble.
+    """
+    results, config = read_folder(path)
+    if MEMBERS in config:
+        raise RunError(
+            f"{path} is an ensemble, no run with heads of its own: name one of {', '.join(config[MEMBERS])}."
+        )
+    return Run(Path(path), results, config)
+
+
+def read_folder(path: str | Path) -> list[dict[str, Any]]:
+    """results.json and config.json of a finished run or ensemble.
+
+    Raises:
         RunError: the folder holds none.
     """
     path = Path(path)
@@ -288,7 +312,7 @@ def load_run(path: str | Path) -> Run:
             raise RunError(f"no finished run at {path}: {path / name} cannot be read.") from None
         except ValueError:
             raise RunError(f"{path / name} is damaged: no JSON.") from None
-    return Run(path, *contents)
+    return contents
 
 
 def find_other_setting(path: Path, asked: Mapping[str, Any]) -> str | None:

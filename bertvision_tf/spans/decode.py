@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .locate import NO_ANSWER
+from .locate import NO_ANSWER, find_allowed
 
 BEST = 20
 LONGEST = 30  # tokens of an answer
@@ -35,8 +35,6 @@ class Candidate:
         while end < len(context) and unicodedata.category(context[end]) == "Mn":
             end += 1
         text = context[start:end]
-        if not text.strip():
-            return start, start
         return start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip())
 
 
@@ -58,8 +56,7 @@ class SpanAnswer:
         return self.null_score - self.candidates[0].score if self.candidates else float("inf")
 
     def list_texts(self, context: str, count: int | None = None) -> list[tuple[str, float, int, int]]:
-        """Text, score, and the characters where it begins and ends, of the best spans; each text once, and none that is
-        white space.
+        """Text, score, and the characters where it begins and ends, of the best spans; each text once.
 
         Args:
             context: in which the spans are.
@@ -68,7 +65,7 @@ class SpanAnswer:
         listed: dict[str, tuple[str, float, int, int]] = {}
         for candidate in self.candidates:
             start, end = candidate.find(context)
-            if start < end and len(listed) < (count or BEST):
+            if len(listed) < (count or BEST):
                 listed.setdefault(context[start:end], (context[start:end], candidate.score, start, end))
         return list(listed.values())
 
@@ -78,32 +75,32 @@ def decode_answers(
     offsets: np.ndarray,
     questions: np.ndarray,
     char_offsets: np.ndarray,
-    num_questions: int,
+    contexts: Sequence[str],
     *,
     best: int = BEST,
     longest: int = LONGEST,
 ) -> list[SpanAnswer]:
-    """Finds the best spans of each question, exactly: all pairs of a start and an end no further on than `longest`.
+    """Finds the best spans of each question, exactly: all pairs of a start and an end no further on than `longest`, of
+    the tokens that `find_allowed` finds.
 
     Args:
         logits: float, (rows, 2), of the start and of the end at each token.
         offsets: int64, (windows + 1,): window i has rows offsets[i] to offsets[i + 1].
-        questions: int64, (windows,): whose each is.
+        questions: int64, (windows,): whose each is, those of a question side by side.
         char_offsets: int32, (rows, 2): characters of the context where a token begins and ends; −1 outside it.
-        num_questions: how many there are.
+        contexts: of each question.
         best: how many spans of each question are kept.
         longest: tokens that a span may have.
 
     Source: Devlin et al., 2018, arXiv 1810.04805, for the scores and the threshold between the two.
     """
-    found: list[dict[tuple[int, int], float]] = [{} for _ in range(num_questions)]
-    null_scores = np.full(num_questions, np.inf)
+    found: list[dict[tuple[int, int], float]] = [{} for _ in contexts]
+    null_scores, allowed = np.full(len(contexts), np.inf), find_allowed(offsets, questions, char_offsets, contexts)
     for window, question in enumerate(questions):
         rows = slice(offsets[window], offsets[window + 1])
         starts, ends = logits[rows].astype(np.float64).T
-        can_be = np.diff(char_offsets[rows])[:, 0] > 0  # tokens without characters, as some tokenizers have, cannot
         null_scores[question] = min(null_scores[question], starts[NO_ANSWER] + ends[NO_ANSWER])
-        for score, first, last in _find_best(starts, ends, can_be, best, longest):
+        for score, first, last in _find_best(starts, ends, allowed[rows], best, longest):
             span = int(char_offsets[rows][first, 0]), int(char_offsets[rows][last, 1])
             known = found[question].get(span, -np.inf)  # windows overlap: the same span may stand in two
             found[question][span] = max(known, score)
@@ -141,11 +138,7 @@ def _find_best(
     return [(float(scores[one]), int(places[one // width]), int(places[lasts.flat[one]])) for one in top]
 
 
-def read_texts(answers: Sequence[SpanAnswer], contexts: Sequence[str], threshold: float = np.inf) -> list[str]:
-    """What each question is answered, with the context's exact characters; "" where the null odds are above a
-    threshold, and where there is no span."""
-    texts = []
-    for answer, context in zip(answers, contexts, strict=True):
-        listed = [] if answer.null_odds > threshold else answer.list_texts(context, 1)
-        texts.append(listed[0][0] if listed else "")
-    return texts
+def read_texts(answers: Sequence[SpanAnswer], contexts: Sequence[str]) -> list[str]:
+    """The best span of each question, with the context's exact characters; "" where there is none."""
+    listed = [answer.list_texts(context, 1) for answer, context in zip(answers, contexts, strict=True)]
+    return [spans[0][0] if spans else "" for spans in listed]

@@ -5,6 +5,30 @@ from collections.abc import Sequence
 import numpy as np
 
 NO_ANSWER = 0  # the position that says so: the first token's
+WHITE_SPACE = [code for code in range(0x3001) if chr(code).isspace()]
+
+
+def find_allowed(
+    offsets: np.ndarray, questions: np.ndarray, char_offsets: np.ndarray, contexts: Sequence[str]
+) -> np.ndarray:
+    """Which tokens may begin or end an answer: those with a character of the context that is no white space.
+
+    Args:
+        offsets: int64, (windows + 1,): window i has rows offsets[i] to offsets[i + 1].
+        questions: int64, (windows,): whose each is.
+        char_offsets: int32, (rows, 2): characters of the context where a token begins and ends; −1 outside it.
+        contexts: of each question.
+
+    Returns:
+        bool, (rows,).
+    """
+    allowed = char_offsets[:, 1] > char_offsets[:, 0]
+    bounds = np.searchsorted(questions, np.arange(len(contexts) + 1))
+    for context, first, last in zip(contexts, offsets[bounds[:-1]], offsets[bounds[1:]], strict=True):
+        codes = np.frombuffer(context.encode("utf-32-le", "surrogatepass"), np.uint32)
+        seen = np.concatenate([[0], np.cumsum(~np.isin(codes, WHITE_SPACE))])  # visible characters before each
+        allowed[first:last] &= np.diff(seen[char_offsets[first:last].clip(0)])[:, 0] > 0
+    return allowed
 
 
 def locate_answers(
@@ -14,7 +38,7 @@ def locate_answers(
 
     Args:
         offsets: int64, (windows + 1,): window i has rows offsets[i] to offsets[i + 1].
-        questions: int64, (windows,): whose each is.
+        questions: int64, (windows,): whose each is, those of a question side by side.
         char_offsets: int32, (rows, 2): characters of the context where a token begins and ends; −1 outside it.
         answers: of each question the characters of the context where its answer begins and ends; None without one.
 

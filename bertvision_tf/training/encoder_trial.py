@@ -21,7 +21,7 @@ from .draw import Draw, balance
 from .encoder_model import check_parts
 from .fine_tune_config import FineTuneConfig
 from .fine_tuning import fine_tune
-from .gold import Gold, build_gold
+from .gold import AnswerGold, Gold, LabelGold
 from .snapshot import Snapshot
 
 NAMES = {"all": "full fine-tuning", "no_embeddings": "fine-tuning without embeddings"}
@@ -62,12 +62,12 @@ class EncoderTrial:
         """What the selection rows, and the rows of each dev split, are scored by."""
         parts = [self.splits[0].select(self.selection), *self.splits[1:]]
         if self.task.kind is not TaskKind.SPAN:
-            return [build_gold(self.task, part) for part in parts]
-        golds = []
+            return [LabelGold(self.task, part.labels) for part in parts]
+        golds: list[Gold] = []
         for part in parts:
             windows, spans = tokenize_examples(self.encoder, part, self.max_length)
             assert isinstance(windows, Windows)
-            golds.append(build_gold(self.task, part, (windows, spans)))
+            golds.append(AnswerGold(part, windows.offsets, windows.questions, windows.char_offsets, spans))
         return golds
 
     def fine_tune(self, seed: int, epochs: float) -> Snapshot:

@@ -58,6 +58,11 @@ class FitConfig:
         rate = 3e-3 if head.comparison else 1e-2 if linear else 1e-3
         return cls(**{"learning_rate": rate} | changes)
 
+    def for_another(self, own: HeadConfig, other: HeadConfig) -> "FitConfig":
+        """The same for another head: its own defaults where these are those of the first, else what differs."""
+        usual, given = dataclasses.asdict(self.for_head(own)), dataclasses.asdict(self)
+        return self.for_head(other, **{name: value for name, value in given.items() if value != usual[name]})
+
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..encoders import Windows
 from ..metrics.ensembles import combine_log_probabilities, fit_score_weights, fit_weights
 from ..metrics.glue import compute_metric
 from ..metrics.significance import Difference, compare_classes, compare_scores
-from ..metrics.squad import AnswerScores, describe_with_odds, find_best_threshold, score_answers
+from ..metrics.squad import AnswerScores, describe_with_odds, find_best_threshold, score_answers, stay_silent
 from ..spans import SpanAnswer, decode_answers, read_texts
-from ..spans.locate import NO_ANSWER
+from ..spans.decode import BEST
+from ..spans.locate import NO_ANSWER, find_allowed
 from ..store import Store
 from ..tasks import Examples, TaskKind, TaskSpec
 from ..tasks.labels import show_label
@@ -27,15 +27,13 @@ from .outputs import combine_logits, compute_log_likelihoods, compute_probabilit
 
 ALWAYS = 1e9  # a threshold above all odds: every question is answered that can be
 CLOSED = -1e9  # the logit of a token that cannot be an answer
+ROUNDING = 1e-9  # of sums of scores in percent
 
 
 class Gold(Protocol):
     """What some rows are scored by. Predictions are of a kind that only it looks into."""
 
     def __len__(self) -> int: ...
-
-    def select(self, rows: np.ndarray) -> Gold:
-        """That of some rows, sorted, each once."""
 
     def read(self, logits: np.ndarray, selected: Any = None) -> Any:
         """The predictions that logits are.
@@ -88,9 +86,6 @@ class LabelGold:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, rows: np.ndarray) -> LabelGold:
-        return LabelGold(self.task, self.labels[rows])
-
     def read(self, logits: np.ndarray, selected: np.ndarray | None = None) -> np.ndarray:
         return read_predictions(self.task.kind, logits)
 
@@ -134,26 +129,22 @@ class AnswerPredictions:
     """What a model says of some questions.
 
     Attributes:
-        answers: candidates and null score of each.
         texts: the best span of each; "" where there is none.
+        null_odds: float, (questions,), finite: ALWAYS where there is no span.
         scores: of these texts.
         threshold: of the null odds, above which nothing is answered.
     """
 
-    answers: Sequence[SpanAnswer]
     texts: Sequence[str]
+    null_odds: np.ndarray
     scores: AnswerScores
     threshold: float
 
     @functools.cached_property
-    def null_odds(self) -> np.ndarray:
-        """float, (questions,), finite: ALWAYS where there is no span."""
-        return np.minimum([answer.null_odds for answer in self.answers], ALWAYS)
-
-    @functools.cached_property
     def final(self) -> list[str]:
         """What each question is answered; "" for no answer."""
-        return ["" if odds > self.threshold else text for text, odds in zip(self.texts, self.null_odds, strict=True)]
+        silent = stay_silent(self.null_odds, self.threshold)
+        return ["" if nothing else text for text, nothing in zip(self.texts, silent, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,7 +154,7 @@ class AnswerGold:
     Attributes:
         examples: the questions.
         offsets: int64, (windows + 1,): window i has rows offsets[i] to offsets[i + 1] of logits.
-        questions: int64, (windows,): whose each is.
+        questions: int64, (windows,): whose each is, those of a question side by side.
         char_offsets: int32, (rows, 2): characters of the context where a token begins and ends; −1 outside it.
         spans: int32, (windows, 2): the first and the last token of the answer.
     """
@@ -183,22 +174,19 @@ class AnswerGold:
         assert self.examples.answers is not None
         return [[answer.text for answer in answers] for answers in self.examples.answers]
 
-    def select(self, rows: np.ndarray) -> AnswerGold:
-        """That of some questions; their logits are those of their windows, in order.
+    @property
+    def contexts(self) -> Sequence[str]:
+        """Of each question."""
+        assert self.examples.text_pairs is not None
+        return self.examples.text_pairs
 
-        Args:
-            rows: sorted, each once.
-        """
-        windows = np.flatnonzero(np.isin(self.questions, rows))
-        lengths = np.diff(self.offsets)[windows]
-        places = np.repeat(self.offsets[windows] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-        return AnswerGold(
-            self.examples.select(rows),
-            np.cumsum([0, *lengths]),
-            np.searchsorted(rows, self.questions[windows]),
-            self.char_offsets[places],
-            self.spans[windows],
-        )
+    def has_tokens_of(self, other: AnswerGold) -> bool:
+        """Whether the windows of both are the same, token by token."""
+        return np.array_equal(self.offsets, other.offsets) and np.array_equal(self.char_offsets, other.char_offsets)
+
+    def decode(self, logits: np.ndarray, best: int = BEST) -> list[SpanAnswer]:
+        """The best spans of each question, so many at most."""
+        return decode_answers(logits, self.offsets, self.questions, self.char_offsets, self.contexts, best=best)
 
     def read(self, logits: np.ndarray, selected: AnswerPredictions | None = None) -> AnswerPredictions:
         """The answers.
@@ -206,21 +194,19 @@ class AnswerGold:
         Args:
             logits: float, (rows, 2), of the start and of the end at each token.
             selected: what the same model says of the selection rows, whose threshold is taken; with None that which
-                suits these rows best is.
+                suits these rows best is: ALWAYS where none is better, the lowest of equals else.
         """
-        contexts = self.examples.text_pairs or ()
-        found = decode_answers(logits, self.offsets, self.questions, self.char_offsets, len(self))
-        predictions = self._score(found, read_texts(found, contexts), ALWAYS)
+        found = self.decode(logits, best=1)
+        odds = np.minimum([answer.null_odds for answer in found], ALWAYS)
+        always = self._score(read_texts(found, self.contexts), odds, ALWAYS)
         if selected is not None:
-            return dataclasses.replace(predictions, threshold=selected.threshold)
-        odds = predictions.null_odds
-        threshold = find_best_threshold(predictions.scores, odds)[1]
-        always = threshold >= odds[odds < ALWAYS].max(initial=-np.inf)
-        return dataclasses.replace(predictions, threshold=ALWAYS if always else threshold)
+            return dataclasses.replace(always, threshold=selected.threshold)
+        best, threshold = find_best_threshold(always.scores, odds)
+        return dataclasses.replace(always, threshold=threshold) if best > self.score(always) + ROUNDING else always
 
     def answer_nothing(self) -> AnswerPredictions:
         """Always "no answer"."""
-        return self._score([SpanAnswer((), 0.0)] * len(self), [""] * len(self), ALWAYS)
+        return self._score([""] * len(self), np.full(len(self), ALWAYS), ALWAYS)
 
     def score(self, predictions: AnswerPredictions, rows: np.ndarray | None = None) -> float:
         """F1 in percent, of some questions or of all, with the predictions' threshold."""
@@ -240,13 +226,16 @@ class AnswerGold:
     def combine(
         self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
     ) -> np.ndarray:
-        """Logits of several models as one: of the probabilities over the tokens of each window that can be answers."""
-        return combine_log_probabilities([self._normalize(part) for part in logits], mode, weights)
+        """Logits of several models as one: of the probabilities over all tokens of a question's windows that can be
+        answers, so that a model together with itself is itself."""
+        firsts = self.offsets[np.searchsorted(self.questions, np.arange(len(self)))]
+        return combine_log_probabilities([self._normalize(part, firsts) for part in logits], mode, weights)
 
     def fit_weights(self, logits: Sequence[np.ndarray]) -> np.ndarray:
-        """What each of several models counts for the mode "weighted"."""
-        rows = self.offsets[:-1, None] + self.spans  # (windows, 2)
-        return fit_weights(np.stack([self._normalize(part)[rows, [0, 1]].ravel() for part in logits]))
+        """What each of several models counts for the mode "weighted": by the probability, over a window's tokens, of
+        where it has the answer."""
+        rows, firsts = self.offsets[:-1, None] + self.spans, self.offsets[:-1]  # (windows, 2), (windows,)
+        return fit_weights(np.stack([self._normalize(part, firsts)[rows, [0, 1]].ravel() for part in logits]))
 
     def differ(self, predictions: AnswerPredictions) -> bool:
         """Whether something else is answered to some question than to another."""
@@ -262,34 +251,35 @@ class AnswerGold:
         """A column of the null odds."""
         return {"null_odds": predictions.null_odds}
 
-    def _score(self, answers: Sequence[SpanAnswer], texts: Sequence[str], threshold: float) -> AnswerPredictions:
-        return AnswerPredictions(answers, texts, score_answers(self.texts, texts), threshold)
+    def _score(self, texts: Sequence[str], null_odds: np.ndarray, threshold: float) -> AnswerPredictions:
+        return AnswerPredictions(texts, null_odds, score_answers(self.texts, texts), threshold)
 
-    def _normalize(self, logits: np.ndarray) -> np.ndarray:
-        """Logarithms of probabilities, float64 (rows, 2)."""
-        firsts, lengths = self.offsets[:-1], np.diff(self.offsets)
-        allowed = self.char_offsets[:, 0] >= 0
-        allowed[firsts + NO_ANSWER] = True
+    def _normalize(self, logits: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+        """Logarithms of probabilities, float64 (rows, 2), which add up to 1 from each of the rows `firsts` on."""
+        lengths = np.diff([*firsts, len(logits)])
+        allowed = find_allowed(self.offsets, self.questions, self.char_offsets, self.contexts)
+        allowed[self.offsets[:-1] + NO_ANSWER] = True
         closed = np.where(allowed[:, None], logits.astype(np.float64), CLOSED)
         closed -= np.repeat(np.maximum.reduceat(closed, firsts), lengths, axis=0)
         return closed - np.repeat(np.log(np.add.reduceat(np.exp(closed), firsts)), lengths, axis=0)
 
 
-def build_gold(task: TaskSpec, examples: Examples, layout: Store | tuple[Windows, np.ndarray] | None = None) -> Gold:
-    """What rows are scored by.
+def build_gold(task: TaskSpec, examples: Examples, store: Store, rows: np.ndarray | None = None) -> Gold:
+    """What rows are scored by, whose logits are those of their images in the store.
 
     Args:
-        task, examples: the rows.
-        layout: of questions with answers: their store, or their windows and spans.
+        task, examples, store: the rows.
+        rows: which of them, sorted, each once; all with None.
     """
+    rows = np.arange(len(examples)) if rows is None else rows
     if task.kind is not TaskKind.SPAN:
-        return LabelGold(task, examples.labels)
-    if isinstance(layout, Store):
-        assert layout.questions is not None
-        offsets = np.cumsum([0, *layout.lengths])
-        return AnswerGold(
-            examples, offsets, layout.questions, layout.read_char_offsets(range(len(layout))), layout.labels
-        )
-    assert layout is not None
-    windows, spans = layout
-    return AnswerGold(examples, windows.offsets, windows.questions, windows.char_offsets, spans)
+        return LabelGold(task, examples.labels[rows])
+    assert store.questions is not None
+    windows = store.find_images(rows)
+    return AnswerGold(
+        examples.select(rows),
+        np.cumsum([0, *store.lengths[windows]]),
+        np.searchsorted(rows, store.questions[windows]),
+        store.read_char_offsets(windows),
+        store.labels[windows],
+    )

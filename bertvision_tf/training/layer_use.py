@@ -49,7 +49,7 @@ def measure_layer_losses(head: keras.Model, trial: Trial, rows: np.ndarray) -> l
     Returns:
         the loss of the main metric for each state of the store; below 0 where the head does better without.
     """
-    store, gold, predict = trial.stores[0], trial.golds[0].select(rows), build_predictor(head)
+    store, gold, predict = trial.stores[0], trial.build_gold(0, rows), build_predictor(head)
     images = read_in_order(store, rows)
     means = tf.constant(store.manifest.calibration.mean)[:, None]  # (states, 1, hidden)
     muted = tf.Variable(0)

@@ -80,21 +80,25 @@ class Trial:
         return [MeasuredStore(parts[0], *pair) for pair in zip(self.stores, progress, strict=True)]
 
     @functools.cached_property
-    def golds(self) -> list[Gold]:
-        """What the rows of each store are scored by."""
-        return [build_gold(self.task, *pair) for pair in zip(self.examples, self.stores, strict=True)]
-
-    @functools.cached_property
     def selection_gold(self) -> Gold:
         """What the selection rows are scored by."""
-        return self.golds[0].select(self.selection)
+        return self.build_gold(0, self.selection)
+
+    @functools.cached_property
+    def dev_golds(self) -> list[Gold]:
+        """What the rows of each dev split are scored by."""
+        return [self.build_gold(place) for place in range(1, len(self.stores))]
+
+    def build_gold(self, place: int, rows: np.ndarray | None = None) -> Gold:
+        """What the rows of a store, or some of them, are scored by."""
+        return build_gold(self.task, self.examples[place], self.stores[place], rows)
 
     def run(self, seed: int) -> Outcome:
         """Trains the head of a seed, and predicts the dev splits with it."""
         fit = self.fit(seed)
         selection = self.selection_gold.read(fit.selection_logits)
         logits = [self.predict(fit.head, place) for place in range(1, len(self.stores))]
-        found = [gold.read(part, selection) for gold, part in zip(self.golds[1:], logits, strict=True)]
+        found = [gold.read(part, selection) for gold, part in zip(self.dev_golds, logits, strict=True)]
         return Outcome(fit, selection, logits, found)
 
     def fit(self, seed: int) -> FitResult:

@@ -120,7 +120,7 @@ def test_real_answers_there_and_back(minilm, real_data):
     logits = np.zeros((len(windows.token_ids), 2), np.float32)
     logits[windows.offsets[:-1] + spans[:, 0], 0] = logits[windows.offsets[:-1] + spans[:, 1], 1] = 5
     found = decode_answers(
-        logits, windows.offsets, windows.questions, windows.char_offsets, len(rows), longest=384, best=1
+        logits, windows.offsets, windows.questions, windows.char_offsets, rows.text_pairs, longest=384, best=1
     )
     texts = read_texts(found, rows.text_pairs)
     lost = [row for row in np.flatnonzero(fits) if texts[row] != rows.answers[row][0].text]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bertvision_tf.metrics import squad_metrics
+from bertvision_tf.metrics.ensembles import MODES
 from bertvision_tf.tasks import Answer, Examples, get_task
 from bertvision_tf.training.gold import ALWAYS, AnswerGold, LabelGold
 
@@ -11,18 +12,30 @@ CONTEXTS = ["abc def ghi", "abc def", "", "jkl mno"]
 ANSWERS = [(Answer("def", 4),), (), (), (Answer("jkl", 0), Answer("jkl mno", 0))]
 
 
-def make_gold():
-    """Each window is [CLS] and its words; the first question has two."""
+CLS = [-1, -1]
+WINDOWS = [  # each is [CLS] and its words; the first question has two
+    (0, [CLS, [0, 3], [4, 7]], (2, 2)),
+    (0, [CLS, [4, 7], [8, 11]], (1, 1)),
+    (1, [CLS, [0, 3], [4, 7]], (0, 0)),
+    (2, [CLS], (0, 0)),
+    (3, [CLS, [0, 3], [4, 7]], (1, 1)),
+]
+PAIR = [0, 1, 2, 3, 4, 5, 10, 11, 12]  # rows of logits of the first and the last question
+
+
+def make_gold(rows=(0, 1, 2, 3)):
     examples = Examples(
         *("squad2", "dev", list("pqrs"), ["?"] * 4, CONTEXTS),
         labels=np.array([1, 0, 0, 1], np.int32),
         answers=ANSWERS,
     )
-    cls = [-1, -1]
-    rows = [cls, [0, 3], [4, 7], cls, [4, 7], [8, 11], cls, [0, 3], [4, 7], cls, cls, [0, 3], [4, 7]]
-    spans = np.array([[2, 2], [1, 1], [0, 0], [0, 0], [1, 1]])
+    windows = [window for window in WINDOWS if window[0] in rows]
     return AnswerGold(
-        examples, np.array([0, 3, 6, 9, 10, 13]), np.array([0, 0, 1, 2, 3]), np.array(rows, np.int32), spans
+        examples.select(rows),
+        np.cumsum([0, *(len(tokens) for _, tokens, _ in windows)]),
+        np.array([rows.index(question) for question, _, _ in windows]),
+        np.concatenate([tokens for _, tokens, _ in windows]).astype(np.int32),
+        np.array([span for _, _, span in windows]),
     )
 
 
@@ -55,8 +68,11 @@ def test_another_models_rows_give_no_threshold_of_their_own():
 
 
 def test_where_answering_always_is_best_the_threshold_is_above_all():
-    gold = make_gold().select(np.array([0, 3]))
-    assert gold.read(make_logits()[[0, 1, 2, 3, 4, 5, 10, 11, 12]]).threshold == ALWAYS
+    gold, logits = make_gold(rows=(0, 3)), make_logits()[PAIR]
+    assert gold.read(logits).threshold == ALWAYS
+    logits[:6], logits[1] = 0, 0.1  # the first one, of the highest odds, is wrong now: silence is no better
+    found = gold.read(logits)
+    assert (found.threshold, found.final, gold.score(found)) == (ALWAYS, ["abc", "jkl mno"], 50)
 
 
 def test_figures_are_the_official_ones():
@@ -84,25 +100,31 @@ def test_nothing_is_right_where_there_is_no_answer():
 
 def test_parts_are_the_whole():
     gold, logits = make_gold(), make_logits()
-    part = gold.select(np.array([0, 3]))
-    assert part.offsets.tolist() == [0, 3, 6, 9] and part.questions.tolist() == [0, 0, 1]
-    found = part.read(logits[[0, 1, 2, 3, 4, 5, 10, 11, 12]])
-    whole = gold.read(logits)
-    assert [found.answers[0], found.answers[1]] == [whole.answers[0], whole.answers[3]]
+    part = make_gold(rows=(0, 3))
+    found, whole = part.read(logits[PAIR]), gold.read(logits)
+    assert found.texts == [whole.texts[0], whole.texts[3]]
+    assert found.null_odds.tolist() == whole.null_odds[[0, 3]].tolist()
+    assert part.decode(logits[PAIR])[0] == gold.decode(logits)[0]
+    assert gold.has_tokens_of(make_gold()) and not gold.has_tokens_of(part)
 
 
 def test_models_are_combined_over_what_can_be_an_answer():
     gold, random = make_gold(), np.random.default_rng(0)
     one, two = random.normal(size=(2, 13, 2))
     combined = gold.combine([one, two], "mean")
-    for window in range(5):
-        rows = slice(gold.offsets[window], gold.offsets[window + 1])
+    for rows in (slice(0, 6), slice(6, 9), slice(9, 10), slice(10, 13)):  # of each question, both windows of the first
         shares = [np.exp(part[rows]) / np.exp(part[rows]).sum(axis=0) for part in (one, two)]
         np.testing.assert_allclose(np.exp(combined[rows]), np.mean(shares, axis=0))
-    shifted = one.copy()
-    shifted[3] += 100  # a window's own constant changes nothing... but [CLS] is one of its tokens
-    assert not np.allclose(gold.combine([shifted]), gold.combine([one]))
     np.testing.assert_allclose(gold.combine([one + 7.0]), gold.combine([one]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_model_with_itself_is_itself(mode):
+    gold, logits = make_gold(), np.random.default_rng(0).normal(size=(13, 2))
+    logits[3:6] += 5  # the second window's own level counts
+    alone, both = gold.read(logits), gold.read(gold.combine([logits] * 2, mode, np.array([0.3, 0.7])))
+    assert both.texts == alone.texts
+    np.testing.assert_allclose(both.null_odds, alone.null_odds)
 
 
 def test_a_closed_token_has_no_probability():
@@ -130,4 +152,3 @@ def test_labels():
     assert gold.show(found) == ["entailment", "not_entailment", "entailment", "entailment"]
     assert gold.show()[2] == "not_entailment"
     assert gold.show_confidence(found, logits)["p_entailment"][0] == pytest.approx(1 / (1 + np.exp(-2)))
-    assert gold.select(np.array([2])).score(found[[2]]) == 0

@@ -59,7 +59,7 @@ def test_muting_a_layer_puts_its_mean_there(trial):
         states[2] = store.manifest.calibration.mean[2]
         batch = {"hidden_states": states[None], "padding_mask": np.ones((1, states.shape[1]), np.int32)}
         logits.append(np.asarray(result.head(batch))[0])
-    gold = trial.golds[0].select(rows)
+    gold = trial.build_gold(0, rows)
     whole = gold.score(gold.read(trial.predict(result.head, 0, rows)))
     expected = whole - gold.score(gold.read(np.array(logits)))
     assert measure_layer_losses(result.head, trial, rows)[2] == pytest.approx(expected)

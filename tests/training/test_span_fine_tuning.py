@@ -52,8 +52,9 @@ def answer(snapshot, questions, max_length=24):
     windows = snapshot.encoder.tokenize_windows(questions.texts, questions.text_pairs, max_length)
     logits = snapshot.predict(questions, max_length)
     assert logits.shape == (len(windows.token_ids), 2) and logits.dtype == np.float32
-    found = decode_answers(logits, windows.offsets, windows.questions, windows.char_offsets, len(questions))
-    return read_texts(found, questions.text_pairs, threshold=0.0)
+    contexts = questions.text_pairs
+    found = decode_answers(logits, windows.offsets, windows.questions, windows.char_offsets, contexts)
+    return ["" if one.null_odds > 0 else text for one, text in zip(found, read_texts(found, contexts), strict=True)]
 
 
 def test_it_learns_where_the_answer_is_and_that_there_is_none(tmp_path):
