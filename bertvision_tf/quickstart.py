@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .encoders import load_encoder
+from .encoders import choose_dtype, load_encoder
 from .experiment import train
 from .progress import Progress, prefix
 from .reports.plots import plot_group_scores
@@ -67,7 +67,8 @@ def run_quickstart(
 def run_quickstart_qa(
     output: str | Path, *, encoder: str = "minilm", seeds: int = 3, progress: Progress | None = None
 ) -> QuickstartResult:
-    """Fine-tunes an encoder for two epochs on the starter questions, and trains heads on its states.
+    """Fine-tunes an encoder for two epochs on the starter questions, in the type that is fast here, and trains heads on
+    its states.
 
     Args:
         output: gets table.md, run/ and states/.
@@ -75,15 +76,15 @@ def run_quickstart_qa(
         seeds: heads.
         progress: as `train`'s.
     """
-    output = Path(output)
+    output, dtype = Path(output), choose_dtype()
     run = train(
         "starter_qa",
         encoder,
-        dtype="bfloat16",
+        dtype=dtype,
         seeds=seeds,
         fine_tune_seeds=1,
         fine_tune_epochs=2,
-        fine_tune={"learning_rate": 1e-4, "dtype": "bfloat16"},  # the rate chosen on the selection rows, for MiniLM
+        fine_tune={"learning_rate": 1e-4, "dtype": dtype},  # the rate chosen on the selection rows, for MiniLM
         store=output / "states",
         output=output / "run",
         progress=progress,

@@ -1,6 +1,7 @@
 """A name or a folder → an `Encoder`: a tokenizer and one model that returns every hidden state."""
 
 from .classifier import Classifier, SpanClassifier
+from .dtype import choose_dtype
 from .encoder import Encoder
 from .load import load_encoder
 from .save import save_encoder
@@ -12,6 +13,7 @@ __all__ = [
     "SpanClassifier",
     "Tokens",
     "Windows",
+    "choose_dtype",
     "choose_windows",
     "load_encoder",
     "save_encoder",
