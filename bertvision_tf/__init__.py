@@ -35,6 +35,7 @@ _HOMES = {
     "load_run": "runs",
     "open_store": "store",
     "task_from_table": "tasks",
+    "search": "tuning",
     "train": "experiment",
 }
 __all__ = sorted(_HOMES)
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .store import Store, open_store
     from .tasks import TASKS, Examples, TaskSpec, get_task, task_from_table
     from .training import FineTuneConfig, FitConfig
+    from .tuning import search
 
 
 def __getattr__(name: str) -> Any:

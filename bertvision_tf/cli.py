@@ -17,6 +17,8 @@ import typer
 from .errors import BertvisionError
 from .reports.table import show_bytes
 
+LISTED = 5  # trials of a search
+
 app = typer.Typer(
     help="Small Keras heads on every hidden state of a BERT.",
     no_args_is_help=True,
@@ -73,7 +75,9 @@ def train_heads(
     kind: KindOption = None,
     encoder: EncoderOption = "minilm",
     data_dir: DataOption = None,
-    head: Annotated[str | None, typer.Option(help="Name of a preset, or a JSON file of a HeadConfig.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Name of a preset, or a JSON file: of a HeadConfig, or a search's.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many heads are trained, from seed 0.")] = 5,
     store: StoreOption = Path("states"),
     output: Annotated[Path | None, typer.Option(help="The run's folder. Left out: runs/TASK-HEAD.")] = None,
@@ -131,8 +135,8 @@ def train_heads(
         from .reports.table import choose_most_rows
         from .tasks import GLUE, get_task
 
-        config = _read_head(head) if head else None
-        changes = _given(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mixup=mixup)
+        config, searched = _read_head(head) if head else (None, {})
+        changes = searched | _given(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mixup=mixup)
         tuning_changes = _given(
             parts=fine_tune_parts,
             schedule=schedule,
@@ -502,6 +506,76 @@ def ensemble(
     typer.echo(f"wrote {found.path}")
 
 
+@app.command()
+def search(
+    task: TaskOption = "starter",
+    train: TrainOption = None,
+    dev: DevOption = None,
+    text_column: TextOption = None,
+    text_pair_column: PairOption = None,
+    label_column: LabelOption = None,
+    kind: KindOption = None,
+    encoder: EncoderOption = "minilm",
+    data_dir: DataOption = None,
+    tuner: Annotated[str, typer.Option(help="bayesian, random, hyperband or grid.")] = "bayesian",
+    trials: Annotated[int, typer.Option(min=1, help="At most this many; more than were asked for before go on.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choices, and of each head.")] = 0,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Parts of train that take turns as selection rows. Left out: these alone.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Values to choose among, as in front_dim=16,64; several times.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each head, at most.")] = None,
+    train_share: Annotated[float, typer.Option(help="Share of the training rows for each trial.")] = 1.0,
+    store: StoreOption = Path("states"),
+    output: Annotated[Path | None, typer.Option(help="The search's folder. Left out: runs/search-TASK.")] = None,
+    codec: CodecOption = "int8",
+    dtype: DtypeOption = "float32",
+    tokens: TokensOption = "all",
+    pooler: PoolerOption = False,
+    layers: LayersOption = "all",
+    max_length: LengthOption = None,
+    limit: LimitOption = None,
+    fine_tune_epochs: Annotated[float, typer.Option(min=0.0, help="Fine-tune the encoder so long first.")] = 0.0,
+    strategy: Annotated[str, typer.Option(help="one_device or mirrored.")] = "one_device",
+) -> None:
+    """Search the head that scores best on the selection rows; a search that was stopped goes on where it was."""
+    with _errors_as_lines(), _show_progress() as progress:
+        _start_tensorflow()
+        from .tuning import read_only
+        from .tuning import search as run_search
+
+        found = run_search(
+            _choose_task(task, train, dev, text_column, text_pair_column, label_column, kind),
+            encoder,
+            tuner=tuner,
+            trials=trials,
+            seed=seed,
+            folds=folds,
+            only=read_only(only or []),
+            fit=_given(epochs=epochs),
+            train_share=train_share,
+            dtype=dtype,
+            store=store,
+            output=output,
+            data_dir=data_dir,
+            limit=limit,
+            max_length=max_length,
+            tokens=tokens,
+            pooler=pooler,
+            layers=_read_layers(layers),
+            codec=codec,
+            fine_tune_epochs=fine_tune_epochs,
+            strategy=strategy,
+            progress=progress,
+        )
+    if found is None:
+        typer.echo("the chief has what was found.")
+        return
+    _print_search(found)
+
+
 @app.command("inject-weights")
 def put_weights_back(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run with a fine-tuned encoder.")],
@@ -716,17 +790,21 @@ def _start_tensorflow() -> None:
         os.close(nowhere)
 
 
-def _read_head(head: str):
-    """A preset's name stays a name; a JSON file becomes a HeadConfig."""
+def _read_head(head: str) -> tuple[Any, dict[str, Any]]:
+    """A preset's name stays a name; a JSON file becomes a HeadConfig, and where a search wrote it how it is trained."""
     if not head.endswith(".json"):
-        return head
+        return head, {}
     from .errors import HeadError
     from .heads import HeadConfig
 
     try:
-        return HeadConfig.from_json(Path(head).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        text = Path(head).read_text(encoding="utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError) as error:
         raise HeadError(f"{head} cannot be read as a HeadConfig: {error}.") from None
+    if isinstance(content, dict) and isinstance(content.get("head"), dict) and isinstance(content.get("fit"), dict):
+        return HeadConfig.from_dict(content["head"]), content["fit"]
+    return HeadConfig.from_json(text), {}
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -825,6 +903,21 @@ def _print_ensemble(found: Any) -> None:
         rows.append([one.name + chosen, *numbers, ", ".join(f"{weight:.2f}" for weight in one.weights)])
     _print_cells(f"dev, {found.metric}", ["", "selection", *shown, "weights"], rows)
     typer.echo("* chosen on the selection rows.")
+
+
+def _print_search(found: Any) -> None:
+    ended = [one for one in found.trials if one.score is not None]
+    failed = [one for one in found.trials if one.score is None]
+    for one in sorted(ended, key=lambda one: -one.score)[:LISTED]:
+        values = ", ".join(f"{name} {value}" for name, value in one.values.items())
+        typer.echo(
+            f"trial {one.name}: {found.metric} {one.score:.3f} on the selection rows, {one.seconds:.1f} s: {values}"
+        )
+    for one in failed[:LISTED]:
+        typer.echo(f"trial {one.name} failed: {one.reason}")
+    seconds = sum(one.seconds for one in found.trials)
+    typer.echo(f"{len(found.trials)} trials, {len(failed)} of them failed, {seconds:.0f} s")
+    typer.echo(f"head: {found.path / 'best.json'}")
 
 
 def _describe_encoder(results: list[dict[str, Any]]) -> str:

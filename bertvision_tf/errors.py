@@ -23,3 +23,7 @@ class HeadError(BertvisionError):
 
 class RunError(BertvisionError):
     """A run folder cannot be written, read, or used for what was asked."""
+
+
+class BusyError(StoreError, RunError):
+    """What is asked for is being written by another process."""

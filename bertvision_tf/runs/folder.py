@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
+from ..errors import BusyError, RunError
 from ..store.writer import lock_folder
 
 RESULTS = "results.json"
@@ -57,7 +57,7 @@ def write_run(path: Path) -> Iterator[Path]:
         try:
             lock = lock_folder(staging)
         except BlockingIOError:
-            raise RunError(f"{path} is being written by another process.") from None
+            raise BusyError(f"{path} is being written by another process.") from None
         for left in staging.iterdir():  # by a run that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import BusyError, StoreError
 from .codecs import Calibration, get_codec
 from .schema import MANIFEST, Manifest, ShardEntry, StoreSpec, read_manifest, write_manifest, write_whole
 
@@ -220,7 +220,7 @@ def _lock_store(path: Path) -> int | None:
     try:
         return lock_folder(path)
     except BlockingIOError:
-        raise StoreError(f"{path} is being written by another process.") from None
+        raise BusyError(f"{path} is being written by another process.") from None
 
 
 def _check_no_strangers(path: Path) -> None:

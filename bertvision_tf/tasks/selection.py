@@ -72,6 +72,38 @@ def split_groups(
     return np.sort(kept), np.sort(aside)
 
 
+def split_folds(
+    labels: np.ndarray, count: int, groups: np.ndarray | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Parts of train that take turns as selection rows.
+
+    Args:
+        labels: (rows,), integer classes, or scores.
+        count: of folds, 2 or more.
+        groups: integer, (rows,), as for `split_selection`.
+
+    Returns:
+        of each fold training and selection indices, each sorted int64.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    units = len(labels) if groups is None else len(np.unique(groups))
+    grouped, classes = groups is not None and units > 1, labels.ndim == 1 and labels.dtype.kind == "i"
+    if (units if grouped else len(labels)) < count:
+        raise TaskError(f"{len(labels)} rows are too few for {count} folds.")
+    if classes and not grouped and np.unique(labels, return_counts=True)[1].min() < count:
+        classes = False
+    kind = {
+        (True, True): StratifiedGroupKFold,
+        (True, False): GroupKFold,
+        (False, True): StratifiedKFold,
+        (False, False): KFold,
+    }[grouped, classes]
+    splitter = kind(count, shuffle=True, random_state=SPLIT_SEED)
+    parts = splitter.split(np.zeros(len(labels)), labels if classes else None, groups if grouped else None)
+    return [(np.sort(training), np.sort(selection)) for training, selection in parts]
+
+
 def fingerprint_rows(rows: np.ndarray) -> str:
     """16 hexadecimal digits over row indices."""
     return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16]

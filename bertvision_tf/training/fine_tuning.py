@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 
 from ..cost import Cost
 from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
-from ..errors import RunError
+from ..errors import BusyError, RunError
 from ..extraction.extract import tokenize_examples
 from ..images import BatchPlan, load_arrays
 from ..store.writer import lock_folder
@@ -108,7 +108,7 @@ def fine_tune(
             path.mkdir(parents=True, exist_ok=True)
             lock = lock_folder(path)
         except BlockingIOError:
-            raise RunError(f"{path} is being written by another process.") from None
+            raise BusyError(f"{path} is being written by another process.") from None
         except OSError as error:
             raise RunError(f"{path} cannot be written: {error.strerror}.") from None
         try:

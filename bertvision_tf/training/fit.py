@@ -132,6 +132,7 @@ def fit_head(
             loss=build_loss(kind, mixed=config.mixup > 0),
             jit_compile=False,  # batches differ in length: XLA would compile each shape
         )
+        model.optimizer.build(model.trainable_variables)  # variables made in the first step would have it traced twice
     progress = progress or (lambda done, total: None)
     progress(0, config.epochs)
     mean, deviation = scale or (0.0, 1.0)

@@ -57,6 +57,8 @@ class Trial:
         balance_classes: whether every class counts the same.
         strategy: a name of STRATEGIES.
         progress: called with what is done, how much of it, and of how much.
+        measured: what heads have measured of these stores, by what measures it, for trials of other heads on the same
+            stores; with None nothing is kept for them.
     """
 
     task: TaskSpec
@@ -69,6 +71,7 @@ class Trial:
     balance_classes: bool = False
     strategy: str = "one_device"
     progress: Progress = ignore
+    measured: dict[str, list[MeasuredStore]] | None = None
 
     @functools.cached_property
     def inputs(self) -> list[Store | MeasuredStore]:
@@ -76,8 +79,11 @@ class Trial:
         parts = split_head(build_task_head(self.head, self.stores[0].spec, self.task))
         if parts is None or not MeasuredStore.fits(parts[0], *self.stores):
             return list(self.stores)
-        progress = [functools.partial(self.progress, f"measure {store.spec.split}") for store in self.stores]
-        return [MeasuredStore(parts[0], *pair) for pair in zip(self.stores, progress, strict=True)]
+        measured, what = self.measured if self.measured is not None else {}, parts[0].to_json()
+        if what not in measured:
+            progress = [functools.partial(self.progress, f"measure {store.spec.split}") for store in self.stores]
+            measured[what] = [MeasuredStore(parts[0], *pair) for pair in zip(self.stores, progress, strict=True)]
+        return list(measured[what])
 
     @functools.cached_property
     def selection_gold(self) -> Gold:

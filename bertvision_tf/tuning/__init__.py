@@ -1,0 +1,19 @@
+"""Search for heads with Keras Tuner, over states that are there."""
+
+from .hypermodel import OBJECTIVE, HeadHyperModel
+from .search import Search, search
+from .space import HeadSpace, read_only
+from .trials import TrialScore
+from .tuner import TUNERS, HeadTuner
+
+__all__ = [
+    "OBJECTIVE",
+    "TUNERS",
+    "HeadHyperModel",
+    "HeadSpace",
+    "HeadTuner",
+    "Search",
+    "TrialScore",
+    "read_only",
+    "search",
+]

@@ -1,0 +1,226 @@
+"""A search for the best head on states that are there."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..encoders import Encoder, load_encoder
+from ..errors import BusyError, RunError
+from ..extraction import extract_once
+from ..heads import HeadConfig
+from ..progress import Progress, ignore
+from ..tasks import TaskSpec, get_task
+from ..tasks.selection import fingerprint_rows, split_folds
+from ..training import FineTuneConfig, FitConfig
+from ..training.draw import Draw, check_draw
+from ..training.encoder_trial import EncoderTrial
+from ..training.trial import Trial, split_task
+from .hypermodel import SCORE, HeadHyperModel
+from .space import FIT, HeadSpace
+from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, write_trials
+from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_shared, is_worker, reaching_chief
+
+WAIT = 1.0  # seconds between two looks at what another process writes
+Made = TypeVar("Made")
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What `search` found.
+
+    Attributes:
+        path: its folder, with best.json for `train --head`, and trials.csv.
+        metric: the task's main one.
+        head: the best, or the first of the best.
+        fit: how it was trained.
+        score: of it, on the selection rows.
+        trials: all, in the order in which they began.
+    """
+
+    path: Path
+    metric: str
+    head: HeadConfig
+    fit: FitConfig
+    score: float
+    trials: list[TrialScore]
+
+
+def search(
+    task: str | TaskSpec,
+    encoder: str | Encoder = "minilm",
+    *,
+    tuner: str = "bayesian",
+    trials: int = 30,
+    seed: int = 0,
+    folds: int | None = None,
+    only: Mapping[str, Sequence[Any]] | None = None,
+    fit: Mapping[str, Any] | None = None,
+    train_share: float = 1.0,
+    dtype: str = "float32",
+    store: str | Path = "states",
+    output: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    max_length: int | None = None,
+    tokens: str = "all",
+    pooler: bool = False,
+    layers: Sequence[int] | None = None,
+    codec: str = "int8",
+    fine_tune_epochs: float = 0.0,
+    fine_tune: FineTuneConfig | Mapping[str, Any] | None = None,
+    strategy: str = "one_device",
+    progress: Progress | None = None,
+) -> Search | None:
+    """Searches the head that scores best on the selection rows; dev is not read.
+
+    A search that was stopped goes on where it was. Of several processes with Keras Tuner's variables in their
+    environment (KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT) the chief hands out the trials, and
+    the workers run them on the same store.
+
+    Args:
+        task, encoder: as `train`'s.
+        tuner: "bayesian", "random", "hyperband" or "grid".
+        trials: at most.
+        seed: of the choices, and of each head.
+        folds: how many parts of train take turns as selection rows; with None these alone score.
+        only: fewer or other values by name, of those that `HeadSpace` chooses among.
+        fit: fields of FitConfig that are not chosen.
+        train_share: of the training rows, on which every trial is trained; `train` then takes all.
+        dtype, store, data_dir, limit, max_length, tokens, pooler, layers, codec, strategy, progress: as `train`'s.
+        output: the search's folder; by default runs/search-TASK.
+        fine_tune_epochs, fine_tune: as `train`'s; one encoder, of this seed.
+
+    Returns:
+        what was found; None of a worker, whose chief has it.
+
+    Raises:
+        RunError: every trial failed, or `output` holds something else.
+        BertvisionError: as `train`.
+
+    Example:
+        >>> found = search("rte", trials=60, data_dir="glue")
+        >>> run = train("rte", head=found.head, fit=found.fit, data_dir="glue")
+    """
+    task, given = get_task(task), dict(fit or {})
+    if tuner not in TUNERS:
+        raise RunError(f"`tuner` needs one of {', '.join(TUNERS)}, got {tuner!r}.")
+    if trials < 1 or (folds is not None and folds < 2):
+        raise RunError("a search needs 1 trial or more, and 2 folds or more if any.")
+    if folds and fine_tune_epochs:
+        raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
+    check_draw(task, train_share, None)
+    usual = FitConfig(**given)
+    fixed = {name: [value] for name, value in given.items() if name in FIT}
+    space = HeadSpace(task.kind, task.text_pair is not None, tokens, dict(only or {}) | fixed)
+    progress = progress or ignore
+    rows = task.load("train", data_dir).take(limit)
+    encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
+    roles = split_task(task, rows)
+    states: dict[str, Any] = {
+        "max_length": encoder.choose_length(max_length, task.max_length),
+        "tokens": tokens,
+        "pooler": pooler,
+        "layers": layers,
+        "codec": codec,
+    }
+    if not isinstance(fine_tune, FineTuneConfig):
+        fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
+    setting = {
+        "task": task.name,
+        "examples": rows.fingerprint,
+        "selection_rows": fingerprint_rows(roles[1]),
+        "encoder_fingerprint": encoder.fingerprint,
+        **states,
+        "tuner": tuner,
+        "seed": seed,
+        "folds": folds,
+        "only": {name: list(values) for name, values in space.only.items()},
+        "fit": given,
+        "train_share": train_share,
+        "fine_tune_epochs": fine_tune_epochs,
+        "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs else None,
+    }
+    output = Path(output or f"runs/search-{task.name}").resolve()
+    common: dict[str, Any] = {"strategy": strategy, "progress": progress}
+    with open_folder(output, setting):
+        if fine_tune_epochs:
+            draw = Draw(rows.labels, roles[0], train_share)
+            tuning = EncoderTrial(
+                *(encoder, task, [rows], roles[1], draw, store, states["max_length"], fine_tune), **common
+            )
+            encoder = _wait_for(lambda: tuning.fine_tune(seed, fine_tune_epochs)).encoder
+        found = _wait_for(lambda: extract_once(encoder, rows, Path(store), progress, **states))
+        parts = [roles] if folds is None else split_folds(rows.labels, folds, rows.kept_together)
+        measured: dict[str, Any] = {}  # of the store, which all folds and heads read
+        places = [
+            Trial(
+                *(task, HeadConfig(), [found], [rows], Draw(rows.labels, training, train_share), selection),
+                config=usual,
+                measured=measured,
+                **common,
+            )
+            for training, selection in parts
+        ]
+        model = HeadHyperModel(space, places, given, seed)
+        return _run_trials(model, tuner, trials, output, task.main_metric, progress)
+
+
+def _wait_for(make: Callable[[], Made]) -> Made:
+    """What is made once; where several processes search together, by the first of them, and the others wait."""
+    while True:
+        try:
+            return make()
+        except BusyError:
+            if not is_shared():
+                raise
+            time.sleep(WAIT)
+
+
+def _run_trials(
+    model: HeadHyperModel, tuner: str, trials: int, output: Path, metric: str, progress: Progress
+) -> Search | None:
+    def report(oracle: Any) -> None:
+        _collect(oracle, model, output, metric)
+        progress("trials", len(oracle.end_order), trials)
+
+    oracle = build_oracle(tuner, trials, model.epochs, model.seed, report)
+
+    def run() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras Tuner prints
+            searcher = HeadTuner(oracle, model, directory=str(output), project_name=PROJECT)
+            progress("trials", len(oracle.end_order), trials)
+            searcher.search()
+
+    if is_worker():
+        try:
+            with reaching_chief():
+                run()
+        except ChiefEnded:
+            if not (output / BEST).is_file():  # it had not all that it asked for
+                raise
+        return None
+    run()
+    found = _collect(oracle, model, output, metric)
+    if isinstance(found, str):
+        raise RunError(f"every trial of {output} failed; the first: {found}")
+    return found
+
+
+def _collect(oracle: Any, model: HeadHyperModel, output: Path, metric: str) -> Search | str:
+    """Writes down all trials so far, and returns them; where none has a score, why the first has none."""
+    trials = [describe_trial(oracle.trials[name]) for name in oracle.start_order]
+    scores = {one.name: one.score for one in trials if one.score is not None}
+    if not scores:
+        write_trials(output, trials, None)
+        return trials[0].reason if trials else "none was run."
+    best = max(scores, key=lambda name: scores[name])
+    head, fit = model.choose(oracle.trials[best].hyperparameters.copy())
+    content = {"head": head.to_dict(), "fit": dataclasses.asdict(fit), SCORE: scores[best], "trial": best}
+    write_trials(output, trials, content)
+    return Search(output, metric, head, fit, scores[best], trials)

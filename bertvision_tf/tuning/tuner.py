@@ -1,0 +1,121 @@
+"""Keras Tuner's oracles, which choose the trials, and the tuner that runs them; what they write survives a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine import base_tuner
+
+from ..errors import RunError
+from ..runs.folder import write_json
+from .hypermodel import OBJECTIVE
+
+ORACLES = {
+    "random": keras_tuner.oracles.RandomSearchOracle,
+    "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+    "hyperband": keras_tuner.oracles.HyperbandOracle,
+    "grid": keras_tuner.oracles.GridSearchOracle,
+}
+TUNERS = tuple(ORACLES)
+SECONDS = "seconds"  # that a trial took, beside its score
+PATIENCE = 60.0  # seconds that a worker waits for its chief's answer
+
+
+class ChiefEnded(RunError):
+    """A worker's chief has ended, or was never started."""
+
+
+class HeadTuner(base_tuner.BaseTuner):
+    """Runs trials of a `HeadHyperModel`; one that fails is noted with its reason, and the next one begun."""
+
+    def run_trial(self, trial: keras_tuner.engine.trial.Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
+        start = time.perf_counter()
+        found = self.hypermodel.fit(trial.hyperparameters, None)
+        return found | {SECONDS: time.perf_counter() - start}
+
+
+class _Durable:
+    """What of an oracle is written, whole or not at all, when a trial begins and when it ends."""
+
+    when_ended: Callable[[], None]
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
+        super().end_trial(trial)  # type: ignore[misc]
+        self.save()  # now without the trial among the ongoing ones, which would be run again
+        self.when_ended()
+
+    def save(self) -> None:
+        replace_json(Path(self._get_oracle_fname()), self.get_state())  # type: ignore[attr-defined]
+
+    def _save_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
+        folder = self._get_trial_dir(trial.trial_id)  # type: ignore[attr-defined]
+        replace_json(Path(folder) / "trial.json", trial.get_state())
+
+
+def build_oracle(name: str, trials: int, epochs: int, seed: int, when_ended: Callable[[Any], None]) -> Any:
+    """The oracle of a name.
+
+    Args:
+        name: one of TUNERS.
+        trials: at most.
+        epochs: the most that Hyperband trains a head.
+        seed: of the choices.
+        when_ended: called with the oracle when a trial has ended.
+    """
+    options: dict[str, Any] = {"max_trials": trials}
+    if name == "hyperband":
+        options = {"max_epochs": epochs, "hyperband_iterations": None}  # as many as make the trials
+    kind = type(ORACLES[name].__name__, (_Durable, ORACLES[name]), {})
+    oracle = kind(
+        objective=OBJECTIVE,
+        seed=seed + 1,  # with 0 it would draw one
+        max_consecutive_failed_trials=trials + 1,  # each is noted; none ends the search
+        **options,
+    )
+    oracle.max_trials, oracle.verbose = trials, 0
+    oracle.when_ended = lambda: when_ended(oracle)
+    return oracle
+
+
+def replace_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file whole, or leaves the one that is there."""
+    partial = file.with_name(f".{file.name}.partial")
+    write_json(partial, content)
+    os.replace(partial, file)
+
+
+@contextlib.contextmanager
+def reaching_chief() -> Iterator[None]:
+    """Lets a worker ask its chief for trials; ends the block early where the chief has ended.
+
+    Raises:
+        ChiefEnded: no chief answers within a minute, at first or later; Keras Tuner would wait for an hour.
+    """
+    import grpc
+    from keras_tuner.src.distribute import oracle_client
+
+    address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ.get('KERASTUNER_ORACLE_PORT')}"
+    oracle_client.TIMEOUT = PATIENCE
+    try:
+        with grpc.insecure_channel(address) as channel:
+            grpc.channel_ready_future(channel).result(PATIENCE)
+        yield
+    except (grpc.FutureTimeoutError, grpc.RpcError):
+        raise ChiefEnded(f"no chief answers at {address}: start it, or its workers sooner.") from None
+
+
+def is_shared() -> bool:
+    """Whether several processes search together: Keras Tuner's variables are set."""
+    return "KERASTUNER_ORACLE_IP" in os.environ
+
+
+def is_worker() -> bool:
+    """Whether this process runs trials that a chief hands out."""
+    return is_shared() and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "")
