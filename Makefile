@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: quickstart quickstart-qa test lint bench torture
+.PHONY: quickstart quickstart-qa test lint bench docs torture
 quickstart: $(INSTALLED)  ## train heads on the starter task with a real encoder
 	$(BIN)/bertvision quickstart --output quickstart
 
@@ -21,6 +21,10 @@ bench: $(INSTALLED)  ## speed against PyTorch and against the research's way; ne
 	$(BIN)/python benchmarks/feed.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/fine_tune.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/memory.py
+
+docs: $(INSTALLED)  ## the documentation site, in site/
+	$(BIN)/pip install --quiet -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 torture: $(INSTALLED)  ## kill extraction at random moments and compare the bytes
 	$(BIN)/python benchmarks/torture.py
