@@ -659,6 +659,41 @@ def feed_layers(
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    output: Annotated[Path, typer.Option(help="Gets index.html, its pictures as PNGs, and report.json.")] = Path(
+        "report"
+    ),
+    examples: Annotated[
+        int, typer.Option(min=0, help="Rows of each task shown as images; their encoder runs for it.")
+    ] = 2,
+) -> None:
+    """Write runs as one page: scores, costs, significance, curves, layers, and every wrong row."""
+    with _errors_as_lines(), _show_progress() as progress:
+        if examples:
+            _start_tensorflow()
+        from .reports.report import write_report
+
+        page = write_report(runs, output, examples=examples, progress=progress)
+    typer.echo(f"wrote {page}")
+
+
+@app.command()
+def table(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    format: Annotated[str, typer.Option(help="markdown, csv or latex.")] = "markdown",
+) -> None:
+    """Print runs as tables, one a task with its rivals first; as CSV all in one, with numbers in full."""
+    with _errors_as_lines():
+        from .reports.table import format_runs
+        from .runs import load_run, name_runs
+
+        opened = [load_run(run) for run in runs]
+        shown = format_runs([run.results for run in opened], name_runs(opened), format)
+    typer.echo(shown, nl=False)
+
+
+@app.command()
 def quickstart(
     output: Annotated[Path, typer.Option(help="Where the table, the pictures, the runs and the states go.")] = Path(
         "quickstart"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from .errors import RunError
 from .metrics.ensembles import MODES
 from .progress import Progress, ignore
-from .runs import Run, write_run, writing_to
+from .runs import Run, name_runs, write_run, writing_to
 from .runs.contents import write_predictions
 from .runs.folder import CONFIG, MEMBERS, RESULTS, write_json
 from .runs.run import describe_versions, read_folder
@@ -126,7 +125,7 @@ def ensemble_runs(
                 (predict_logits(head, read_in_order(own[0], selection)), predict_logits(head, read_in_order(own[1])))
             )
         progress("predict", len(runs), len(runs))
-        names = _name_runs(runs)
+        names = name_runs(runs)
         members = [_score(name, selected, gold, *pair)[0] for name, pair in zip(names, parts, strict=True)]
         on_selection, on_dev = zip(*parts, strict=True)
         modes, found = [], {}
@@ -144,13 +143,6 @@ def ensemble_runs(
             write_json(folder / CONFIG, {MEMBERS: _list_paths(runs), "task": task.name})
             write_json(folder / RESULTS, _describe(ensemble, task, splits))
     return ensemble
-
-
-def _name_runs(runs: Sequence[Run]) -> list[str]:
-    """Their folders, with as much of the path as tells them apart."""
-    paths = [run.path.resolve().parts for run in runs]
-    depth = next(depth for depth in itertools.count(1) if len({path[-depth:] for path in paths}) == len(paths))
-    return ["/".join(path[-depth:]) for path in paths]
 
 
 def _list_paths(runs: Sequence[Run]) -> list[str]:

@@ -15,8 +15,8 @@ from typing import Any
 from .errors import RunError
 from .experiment import train
 from .progress import Progress, ignore, prefix
-from .reports.plots import Line, plot_lines
-from .reports.table import build_rows, choose_most_rows, group_by_draw
+from .reports.figures import draw_by_epochs, draw_by_rows
+from .reports.plots import write_png
 from .runs import Run, writing_to
 from .tasks import TaskSpec, get_task
 from .training.draw import check_draw
@@ -116,35 +116,12 @@ def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]
     with writing_to(Path(folder)):
         for start in range(0, len(runs), each):
             results = [run.results for run in runs[start : start + each]]
-            task, metric = results[0]["task"], results[0]["metric"]
             for what, wanted, draw in (
-                ("training_rows", len(grid.draws) > 1, _draw_by_rows),
-                ("epochs", len(grid.epochs) > 1, _draw_by_epochs),
+                ("training_rows", len(grid.draws) > 1, draw_by_rows),
+                ("epochs", len(grid.epochs) > 1, draw_by_epochs),
             ):
                 if wanted:
                     Path(folder).mkdir(parents=True, exist_ok=True)
-                    files.append(Path(folder) / f"{task}-{what}.png")
-                    draw(files[-1], results, metric, task)
+                    files.append(Path(folder) / f"{results[0]['task']}-{what}.png")
+                    write_png(draw(results), files[-1])
     return files
-
-
-def _draw_by_rows(file: Path, results: Sequence[dict[str, Any]], metric: str, task: str) -> None:
-    lines: dict[str, Line] = {}
-    for group in sorted(group_by_draw(results).values(), key=lambda group: group[0]["rows"]["training"]):
-        for row in build_rows(group):
-            lines.setdefault(row.name, Line()).add(group[0]["rows"]["training"], row.mean, row.std)
-    plot_lines(file, lines, "training rows", metric, f"{task}: score by training rows", logarithmic=True)
-
-
-def _draw_by_epochs(file: Path, results: Sequence[dict[str, Any]], metric: str, task: str) -> None:
-    """Of the most training rows."""
-    lines: dict[str, Line] = {}
-    for run in choose_most_rows(results):
-        tuned = run["fine_tune"]
-        epochs = tuned["epochs"] if tuned else 0.0
-        lines.setdefault(run["head"], Line()).add(epochs, run["mean"], run["std"])
-        if tuned:
-            lines.setdefault("encoder's own head", Line()).add(epochs, tuned["mean"], tuned["std"])
-            ensemble = tuned["ensemble"]
-            lines.setdefault("ensemble", Line()).add(epochs, ensemble["mean"], ensemble["std"])
-    plot_lines(file, lines, "epochs of fine-tuning", metric, f"{task}: score by epochs of fine-tuning")

@@ -9,7 +9,7 @@ import numpy as np
 from .encoders import choose_dtype, load_encoder
 from .experiment import train
 from .progress import Progress, prefix
-from .reports.plots import plot_group_scores
+from .reports.plots import draw_group_scores, write_png
 from .reports.table import build_rows, format_markdown
 from .runs import Run, writing_to
 from .tasks import TaskKind, get_task, split_selection
@@ -120,4 +120,4 @@ def _plot_grammar(file: Path, runs: list[Run]) -> None:
         scores[:-1, place] = [right[np.array(phenomena) == group].mean() for group in groups]
         scores[-1, place] = right.mean()
     title = "Grammar by layer: mean over tokens + logistic regression, and the head"
-    plot_group_scores(file, scores, [*groups, "all phenomena"], list(columns), title, "accuracy")
+    write_png(draw_group_scores(scores, [*groups, "all phenomena"], list(columns), title, "accuracy"), file)

@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,28 @@ def tiny_examples():
     texts = [" ".join(random.choice(words, random.integers(1, 12))) for _ in range(40)]
     labels = random.integers(0, 2, 40).astype(np.int32)
     return Examples("cola", "train", [f"train-{i}" for i in range(40)], texts, None, labels)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium that tests click in."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no Chromium with its driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1280,1000",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield found
+    found.quit()

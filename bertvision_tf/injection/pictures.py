@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..reports.plots import Line, plot_group_scores, plot_lines, plot_ridges
+from ..reports.plots import Line, draw_group_scores, draw_lines, draw_ridges, write_png
 from .layers import LayerCell
 from .weights import WeightCell
 
@@ -29,8 +29,8 @@ def plot_weight_injection(cells: Sequence[WeightCell], lines: Path, ridges: Path
         found = scores[group][share]
         drawn[group].add(share, float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else None)
     title = f"{cells[0].task}: fine-tuned weights put back"
-    plot_lines(lines, drawn, "share of the group put back", cells[0].metric, title)
-    plot_ridges(ridges, scores, "share put back", cells[0].metric, title)
+    write_png(draw_lines(drawn, "share of the group put back", cells[0].metric, title), lines)
+    write_png(draw_ridges(scores, "share put back", cells[0].metric, title), ridges)
 
 
 def plot_layer_injection(cells: Sequence[LayerCell], file: Path) -> None:
@@ -45,6 +45,5 @@ def plot_layer_injection(cells: Sequence[LayerCell], file: Path) -> None:
     names = [f"{'all' if layers == math.inf else layers} to {bottleneck}" for layers, bottleneck in columns]
     title = f"{cells[0].task}: last layers (columns) fed through a bottleneck"
     limits = float(np.nanmin(scores)), float(np.nanmax(scores))
-    plot_group_scores(
-        file, scores, [f"before block {block}" for block in blocks], names, title, cells[0].metric, limits
-    )
+    rows = [f"before block {block}" for block in blocks]
+    write_png(draw_group_scores(scores, rows, names, title, cells[0].metric, limits), file)

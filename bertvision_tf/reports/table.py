@@ -1,9 +1,14 @@
 """Results as rows of one table: the rivals first, the heads after them."""
 
+import csv
 import dataclasses
+import io
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ..errors import RunError
+
+STYLES = {"markdown": "pipe", "csv": "", "latex": "latex_booktabs"}  # by what tabulate calls them
 HEADER = ("", "score", "weights", "seconds", "memory", "disk")
 ANSWER_METRICS = ("exact", "HasAns_f1", "best_exact", "best_f1")  # shown beside F1 of answers to questions
 
@@ -86,33 +91,42 @@ def name_head(head: str, epochs: float) -> str:
     return f"{head}, {show_epochs(epochs)}" if epochs else head
 
 
-def build_rows(results: Sequence[Mapping[str, Any]]) -> list[TableRow]:
+def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> list[TableRow]:
     """The rows of some runs on the same task: the baselines of all, each once, then each run's head; of a
-    fine-tuned encoder its own head, the head on its states, and the two together, with its weights and seconds in."""
+    fine-tuned encoder its own head, the head on its states, and the two together, with its weights and seconds in.
+
+    Args:
+        results: of each run.
+        names: what each run is called; by default it is called by its head.
+    """
     rows = []
     baselines: dict[str, Any] = {}
     for run in results:
         baselines = run["baselines"] | baselines
     for name, one in sorted(baselines.items(), key=lambda item: "epochs" in item[1]):
         rows.append(_build_row(results[0], name, one, one["trainable_parameters"], one["seconds"], one))
-    for run in results:
-        tuned, count = run.get("fine_tune"), len(run["seeds"])
+    for place, run in enumerate(results):
+        tuned, count, own = run.get("fine_tune"), len(run["seeds"]), names[place] if names else None
         encoders = len(tuned["seconds"]) if tuned else 1
         seconds = run["seconds"]["train"] / count + run["seconds"]["extract"] / encoders
         costs = {"memory_bytes": max(run["memory_bytes"].values()), "disk_bytes": run["store"]["bytes"] // encoders}
         if not tuned:
-            rows.append(_build_row(run, run["head"], run, run["trainable_parameters"], seconds, costs))
+            rows.append(_build_row(run, own or run["head"], run, run["trainable_parameters"], seconds, costs))
             continue
         weights = tuned["trainable_parameters"]
         before = sum(tuned["seconds"]) / encoders
-        rows.append(_build_row(run, name_head("encoder", tuned["epochs"]), tuned, weights, before, tuned))
+        shown = {
+            part: f"{own}{part and f': {part}'}" if own else name_head(part or run["head"], tuned["epochs"])
+            for part in ("encoder", "", "ensemble")
+        }
+        rows.append(_build_row(run, shown["encoder"], tuned, weights, before, tuned))
         costs = {
             "memory_bytes": max(costs["memory_bytes"], tuned["memory_bytes"]),
             "disk_bytes": costs["disk_bytes"] + tuned["disk_bytes"],
         }
-        for name, scores in ((run["head"], run), ("ensemble", tuned["ensemble"])):
+        for part, scores in (("", run), ("ensemble", tuned["ensemble"])):
             both = weights + run["trainable_parameters"]
-            rows.append(_build_row(run, name_head(name, tuned["epochs"]), scores, both, before + seconds, costs))
+            rows.append(_build_row(run, shown[part], scores, both, before + seconds, costs))
     return rows
 
 
@@ -158,11 +172,70 @@ def build_draw_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], li
     return ["", *columns], [[name, *(column.get(name, "") for column in columns.values())] for name in names]
 
 
+def build_named_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[TableRow]:
+    """The rows of some runs on one task, each called by its own name, the rivals first; those by their draw of the
+    training rows too, where there are several."""
+    groups, rivals, heads = group_by_draw(results), [], []
+    for drawn, group in groups.items():
+        own = [name for name, run in zip(names, results, strict=True) if any(run is one for one in group)]
+        known = {name for run in group for name in run["baselines"]}
+        for row in build_rows(group, own):
+            if row.name in known:
+                rivals.append(dataclasses.replace(row, name=f"{row.name} ({drawn})") if len(groups) > 1 else row)
+            else:
+                heads.append(row)
+    return rivals + heads
+
+
+def format_runs(results: Sequence[Mapping[str, Any]], names: Sequence[str], style: str) -> str:
+    """Runs as text: "markdown" or "latex", a table a task; "csv", one for all tasks with numbers in full.
+
+    Raises:
+        RunError: the style is none of these.
+    """
+    if style not in STYLES:
+        raise RunError(f"--format {style} is not known; known: {', '.join(STYLES)}.")
+    tasks: dict[tuple[str, str], list[int]] = {}
+    for place, run in enumerate(results):
+        tasks.setdefault((run["task"], run["metric"]), []).append(place)
+    tables = {
+        task: build_named_rows([results[place] for place in places], [names[place] for place in places])
+        for task, places in tasks.items()
+    }
+    if style == "csv":
+        return _format_csv(tables)
+    comment = "%" if style == "latex" else "##"
+    return "\n".join(
+        f"{comment} {task} dev, {metric}\n\n{format_table(build_header(rows), [row.cells() for row in rows], style)}"
+        for (task, metric), rows in tables.items()
+    )
+
+
+def _format_csv(tables: Mapping[tuple[str, str], Sequence[TableRow]]) -> str:
+    further = list(dict.fromkeys(name for rows in tables.values() for row in rows for name in row.further))
+    fields = ("mean", "std", "trainable_parameters", "share", "seconds", "memory_bytes", "disk_bytes")
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["task", "metric", "model", *fields, *further])
+    for task, rows in tables.items():
+        for row in rows:
+            numbers = [getattr(row, field) for field in fields] + [row.further.get(name) for name in further]
+            writer.writerow([*task, row.name, *("" if number is None else number for number in numbers)])
+    return stream.getvalue()
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], style: str = "markdown") -> str:
+    """Cells as a table of Markdown or of LaTeX with booktabs, the first column to the left and the others to the
+    right."""
+    from tabulate import tabulate
+
+    align = ["left", *(["right"] * (len(header) - 1))]
+    return tabulate(rows, header, tablefmt=STYLES[style], colalign=align, disable_numparse=True) + "\n"
+
+
 def format_markdown(rows: Sequence[TableRow]) -> str:
     """The rows as a Markdown table."""
-    header = build_header(rows)
-    lines = [header, ["---", *("---:" for _ in header[1:])], *(row.cells() for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return format_table(build_header(rows), [row.cells() for row in rows])
 
 
 def build_task_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -1,16 +1,20 @@
 """Finished runs, and how their folders are written."""
 
-from .folder import CONFIG, RESULTS, write_run, writing_to
-from .run import FoundAnswer, Predictions, Run, find_other_setting, load_run
+from .explain import Explanation
+from .folder import CONFIG, RESULTS, write_folder, write_run, writing_to
+from .run import FoundAnswer, Predictions, Run, find_other_setting, load_run, name_runs
 
 __all__ = [
     "CONFIG",
     "RESULTS",
+    "Explanation",
     "FoundAnswer",
     "Predictions",
     "Run",
     "find_other_setting",
     "load_run",
+    "name_runs",
+    "write_folder",
     "write_run",
     "writing_to",
 ]

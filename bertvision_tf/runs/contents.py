@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RunError
-from ..reports.plots import plot_layer_losses, plot_layer_weights
+from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
 from ..tasks import Examples, TaskSpec
 from ..training.gold import AnswerGold, AnswerPredictions, Gold
 from ..training.trial import Outcome
@@ -57,8 +57,8 @@ def write_contents(
     layers = results["layers"]
     names = [str(name) for name in layers["names"]]
     if layers["weights"]:
-        plot_layer_weights(folder / "layer_weights.png", np.array(layers["weights"]), names)
-    plot_layer_losses(folder / "layer_losses.png", layers["losses"], names, results["metric"])
+        write_png(draw_layer_weights(np.array(layers["weights"]), names), folder / "layer_weights.png")
+    write_png(draw_layer_losses(layers["losses"], names, results["metric"]), folder / "layer_losses.png")
     if export:
         _export(outcomes[best].fit.head, folder / "saved_model")
     write_json(folder / CONFIG, asked)

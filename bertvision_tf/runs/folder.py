@@ -33,16 +33,25 @@ CONFIG = "config.json"
 MEMBERS = "runs"  # the entry of an ensemble's config.json
 
 
-@contextlib.contextmanager
-def write_run(path: Path) -> Iterator[Path]:
-    """Gives a folder to write a run into, and puts it in the place of `path` when the block ends well.
+def write_run(path: Path) -> contextlib.AbstractContextManager[Path]:
+    """Gives a folder to write a run into, as `write_folder` does."""
+    return write_folder(path, RESULTS, "run")
 
-    A run that is there already stays until then, or for good where the block writes nothing, and is found again where
-    a kill fell into the exchange.
+
+@contextlib.contextmanager
+def write_folder(path: Path, mark: str, what: str) -> Iterator[Path]:
+    """Gives a folder to write into, and puts it in the place of `path` when the block ends well.
+
+    One of the same kind that is there already stays until then, or for good where the block writes nothing, and is
+    found again where a kill fell into the exchange.
+
+    Args:
+        path: where it is to be.
+        mark: the file that every finished one has, and nothing else.
+        what: its kind, for errors.
 
     Raises:
-        RunError: the folder cannot be written, is being written by another process, or holds something that is no
-            run.
+        RunError: the folder cannot be written, is being written by another process, or holds something else.
     """
     path = path.resolve()
     if not path.name:
@@ -51,7 +60,7 @@ def write_run(path: Path) -> Iterator[Path]:
     with writing_to(path):
         if old.exists() and not path.exists():
             os.replace(old, path)
-        _check_replaceable(path)
+        _check_replaceable(path, mark, what)
         made = [parent for parent in path.parents if not parent.exists()]
         staging.mkdir(parents=True, exist_ok=True)
         try:
@@ -63,7 +72,7 @@ def write_run(path: Path) -> Iterator[Path]:
     try:
         yield staging
         if any(staging.iterdir()):
-            _check_replaceable(path)
+            _check_replaceable(path, mark, what)
             _exchange(staging, path, old)
     finally:
         if lock is not None:
@@ -83,9 +92,9 @@ def writing_to(path: Path) -> Iterator[None]:
         raise RunError(f"the output folder {path} cannot be written: {error.strerror or error}.") from None
 
 
-def _check_replaceable(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / RESULTS).is_file())):
-        raise RunError(f"{path} is there already and holds no run: name another output folder.")
+def _check_replaceable(path: Path, mark: str, what: str) -> None:
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / mark).is_file())):
+        raise RunError(f"{path} is there already and holds no {what}: name another output folder.")
 
 
 def _exchange(staging: Path, path: Path, old: Path) -> None:
@@ -100,7 +109,7 @@ def _exchange(staging: Path, path: Path, old: Path) -> None:
         os.replace(staging, kept)
         if old.exists() and not path.exists():
             os.replace(old, path)
-        raise RunError(f"{path} cannot be replaced ({error.strerror}): the finished run is at {kept}.") from None
+        raise RunError(f"{path} cannot be replaced ({error.strerror}): what is finished is at {kept}.") from None
     shutil.rmtree(old, ignore_errors=True)
 
 

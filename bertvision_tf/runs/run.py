@@ -1,10 +1,14 @@
-"""A finished run: its results, its heads, and what they say of new texts."""
+"""A finished run: its results, its heads, and what they say of new texts.
+
+Over 300 lines, since all that a user does with a run is a method of it.
+"""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import functools
+import itertools
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +20,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..metrics.squad import stay_silent
+from .explain import Explanation, compute_norms, compute_similarities, show_found
 from .folder import CONFIG, MEMBERS, RESULTS
 
 if TYPE_CHECKING:
@@ -264,12 +269,57 @@ class Run:
             for answer, context in zip(found, contexts, strict=True)
         ]
 
+    def explain(self, text: str, text_pair: str | None = None) -> Explanation:
+        """The pictures of one text, (layers, tokens): how long its states are, how like those below them, and which
+        cells decide what the head chosen on the selection rows says of it.
+
+        Args:
+            text: a text, or a question.
+            text_pair: its second text, or the context; of a long one the window is shown that the answer is read from.
+
+        Example:
+            >>> load_run("runs/starter").explain("She has eaten.").plot().savefig("picture.png")
+        """
+        from ..extraction.extract import tokenize_examples
+        from ..images import images_from_tokens
+        from ..tasks import TaskKind
+        from ..training.saliency import compute_saliency
+
+        pairs, span = None if text_pair is None else [text_pair], self.kind is TaskKind.SPAN
+        found = self.predict([text], pairs).labels[0]
+        examples = self._build_examples([text], pairs, np.zeros(1, np.int32), [()] if span else None)
+        encoder, states = self.load_encoder(), self._states
+        tokenized, labels = tokenize_examples(encoder, examples, states.pop("max_length"))
+        images = [images for images, _ in images_from_tokens(encoder, tokenized, labels, batch_size=1, **states)]
+        place = int(np.argmax([self._measure_span(one) for one in images])) if span else 0
+        image = {name: tensor.numpy() for name, tensor in images[place].items()}
+        cells = image["hidden_states"][0]  # (layers, tokens, hidden)
+        kept = states["layers"] or range(encoder.num_hidden_states)
+        return Explanation(
+            str(found or "no answer") if span else show_found(found),
+            encoder.tokenizer.to_words(tokenized.pad([place])["token_ids"][0, : cells.shape[1]].tolist()),
+            ["pooler"] * states["pooler"] + [str(layer) for layer in kept],
+            compute_norms(cells),
+            compute_similarities(cells),
+            compute_saliency(self._head, image, self.kind)[0],
+        )
+
+    def _measure_span(self, images: Mapping[str, tf.Tensor]) -> float:
+        """What speaks for the best start and end of one window that are no "no answer"."""
+        logits = self._head(images, training=False)
+        return float(sum(np.max(part[0, 1:]) for part in logits.values()))
+
+    @functools.cached_property
+    def _head(self) -> keras.Model:
+        """The head chosen on the selection rows, loaded once."""
+        return self.load_head()
+
     @functools.cached_property
     def _predict_images(self) -> Callable[[tf.data.Dataset], np.ndarray]:
-        """Logits of images by the head chosen on the selection rows; loaded and traced once."""
+        """Logits of images by the head chosen on the selection rows; traced once."""
         from ..training.fit import build_predictor
 
-        return build_predictor(self.load_head())
+        return build_predictor(self._head)
 
     @property
     def _states(self) -> dict[str, Any]:
@@ -295,6 +345,19 @@ def load_run(path: str | Path) -> Run:
             f"{path} is an ensemble, no run with heads of its own: name one of {', '.join(config[MEMBERS])}."
         )
     return Run(Path(path), results, config)
+
+
+def name_runs(runs: Sequence[Run]) -> list[str]:
+    """Their folders, with as much of the path as tells them apart.
+
+    Raises:
+        RunError: one stands there twice.
+    """
+    paths = [run.path.resolve().parts for run in runs]
+    if len(set(paths)) < len(paths):
+        raise RunError("a run is named twice.")
+    depth = next(depth for depth in itertools.count(1) if len({path[-depth:] for path in paths}) == len(paths))
+    return ["/".join(path[-depth:]) for path in paths]
 
 
 def read_folder(path: str | Path) -> list[dict[str, Any]]:

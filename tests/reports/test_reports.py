@@ -2,7 +2,7 @@ import struct
 
 import numpy as np
 
-from bertvision_tf.reports.plots import plot_group_scores, plot_layer_weights
+from bertvision_tf.reports.plots import draw_group_scores, draw_layer_weights, write_png
 from bertvision_tf.reports.table import build_rows, format_markdown
 
 
@@ -39,9 +39,9 @@ def test_table_puts_the_rivals_first():
         ("one", "0.667 ± 0.012", "1,234 (1.00%)", "4.5", "800.0 MiB", "30.0 MiB"),
         ("two", "0.700 ± 0.012", "1,234 (1.00%)", "4.5", "800.0 MiB", "30.0 MiB"),
     ]
-    assert format_markdown(rows).splitlines()[4] == (
-        "| one | 0.667 ± 0.012 | 1,234 (1.00%) | 4.5 | 800.0 MiB | 30.0 MiB |"
-    )
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in format_markdown(rows).splitlines()]
+    assert lines[0] == ["", "score", "weights", "seconds", "memory", "disk"]
+    assert [tuple(line) for line in lines[2:]] == [row.cells() for row in rows]
 
 
 def test_an_encoder_costs_what_its_head_costs_and_its_own():
@@ -58,7 +58,8 @@ def test_an_encoder_costs_what_its_head_costs_and_its_own():
 
 
 def test_plots_are_written(tmp_path):
-    plot_layer_weights(tmp_path / "a.png", np.full((2, 25), 0.04), [str(layer) for layer in range(25)])
-    plot_group_scores(tmp_path / "b.png", np.full((3, 2), 0.6), ["x_y", "b", "c"], ["l", "m"], "title", "accuracy")
+    write_png(draw_layer_weights(np.full((2, 25), 0.04), [str(layer) for layer in range(25)]), tmp_path / "a.png")
+    heat = draw_group_scores(np.full((3, 2), 0.6), ["x_y", "b", "c"], ["l", "m"], "title", "accuracy")
+    write_png(heat, tmp_path / "b.png")
     assert read_size(tmp_path / "a.png")[0] > 1000
     assert read_size(tmp_path / "b.png")[1] > 200
