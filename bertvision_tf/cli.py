@@ -127,6 +127,7 @@ def train_heads(
         str, typer.Option(help="Epochs of them to choose from, on the selection rows.")
     ] = "1,2,3",
     export: Annotated[bool, typer.Option(help="Save the chosen head as a SavedModel too.")] = False,
+    tensorboard: Annotated[Path | None, typer.Option(help="Gets TensorBoard's logs of the heads.")] = None,
 ) -> None:
     """Train heads on every hidden state of an encoder, frozen or a little fine-tuned, and score them on dev."""
     with _errors_as_lines(), _show_progress() as progress:
@@ -180,6 +181,7 @@ def train_heads(
             baseline_parts=baseline_parts.split(",") if baseline_parts else (),
             baseline_epochs=_read_numbers("--baseline-epochs", baseline_epochs, float, 0),
             export=export,
+            tensorboard=tensorboard,
             progress=progress,
         ):
             runs.append(run)

@@ -80,6 +80,7 @@ def train(
     baseline_parts: Sequence[str] = (),
     baseline_epochs: Sequence[float] = (1, 2, 3),
     export: bool = False,
+    tensorboard: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -115,6 +116,8 @@ def train(
             selection rows.
         baseline_epochs: to choose from.
         export: whether the chosen head is saved as a SavedModel too.
+        tensorboard: a folder that gets logs of the heads' losses and selection scores for TensorBoard, a folder a seed,
+            in the place of those that are there; none with None.
         resume: whether a finished run of the very same settings and versions at `output` is found again, not run.
         progress: called with what is being done, how much of it is done, and how much there is.
 
@@ -213,7 +216,11 @@ def train(
         draw = Draw(splits[0].labels, roles[0], train_share, shots)
         common: dict[str, Any] = {"balance_classes": balance_classes, "strategy": strategy, "progress": progress}
         tuning = EncoderTrial(encoder, task, splits, roles[1], draw, store, states["max_length"], fine_tune, **common)
-        new_trial = functools.partial(Trial, task, config, config=fit, **common)
+        logs = None if tensorboard is None else Path(tensorboard)
+        if logs is not None:
+            with writing_to(logs):
+                logs.mkdir(parents=True, exist_ok=True)
+        new_trial = functools.partial(Trial, task, config, config=fit, logs=logs, **common)
         snapshots: dict[int, Snapshot] = {}
         if fine_tune_epochs:
             snapshots = tuning.fine_tune_each(seeds, fine_tune_seeds, fine_tune_epochs)

@@ -56,6 +56,7 @@ def train_grid(
     output: str | Path | None = None,
     baselines: bool = True,
     baseline_parts: Sequence[str] = (),
+    tensorboard: str | Path | None = None,
     progress: Progress | None = None,
     **options,
 ) -> Iterator[Run]:
@@ -68,6 +69,7 @@ def train_grid(
             default runs/.
         baselines, baseline_parts: as `train`'s; of one run of each task's rows, since they know no epochs: the simple
             ones of the first, the fine-tuned ones of the last, which go on from its snapshots.
+        tensorboard: as `train`'s; the logs of each run lie as its folder in `output`.
         progress, **options: as `train`'s.
     """
     _check_grid(grid, baseline_parts, options.get("baseline_epochs", (1,)))
@@ -84,6 +86,7 @@ def train_grid(
             fine_tune_epochs=epochs,
             baselines=baselines and epochs == grid.epochs[0],
             baseline_parts=baseline_parts if epochs == grid.epochs[-1] else (),
+            tensorboard=tensorboard and Path(tensorboard).joinpath(*folders),
             resume=len(grid) > 1,
             progress=prefix(progress, " ".join(folders)) if folders else progress or ignore,
             **draw,

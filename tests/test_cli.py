@@ -51,6 +51,7 @@ def finished(tmp_path_factory):
     done = run_command(
         *("--task", "CoLA", "--encoder", TINY, "--data-dir", "glue", "--head", "adapter_4_shared", "--seeds", 2),
         *("--codec", "int4", "--store", "states", "--output", "run", "--limit", 410, "--epochs", 2),
+        *("--tensorboard", "logs"),
         cwd=folder,
         script="train_glue.py",
     )
@@ -67,6 +68,24 @@ def test_train_prints_the_table(finished):
     assert (results["task"], results["store"]["codec"], results["head"]) == ("cola", "int4", "adapter_4_shared")
     assert results["rows"] == {"training": 210, "selection": 200, "dev": 40, "truncated": 0, "skipped": 0}
     assert f"{results['mean']:.3f}" in done.stdout
+    logs = {file.relative_to(folder / "logs").parts[0] for file in (folder / "logs").rglob("events.out.tfevents.*")}
+    assert logs == {"seed-0", "seed-1"}
+
+
+def test_report_and_table(finished, tmp_path):
+    folder, _ = finished
+    done = run_command("report", folder / "run", "--output", "out", "--examples", "1", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "wrote out/index.html\n", "")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"index.html", "pictures", "report.json"}
+    done = run_command("table", folder / "run", "--format", "csv", cwd=tmp_path)
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert float(rows[-1]["mean"]) == json.loads((folder / "run" / "results.json").read_text())["mean"]
+    assert (rows[-1]["model"], rows[0]["model"], done.stderr) == ("run", "majority", "")
+    assert_one_line_error(
+        run_command("table", folder / "run", "--format", "word", cwd=tmp_path), "markdown, csv, latex"
+    )
+    assert_one_line_error(run_command("report", folder / "glue", cwd=tmp_path), "no finished run at")
+    assert not (tmp_path / "report").exists()
 
 
 def test_verify(finished, tmp_path):

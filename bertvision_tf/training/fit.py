@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -97,6 +98,7 @@ def fit_head(
     seed: int = 0,
     strategy: tf.distribute.Strategy | None = None,
     progress: Callable[[int, int], None] | None = None,
+    logs: Path | None = None,
 ) -> FitResult:
     """Trains a head and keeps its best epoch on the selection rows.
 
@@ -114,6 +116,7 @@ def fit_head(
         seed: of the first weights and of dropout; the dataset has its own.
         strategy: where; the default device with None.
         progress: called with the epochs done and the epochs in all; in the end all are done, stopped early or not.
+        logs: the folder that gets TensorBoard's logs in the place of those that are there; none with None.
 
     Raises:
         RunError: the loss is no number.
@@ -149,7 +152,7 @@ def fit_head(
         training,
         epochs=config.epochs,
         steps_per_epoch=steps // config.epochs,
-        callbacks=[watcher, counter],
+        callbacks=[watcher, counter, *([] if logs is None else [_log_to(logs)])],
         class_weight=None if class_weights is None else dict(class_weights),
         shuffle=False,
         verbose=0,
@@ -161,9 +164,13 @@ def fit_head(
         kernel, bias = last.get_weights()
         last.set_weights([kernel * deviation, bias * deviation + mean])
     curves = {name: [float(value) for value in values] for name, values in history.history.items()}
-    return FitResult(
-        head, watcher.best_score, watcher.best_logits, watcher.best_epoch, curves | {"selection_score": watcher.scores}
-    )
+    return FitResult(head, watcher.best_score, watcher.best_logits, watcher.best_epoch, curves)
+
+
+def _log_to(folder: Path) -> keras.callbacks.Callback:
+    for left in folder.rglob("events.out.tfevents.*"):
+        left.unlink()
+    return keras.callbacks.TensorBoard(folder, write_graph=False)
 
 
 def build_predictor(head: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:
@@ -210,7 +217,6 @@ class _SelectionScore(keras.callbacks.Callback):
     ):
         super().__init__()
         self.selection, self.rescale, self.score, self.patience = selection, rescale, score, patience
-        self.scores: list[float] = []
         self.best_logits = np.zeros(0)
         self.best_score, self.best_epoch, self.best_weights = -np.inf, 0, None
 
@@ -221,9 +227,9 @@ class _SelectionScore(keras.callbacks.Callback):
         if not np.isfinite(logs["loss"]):
             raise RunError(f"the loss of epoch {epoch + 1} is {logs['loss']}: try a lower learning rate.")
         logits = self.rescale(self.predict(self.selection))
-        self.scores.append(self.score(logits))
-        if self.scores[-1] > self.best_score:
-            self.best_score, self.best_epoch = self.scores[-1], epoch + 1
+        logs["selection_score"] = score = self.score(logits)  # for the callbacks after this one
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, epoch + 1
             self.best_logits, self.best_weights = logits, self.model.get_weights()
         elif epoch + 1 - self.best_epoch >= self.patience:
             self.model.stop_training = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -59,6 +60,7 @@ class Trial:
         progress: called with what is done, how much of it, and of how much.
         measured: what heads have measured of these stores, by what measures it, for trials of other heads on the same
             stores; with None nothing is kept for them.
+        logs: the folder that gets TensorBoard's logs, a folder a seed; none with None.
     """
 
     task: TaskSpec
@@ -72,6 +74,7 @@ class Trial:
     strategy: str = "one_device"
     progress: Progress = ignore
     measured: dict[str, list[MeasuredStore]] | None = None
+    logs: Path | None = None
 
     @functools.cached_property
     def inputs(self) -> list[Store | MeasuredStore]:
@@ -125,6 +128,7 @@ class Trial:
             seed=seed,
             strategy=get_strategy(self.strategy),
             progress=lambda done, total: self.progress(f"train seed {seed}", done, total),
+            logs=self.logs and self.logs / f"seed-{seed}",
         )
 
     def predict(self, head: keras.Model, place: int, rows: np.ndarray | None = None) -> np.ndarray:

@@ -109,3 +109,20 @@ def test_each_head_has_its_learning_rate():
     assert FitConfig.for_head(get_preset("detect_parts")).learning_rate == 1e-3
     assert FitConfig.for_head(get_preset("cnn_1x5_64")).learning_rate == 1e-3
     keras.backend.clear_session()
+
+
+def test_tensorboard_gets_losses_and_selection_scores(rows, tmp_path):
+    """The logs of the last fit alone, the same numbers as its history."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config, labels = FitConfig(epochs=3), rows[1]
+    for seed in (0, 1):
+        training, selection = as_datasets(rows, config.epochs)
+        score = lambda logits: float((logits.argmax(axis=1) == labels).mean())  # noqa: E731
+        result = fit_head(build, training, selection, score, config=config, seed=seed, logs=tmp_path / "logs")
+    (file,) = (tmp_path / "logs").rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(file.parent)).Reload()
+    for name, values in result.history.items():
+        logged = [float(tf.make_ndarray(one.tensor_proto)) for one in events.Tensors(f"epoch_{name}")]
+        assert logged == pytest.approx(values) and len(logged) == 3
+    assert set(result.history) == {"loss", "selection_score"}
