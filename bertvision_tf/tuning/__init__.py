@@ -1,7 +1,7 @@
 """Search for heads with Keras Tuner, over states that are there."""
 
+from .head_search import Search, search
 from .hypermodel import OBJECTIVE, HeadHyperModel
-from .search import Search, search
 from .space import HeadSpace, read_only
 from .trials import TrialScore
 from .tuner import TUNERS, HeadTuner
