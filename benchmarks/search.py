@@ -32,6 +32,7 @@ def main() -> None:
     given = parser.parse_args()
 
     import bertvision_tf as bv
+    from bertvision_tf.encoders import choose_dtype
     from bertvision_tf.training import fine_tune
     from bertvision_tf.training.trial import split_task
 
@@ -41,7 +42,7 @@ def main() -> None:
     default = {"seeds": SEEDS, "baselines": False, "output": given.output / f"{task.name}-default", **common}
     run = bv.train(task, encoder, **default)  # extracts the states, which all find again
     with tempfile.TemporaryDirectory() as folder:
-        config = bv.FineTuneConfig.for_task(task)
+        config = bv.FineTuneConfig.for_task(task, dtype=choose_dtype())
         training, _ = split_task(task, rows)
         length = encoder.choose_length(None, task.max_length)
         epoch, _ = clock(
@@ -54,7 +55,8 @@ def main() -> None:
     )
     failed = sum(one.score is None for one in found.trials)
     print(
-        f"{task.name}: one epoch of fine-tuning {epoch:.0f} s; extraction {run.results['seconds']['extract']:.0f} s; "
+        f"{task.name}: one epoch of fine-tuning ({config.dtype}) {epoch:.0f} s; "
+        f"extraction {run.results['seconds']['extract']:.0f} s; "
         f"{len(found.trials)} trials ({failed} failed) {seconds:.0f} s, {seconds / len(found.trials):.1f} s each; "
         f"ratio {seconds / epoch:.1f}"
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +22,7 @@ from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
 from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, write_trials
-from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_shared, is_worker, reaching_chief
+from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_shared, is_worker, keeping_quiet, reaching_chief
 
 WAIT = 1.0  # seconds between two looks at what another process writes
 Made = TypeVar("Made")
@@ -192,7 +190,7 @@ def _run_trials(
     oracle = build_oracle(tuner, trials, model.epochs, model.seed, report)
 
     def run() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):  # Keras Tuner prints
+        with keeping_quiet():
             searcher = HeadTuner(oracle, model, directory=str(output), project_name=PROJECT)
             progress("trials", len(oracle.end_order), trials)
             searcher.search()

@@ -28,7 +28,7 @@ HEAD: Mapping[str, Sequence[Any]] = {
     "front": ("adapter", "none", "parts", "unshared_adapter", "adapter_pooled_branch"),  # of all layers
     "single_front": ("adapter", "none", "parts"),  # of one
     "front_dim": (64, 16, 32, 128, 256),
-    "body": ("none", "cnn", "inception"),  # "xception" and "xception_abbreviated" too, of some million weights
+    "body": ("none", "cnn"),  # "inception", "xception", "xception_abbreviated" too, of minutes a trial
     "cnn_dim": (32, 16, 64),
     "cnn_kernel": (5, 3),
     "cnn_square": (False, True),

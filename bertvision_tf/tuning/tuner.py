@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -89,6 +90,19 @@ def replace_json(file: Path, content: Mapping[str, Any]) -> None:
     partial = file.with_name(f".{file.name}.partial")
     write_json(partial, content)
     os.replace(partial, file)
+
+
+@contextlib.contextmanager
+def keeping_quiet() -> Iterator[None]:
+    """Keeps Keras Tuner from printing its progress, and the traceback of each trial that fails."""
+    from keras_tuner.src import config
+
+    debugging, config.DEBUG = config.DEBUG, False
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        config.DEBUG = debugging
 
 
 @contextlib.contextmanager

@@ -138,13 +138,14 @@ def test_folds_give_their_mean(search, tiny_encoder, tmp_path):
     assert found.score == float(np.mean(scores))
 
 
-def test_a_failing_trial_is_skipped_with_its_reason(search, tmp_path):
+def test_a_failing_trial_is_skipped_with_its_reason(search, tmp_path, capfd):
     only = SMALL | {"learning_rate": [1e-3, 1e30], "front_dim": [4], "pooling": ["none"], "skip": [False]}
     rest = {"token_pooling": ["mean"], "token_cutout": [0.0], "layer_dropout": [0.0], "dropout": [0.0]}
     rest |= {"batch_size": [32], "weight_decay": [0.0], "mixup": [0.0]}
     found = search(tuner="grid", trials=9, only=only | rest)
     assert [one.score is None for one in found.trials] == [False, True]
     assert "the loss of epoch 1 is nan" in found.trials[1].reason
+    assert "Traceback" not in "".join(capfd.readouterr())
     assert "the loss of epoch 1 is nan" in read_trials(found.path)[1]["reason"]
     with pytest.raises(RunError, match=r"every trial of .* failed; the first: the loss of epoch 1 is nan"):
         search("failed", trials=2, only=SMALL | {"learning_rate": [1e30]})
