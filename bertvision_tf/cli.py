@@ -519,7 +519,7 @@ def search(
     kind: KindOption = None,
     encoder: EncoderOption = "minilm",
     data_dir: DataOption = None,
-    tuner: Annotated[str, typer.Option(help="bayesian, random, hyperband or grid.")] = "bayesian",
+    tuner: Annotated[str, typer.Option(help="hyperband, random, bayesian or grid.")] = "hyperband",
     trials: Annotated[int, typer.Option(min=1, help="At most this many; more than were asked for before go on.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Of the choices, and of each head.")] = 0,
     folds: Annotated[
@@ -674,7 +674,7 @@ def report(
     with _errors_as_lines(), _show_progress() as progress:
         if examples:
             _start_tensorflow()
-        from .reports.report import write_report
+        from .report import write_report
 
         page = write_report(runs, output, examples=examples, progress=progress)
     typer.echo(f"wrote {page}")
@@ -691,7 +691,7 @@ def table(
         from .runs import load_run, name_runs
 
         opened = [load_run(run) for run in runs]
-        shown = format_runs([run.results for run in opened], name_runs(opened), format)
+        shown = format_runs(dict(zip(name_runs(opened), opened, strict=True)), format)
     typer.echo(shown, nl=False)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+GPU_CAPABILITY = (8, 0)  # from which on GPUs multiply it
 CPU_FLAGS = ("amx_bf16", "avx512_bf16")  # of processors that multiply bfloat16; others only imitate it
 
 
@@ -15,8 +16,10 @@ def choose_dtype(cpu_info: Path = Path("/proc/cpuinfo")) -> str:
     """
     import tensorflow as tf
 
-    if tf.config.list_logical_devices("GPU"):
-        return "bfloat16"
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        found = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
+        return "bfloat16" if min(found) >= GPU_CAPABILITY else "float32"
     try:
         flags = cpu_info.read_text(encoding="utf-8").split()
     except OSError:

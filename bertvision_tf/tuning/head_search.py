@@ -53,7 +53,7 @@ def search(
     task: str | TaskSpec,
     encoder: str | Encoder = "minilm",
     *,
-    tuner: str = "bayesian",
+    tuner: str = "hyperband",
     trials: int = 30,
     seed: int = 0,
     folds: int | None = None,
@@ -83,7 +83,7 @@ def search(
 
     Args:
         task, encoder: as `train`'s.
-        tuner: "bayesian", "random", "hyperband" or "grid".
+        tuner: "hyperband", "random", "bayesian" or "grid".
         trials: at most.
         seed: of the choices, and of each head.
         folds: how many parts of train take turns as selection rows; with None these alone score.
@@ -113,6 +113,11 @@ def search(
     if folds and fine_tune_epochs:
         raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
     check_draw(task, train_share, None)
+    if layers is not None and (isinstance(layers, str) or not all(isinstance(layer, int) for layer in layers)):
+        raise RunError(f"`layers` of a search needs indices or none, got {layers!r}.")
+    unknown = set(given) - {field.name for field in dataclasses.fields(FitConfig)}
+    if unknown:
+        raise RunError(f"`fit` has no {', '.join(sorted(unknown))}.")
     usual = FitConfig(**given)
     fixed = {name: [value] for name, value in given.items() if name in FIT}
     space = HeadSpace(task.kind, task.text_pair is not None, tokens, dict(only or {}) | fixed)
@@ -191,7 +196,7 @@ def _run_trials(
 
     def run() -> None:
         with keeping_quiet():
-            searcher = HeadTuner(oracle, model, directory=str(output), project_name=PROJECT)
+            searcher = HeadTuner(oracle, model, str(output), PROJECT)
             progress("trials", len(oracle.end_order), trials)
             searcher.search()
 

@@ -50,7 +50,7 @@ class HeadHyperModel(keras_tuner.HyperModel):
         head = self.space.choose_head(hp)
         changes = self.space.choose_fit(hp) | self.given
         if EPOCHS in hp.values:
-            changes |= {"epochs": hp.values[EPOCHS], "patience": hp.values[EPOCHS]}
+            changes = {"patience": hp.values[EPOCHS]} | changes | {"epochs": hp.values[EPOCHS]}
         return head, FitConfig.for_head(head, **changes)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:

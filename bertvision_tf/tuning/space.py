@@ -28,7 +28,7 @@ HEAD: Mapping[str, Sequence[Any]] = {
     "front": ("adapter", "none", "parts", "unshared_adapter", "adapter_pooled_branch"),  # of all layers
     "single_front": ("adapter", "none", "parts"),  # of one
     "front_dim": (64, 16, 32, 128, 256),
-    "body": ("none", "cnn"),  # "inception", "xception", "xception_abbreviated" too, of minutes a trial
+    "body": ("none", "cnn"),  # NETWORKS too, of minutes a trial
     "cnn_dim": (32, 16, 64),
     "cnn_kernel": (5, 3),
     "cnn_square": (False, True),
@@ -43,6 +43,7 @@ FIT: Mapping[str, Sequence[Any]] = {
     "weight_decay": (0.01, 0.0, 0.1),
     "mixup": (0.0, 0.2),
 }
+NETWORKS = ("inception", "xception", "xception_abbreviated")  # each reads one layer; of all, learned pooling makes one
 SEVERAL = ("none", "learned", "average")  # poolings that read all layers
 
 
@@ -67,6 +68,8 @@ class HeadSpace:
         for name, values in self.only.items():
             if name not in known:
                 raise RunError(f"a search chooses no {name!r}; it chooses {', '.join(known)}.")
+            if name == "body" and self.kind is TaskKind.SPAN and "xception_abbreviated" in values:
+                raise RunError("'xception_abbreviated' shrinks what it reads: it answers no questions.")
             if not values or len({type(value) for value in (*values, known[name][0])}) > 1:
                 raise RunError(f"{name!r} needs values as {', '.join(map(str, known[name]))}, got {values!r}.")
 
@@ -143,6 +146,8 @@ def _read_head(chosen: dict[str, Any]) -> HeadConfig:
     if chosen.get("comparison"):
         similarity = chosen.pop("similarity")
         return HeadConfig(pooling=Pooling.LEARNED, adapter_dim=width, similarity_dim=similarity or None, **chosen)
+    if chosen["body"] in NETWORKS and chosen["pooling"] == "none":
+        chosen["pooling"], front = "learned", front if front in HEAD["single_front"] else "adapter"
     return HeadConfig(
         adapter_dim=width if "adapter" in front else None,
         shared=front != "unshared_adapter",

@@ -9,7 +9,9 @@ tuner/         Keras Tuner's own files
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +20,7 @@ from typing import Any
 
 from ..errors import RunError
 from ..runs import writing_to
-from ..runs.folder import write_csv
+from ..store.schema import write_whole
 from ..store.writer import lock_folder
 from .tuner import SECONDS, is_worker, replace_json
 
@@ -110,15 +112,12 @@ def write_trials(path: Path, trials: Sequence[TrialScore], best: Mapping[str, An
     """
     names = list(dict.fromkeys(name for one in trials for name in one.values))
     with writing_to(path):
-        partial = path / f".{TABLE}.partial"
-        write_csv(
-            partial,
-            ["trial", "score", "seconds", "reason", *names],
-            (
-                [one.name, one.score, f"{one.seconds:.2f}", one.reason, *(one.values.get(name) for name in names)]
-                for one in trials
-            ),
-        )
-        os.replace(partial, path / TABLE)
+        table = io.StringIO(newline="")
+        writer = csv.writer(table)
+        writer.writerow(["trial", "score", "seconds", "reason", *names])
+        for one in trials:
+            chosen = (one.values.get(name) for name in names)
+            writer.writerow([one.name, one.score, f"{one.seconds:.2f}", one.reason, *chosen])
+        write_whole(path / TABLE, [table.getvalue().encode()])
         if best is not None:
             replace_json(path / BEST, best)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +16,7 @@ import keras_tuner
 from keras_tuner.engine import base_tuner
 
 from ..errors import RunError
-from ..runs.folder import write_json
+from ..store.schema import write_whole
 from .hypermodel import OBJECTIVE
 
 ORACLES = {
@@ -25,6 +27,7 @@ ORACLES = {
 }
 TUNERS = tuple(ORACLES)
 SECONDS = "seconds"  # that a trial took, beside its score
+INITIAL = 10  # trials at random before the first that the others decide; Keras Tuner would take three a value
 PATIENCE = 60.0  # seconds that a worker waits for its chief's answer
 
 
@@ -35,6 +38,11 @@ class ChiefEnded(RunError):
 class HeadTuner(base_tuner.BaseTuner):
     """Runs trials of a `HeadHyperModel`; one that fails is noted with its reason, and the next one begun."""
 
+    def __init__(self, oracle: keras_tuner.Oracle, hypermodel: keras_tuner.HyperModel, directory: str, name: str):
+        super().__init__(oracle, hypermodel, directory=directory, project_name=name)
+        if not is_worker() and not oracle.trials and Path(oracle._get_oracle_fname()).is_file():
+            oracle.reload()  # what another tuner's name began: a process alone, or a chief
+
     def run_trial(self, trial: keras_tuner.engine.trial.Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
         start = time.perf_counter()
         found = self.hypermodel.fit(trial.hyperparameters, None)
@@ -44,6 +52,10 @@ class HeadTuner(base_tuner.BaseTuner):
 class _Durable:
     """What of an oracle is written, whole or not at all, when a trial begins and when it ends."""
 
+    start_order: list[str]
+    end_order: list[str]
+    trials: dict[str, Any]
+    _retry_queue: list[str]
     when_ended: Callable[[], None]
 
     @keras_tuner.synchronized
@@ -51,6 +63,28 @@ class _Durable:
         super().end_trial(trial)  # type: ignore[misc]
         self.save()  # now without the trial among the ongoing ones, which would be run again
         self.when_ended()
+
+    def reload(self) -> None:
+        """Goes on where a kill fell between two files: a trial that the oracle knows nothing of was not begun, and one
+        that it knows as ended is not run again."""
+        super().reload()  # type: ignore[misc]
+        self.trials = {name: self.trials[name] for name in self.start_order}
+        self.end_order = list(dict.fromkeys(self.end_order))
+        waiting = dict.fromkeys(self._retry_queue)
+        self._retry_queue = [name for name in waiting if name not in set(self.end_order)]
+        if isinstance(self, keras_tuner.oracles.GridSearchOracle):
+            self._rebuild_grid()
+
+    def _rebuild_grid(self) -> None:
+        """What a grid knows of its order, which it does not write: the trials so far, each perhaps with a next one."""
+
+        def compare(one: str, other: str) -> int:
+            return self._compare(*(self.trials[name].hyperparameters.values for name in (one, other)))  # type: ignore
+
+        names = sorted(self.start_order, key=functools.cmp_to_key(compare))
+        for name in names:
+            self._ordered_ids.insert(name)  # type: ignore[attr-defined]
+        self._populate_next = names
 
     def save(self) -> None:
         replace_json(Path(self._get_oracle_fname()), self.get_state())  # type: ignore[attr-defined]
@@ -71,6 +105,8 @@ def build_oracle(name: str, trials: int, epochs: int, seed: int, when_ended: Cal
         when_ended: called with the oracle when a trial has ended.
     """
     options: dict[str, Any] = {"max_trials": trials}
+    if name == "bayesian":
+        options["num_initial_points"] = INITIAL
     if name == "hyperband":
         options = {"max_epochs": epochs, "hyperband_iterations": None}  # as many as make the trials
     kind = type(ORACLES[name].__name__, (_Durable, ORACLES[name]), {})
@@ -87,9 +123,7 @@ def build_oracle(name: str, trials: int, epochs: int, seed: int, when_ended: Cal
 
 def replace_json(file: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file whole, or leaves the one that is there."""
-    partial = file.with_name(f".{file.name}.partial")
-    write_json(partial, content)
-    os.replace(partial, file)
+    write_whole(file, [(json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()])
 
 
 @contextlib.contextmanager

@@ -17,11 +17,12 @@ import pytest
 
 import bertvision_tf as bv
 from bertvision_tf.errors import RunError
-from bertvision_tf.heads import HeadConfig
+from bertvision_tf.heads import HeadConfig, build_head
 from bertvision_tf.tasks import TaskKind
 from bertvision_tf.tasks.selection import split_folds
 from bertvision_tf.training import FitConfig, trial
 from bertvision_tf.tuning import OBJECTIVE, TUNERS, HeadHyperModel, HeadSpace, HeadTuner, read_only
+from bertvision_tf.tuning import tuner as tuning
 
 ROOT = Path(__file__).parents[2]
 TINY = str(ROOT / "tests" / "checkpoints" / "bert-gelu-eps1e-12-segments2")
@@ -64,7 +65,7 @@ def test_every_choice_is_a_head(kind, pairs, tokens, tmp_path):
     model = HeadHyperModel(HeadSpace(kind, pairs, tokens), [])
     model.build = model.choose  # no Keras layers are built
     oracle = keras_tuner.oracles.RandomSearchOracle(OBJECTIVE, max_trials=100, seed=1)
-    HeadTuner(oracle, model, directory=str(tmp_path))
+    HeadTuner(oracle, model, str(tmp_path), "draws")
     found = [model.choose(oracle.create_trial(str(number)).hyperparameters) for number in range(100)]
     seen = {name: {head.to_dict()[name] for head, _ in found} for name in HeadConfig().to_dict()}
     for name in (
@@ -84,6 +85,73 @@ def test_every_choice_is_a_head(kind, pairs, tokens, tmp_path):
     assert (len(seen["token_pooling"]) > 1) == (tokens == "all" and kind is not TaskKind.SPAN)
     assert {type(fit) for _, fit in found} == {FitConfig}
     assert ({fit.mixup for _, fit in found} == {0.0, 0.2}) == (kind is TaskKind.CLASSIFICATION)
+
+
+@pytest.mark.parametrize("kind", [TaskKind.CLASSIFICATION, TaskKind.SPAN])
+def test_networks_read_one_layer_where_they_are_asked_for(kind, tmp_path):
+    bodies = ["none", "cnn", "inception", "xception"]
+    model = HeadHyperModel(HeadSpace(kind, only={"body": bodies}), [])
+    model.build = model.choose
+    oracle = keras_tuner.oracles.RandomSearchOracle(OBJECTIVE, max_trials=60, seed=1)
+    HeadTuner(oracle, model, str(tmp_path), "draws")
+    found = [model.choose(oracle.create_trial(str(number)).hyperparameters)[0] for number in range(60)]
+    assert {head.body for head in found} == set(bodies)
+    pooled = {name: {head.pooling for head in found if head.body == name} for name in bodies}
+    assert "none" in pooled["cnn"] and "none" not in pooled["inception"] | pooled["xception"]
+    for body in ("inception", "xception"):
+        head = next(head for head in found if head.body == body)
+        build_head(head, num_hidden_states=3, hidden_dim=4, kind="span" if kind is TaskKind.SPAN else "classification")
+    with pytest.raises(RunError, match="answers no questions"):
+        HeadSpace(TaskKind.SPAN, only={"body": ["xception_abbreviated"]})
+
+
+def test_bayesian_search_is_not_random_for_ever(tmp_path):
+    """Once ten trials have scores, they decide the next."""
+    chosen = []
+    for name in ("random", "bayesian"):
+        model = HeadHyperModel(HeadSpace(TaskKind.CLASSIFICATION, only=SMALL), [])
+        model.build = model.choose
+        oracle = tuning.build_oracle(name, 12, 4, 0, lambda oracle: None)
+        HeadTuner(oracle, model, str(tmp_path), name)
+        for number in range(12):
+            begun = oracle.create_trial("one")
+            oracle.update_trial(begun.trial_id, {OBJECTIVE.name: float(number % 5)})
+            begun.status = "COMPLETED"
+            oracle.end_trial(begun)
+        chosen.append([oracle.trials[one].hyperparameters.values for one in oracle.start_order])
+    assert chosen[0][:10] == chosen[1][:10] and chosen[0][10:] != chosen[1][10:]
+
+
+@pytest.mark.parametrize(("tuner", "writing"), [("grid", 6), ("random", 8)])  # as it begins, and as it ends
+def test_a_search_interrupted_between_two_files_loses_and_repeats_nothing(search, monkeypatch, tuner, writing):
+    whole, calls, write = search("whole", tuner=tuner, trials=3), iter(range(100)), tuning.replace_json
+
+    def stop(file, content):
+        if next(calls) == writing:
+            raise KeyboardInterrupt
+        write(file, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "replace_json", stop)
+        with pytest.raises(KeyboardInterrupt):
+            search("cut", tuner=tuner, trials=3)
+    found = search("cut", tuner=tuner, trials=3)
+    assert [(one.values, one.score) for one in found.trials] == [(one.values, one.score) for one in whole.trials]
+    oracle = json.loads((found.path / "tuner" / "oracle.json").read_text())
+    assert sorted(oracle["end_order"]) == sorted(one.name for one in found.trials)
+
+
+def test_a_search_begun_alone_goes_on_under_another_name(search, monkeypatch):
+    few = search(trials=1)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner7")
+    assert search(trials=2).trials[:1] == few.trials  # its seconds too: it is not run again
+
+
+def test_what_is_refused(search):
+    with pytest.raises(RunError, match="needs indices or none, got 'auto'"):
+        search(layers="auto")
+    with pytest.raises(RunError, match="`fit` has no foo"):
+        search(fit={"foo": 1})
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
