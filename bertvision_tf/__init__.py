@@ -37,7 +37,7 @@ _HOMES = {
     "task_from_table": "tasks",
     "search": "tuning",
     "train": "experiment",
-    "write_report": "reports.report",
+    "write_report": "report",
 }
 __all__ = sorted(_HOMES)
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .extraction import extract
     from .heads import HeadConfig, build_head, get_preset, list_presets
     from .images import images_from_encoder, images_from_store
-    from .reports.report import write_report
+    from .report import write_report
     from .runs import Run, load_run
     from .store import Store, open_store
     from .tasks import TASKS, Examples, TaskSpec, get_task, task_from_table

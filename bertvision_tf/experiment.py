@@ -163,6 +163,10 @@ def train(
     named, output = output is not None, Path(output or usual).resolve()
     if Path(store).resolve().is_relative_to(output):
         raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")
+    if tensorboard is not None and Path(tensorboard).resolve().is_relative_to(output):
+        raise RunError(
+            f"the logs at {tensorboard} cannot lie in the run's folder {output}, which is replaced as a whole."
+        )
     with write_run(output) as folder:
         splits = [task.load(split, data_dir).take(limit) for split in ("train", *task.dev_names)]
         encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder

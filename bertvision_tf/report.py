@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RunError
-from ..progress import Progress, ignore
-from ..runs import Run, load_run, name_runs, write_folder, writing_to
-from ..runs.folder import write_json
-from .figures import draw_run, draw_runs
-from .mistakes import choose_examples, collect_mistakes, show_label, show_prediction
-from .plots import to_svg, write_png
-from .rows import DevRows, read_dev_rows
-from .slices import name_score, slice_rows
-from .table import build_header, build_named_rows
+from . import reports
+from .errors import BertvisionError, RunError
+from .progress import Progress, ignore
+from .reports.figures import draw_run, draw_runs
+from .reports.mistakes import choose_examples, collect_mistakes, show_label, show_prediction
+from .reports.plots import to_svg, write_png
+from .reports.rows import DevRows, read_dev_rows
+from .reports.slices import name_score, slice_rows
+from .reports.table import build_header, build_named_rows
+from .runs import Run, group_by_rows, load_run, name_runs, write_folder, writing_to
+from .runs.folder import write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +48,7 @@ class RunPart:
         facts: by what they are called.
         pictures: of its training, layers and errors.
         examples: of single rows.
+        no_examples: why there are none, where they were asked for.
         words: whether it differs from its rivals.
     """
 
@@ -54,6 +56,7 @@ class RunPart:
     facts: dict[str, str]
     pictures: list[Picture]
     examples: list[Picture]
+    no_examples: str
     words: list[str]
 
 
@@ -72,7 +75,8 @@ class TaskPart:
         spans_right: of each run on questions, by name, of how many answerable ones the best span and the second-best
             one are right.
         mistakes: as `collect_mistakes` gives them.
-        runs: each alone; the first is the one that the selection rows chose.
+        runs: each alone.
+        ranked: whether the first of them is the one that the selection rows chose; not where these differ.
     """
 
     key: str
@@ -87,6 +91,7 @@ class TaskPart:
     spans_right: dict[str, dict[str, float]]
     mistakes: dict[str, Any]
     runs: list[RunPart]
+    ranked: bool
 
 
 def write_report(
@@ -123,31 +128,26 @@ def write_report(
     output = Path(output)
     with write_folder(output, DATA, "report") as folder, writing_to(output):
         (folder / PICTURES).mkdir()
-        groups = _group_runs(names)
+        groups = group_by_rows(names)
         progress("report", 0, len(groups))
         parts = []
-        for done, (key, group) in enumerate(groups.items(), start=1):
-            parts.append(_describe_task(folder / PICTURES, key, group, examples))
+        for done, group in enumerate(groups, start=1):
+            parts.append(_describe_task(folder / PICTURES, f"task-{done}", group, examples))
             progress("report", done, len(groups))
         (folder / PAGE).write_text(_render(parts), encoding="utf-8")
         write_json(folder / DATA, {"tasks": [_describe_data(part) for part in parts]})
     return output / PAGE
 
 
-def _group_runs(runs: dict[str, Run]) -> dict[str, dict[str, Run]]:
-    """Runs on the same dev rows together, each by its name; of each group the one that the selection rows chose is the
-    first."""
-    groups: dict[tuple[str, str], dict[str, Run]] = {}
-    for name, run in runs.items():
-        groups.setdefault((run.config["task"], run.config["examples"]["dev"]), {})[name] = run
-    keyed = {}
-    for place, group in enumerate(groups.values(), start=1):
-        order = sorted(group, key=lambda name: -float(np.mean(group[name].results["selection_scores"])))
-        keyed[f"task-{place}"] = {name: group[name] for name in order}
-    return keyed
+def _rank_runs(runs: Mapping[str, Run]) -> tuple[dict[str, Run], bool]:
+    """Runs on the same dev rows, the one that the selection rows chose first, and whether they have all the same."""
+    same = len({run.config.get("selection_rows") for run in runs.values()}) == 1
+    order = sorted(runs, key=lambda name: -float(np.mean(runs[name].results["selection_scores"]))) if same else runs
+    return {name: runs[name] for name in order}, same
 
 
-def _describe_task(folder: Path, key: str, runs: dict[str, Run], examples: int) -> TaskPart:
+def _describe_task(folder: Path, key: str, runs: Mapping[str, Run], examples: int) -> TaskPart:
+    runs, ranked = _rank_runs(runs)
     names, results = list(runs), [run.results for run in runs.values()]
     rows = {name: read_dev_rows(run.path, run.config, run.results["metric"]) for name, run in runs.items()}
     first, table = rows[names[0]], build_named_rows(results, names)
@@ -157,17 +157,20 @@ def _describe_task(folder: Path, key: str, runs: dict[str, Run], examples: int) 
     described = []
     for place, (name, run) in enumerate(runs.items()):
         own = [_write(folder, f"{key}-run-{place + 1}", *one) for one in draw_run(run.path, run.results, rows[name])]
-        shown = [] if place else choose_examples(first, examples)
-        pictures = [
-            _write(folder, f"{key}-example", str(rank), *_draw_example(run, first, row))
-            for rank, row in enumerate(shown, start=1)
-        ]
+        shown, no_examples = [] if place else choose_examples(first, examples), ""
+        pictures = []
+        try:
+            for rank, row in enumerate(shown, start=1):
+                pictures.append(_write(folder, f"{key}-example", str(rank), *_draw_example(run, first, row)))
+        except BertvisionError as error:  # the encoder is gone
+            no_examples = str(error)
         words = [one["words"] for one in run.results["significance"]]
-        described.append(RunPart(name, _list_facts(run), own, pictures, words))
+        described.append(RunPart(name, _list_facts(run), own, pictures, no_examples, words))
     task, metric = results[0]["task"], results[0]["metric"]
+    several = len(runs[names[0]].config["examples"]) > 2
     return TaskPart(
         key=key,
-        title=f"{task}, {len(first):,} dev rows",
+        title=f"{task}, {len(first):,} dev rows" + (" of its first dev split" if several else ""),
         metric=metric,
         header=build_header(table),
         table=[list(row.cells()) for row in table],
@@ -182,6 +185,7 @@ def _describe_task(folder: Path, key: str, runs: dict[str, Run], examples: int) 
         spans_right={name: _share_spans(own) for name, own in rows.items() if own.answers is not None},
         mistakes=collect_mistakes(rows),
         runs=described,
+        ranked=ranked,
     )
 
 
@@ -254,7 +258,7 @@ def _render(parts: Sequence[TaskPart]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     sources = {
-        name: (files(__package__) / "page" / name).read_text(encoding="utf-8")
+        name: (files(reports) / "page" / name).read_text(encoding="utf-8")
         for name in ("page.html", "page.css", "page.js")
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

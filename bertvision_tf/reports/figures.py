@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RunError
+from ..runs.folder import read_csv
 from .plots import (
     BLUE,
     GREY,
@@ -72,10 +72,10 @@ def draw_runs(
     yield (
         "seeds",
         "Scores on dev: a dot a seed, their mean with one deviation, rivals as lines.",
-        draw_seeds(results, names),
+        draw_seeds(results, names, table),
     )
-    for what, cost in (("weights", "trained weights"), ("seconds", "seconds")):
-        caption = f"Score by {cost}; no cheaper model beats those on the line."
+    for what, cost in (("weights", "trained weights"), ("seconds", "seconds of training")):
+        caption = f"Score by {cost}; no cheaper model beats those on the line. Dashed: what costs nothing."
         yield what, caption, draw_trade_off(table, what, results[0]["metric"])
     if len(group_by_draw(results)) > 1:
         yield "training-rows", "Score by training rows.", draw_by_rows(results)
@@ -109,22 +109,20 @@ def _read_curves(file: Path) -> dict[str, np.ndarray]:
     """By seed, (epochs, 2): loss and selection score."""
     curves: dict[str, list[tuple[float, float]]] = {}
     try:
-        with open(file, newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                curves.setdefault(row["seed"], []).append((float(row["loss"]), float(row["selection_score"])))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for row in read_csv(file):
+            curves.setdefault(row["seed"], []).append((float(row["loss"]), float(row["selection_score"])))
+    except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{file} cannot be read: {error}.") from None
     return {seed: np.array(curve) for seed, curve in curves.items()}
 
 
-def draw_seeds(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
-    """The score of every seed of some runs, their means and deviations, and their rivals without seeds."""
+def draw_seeds(results: Sequence[Mapping[str, Any]], names: Sequence[str], table: Sequence[TableRow]) -> Figure:
+    """The score of every seed of some runs, their means and deviations, and the means of their rivals."""
     figure, axes = new_figure(8.0, 1.6 + 0.34 * len(results))
-    rivals: dict[str, float] = {}
+    rivals = {row.name: row.mean for row in table if row.rival}
     for place, run in enumerate(reversed(results)):
         axes.plot(run["scores"], np.full(len(run["scores"]), place), "o", color=BLUE, markersize=4, alpha=0.6)
         axes.errorbar(run["mean"], place, xerr=run["std"] or 0.0, fmt="D", color=RED, markersize=5, capsize=3)
-        rivals |= {name: one["mean"] for name, one in run["baselines"].items()}
     for place, (name, score) in enumerate(rivals.items()):
         style = ("--", ":", "-.", (0, (6, 2)), (0, (1, 3)))[place % 5]
         axes.axvline(score, color=GREY, linewidth=1, linestyle=style, label=escape_math(name))
@@ -140,31 +138,34 @@ def draw_trade_off(table: Sequence[TableRow], what: str, metric: str) -> Figure:
     """Scores of models by what they cost, and the line of those that no cheaper one reaches.
 
     Args:
-        table: the models; those that cost nothing are left out.
-        what: "weights" or "seconds".
+        table: the models; the best of those that cost nothing is a line across.
+        what: "weights" or "seconds", of training.
         metric: what the score is.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    costs = {row.name: row.trainable_parameters if what == "weights" else row.seconds for row in table}
+    costs = {row.name: row.trainable_parameters if what == "weights" else row.seconds - row.extraction for row in table}
+    free = max((row.mean for row in table if costs[row.name] <= 0), default=-np.inf)
     models = sorted((row for row in table if costs[row.name] > 0), key=lambda row: (costs[row.name], -row.mean))
     figure, axes = new_figure(8.0, 4.0)
     front: list[TableRow] = []
     for place, row in enumerate(models):
         style = {"marker": MARKERS[place % len(MARKERS)], "markersize": 6, "capsize": 2, "linestyle": "none"}
         axes.errorbar(costs[row.name], row.mean, row.std or 0.0, label=escape_math(row.name), **style)
-        if not front or row.mean > front[-1].mean:
+        if row.mean > (front[-1].mean if front else free):
             front.append(row)
+    if np.isfinite(free):
+        axes.axhline(free, color=GREY, linewidth=1, linestyle="--", zorder=0)
     axes.step(
         [costs[row.name] for row in front], [row.mean for row in front], where="post", color=GREY, linewidth=1, zorder=0
     )
     axes.set_xscale("log", subs=range(2, 10))
-    wide = costs[models[-1].name] > 100 * costs[models[0].name]
+    wide = bool(models) and costs[models[-1].name] > 100 * costs[models[0].name]
     axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:,.0f}" if cost >= 1 else f"{cost:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(axis="x", labelrotation=30)
-    axes.set_xlabel("trained weights" if what == "weights" else "seconds a seed, of training and of having its states")
+    axes.set_xlabel("trained weights" if what == "weights" else "seconds of training a seed; states are there")
     axes.set_ylabel(f"{metric} on dev")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

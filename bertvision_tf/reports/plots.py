@@ -176,8 +176,8 @@ def draw_image(pictures: Mapping[str, np.ndarray], layers: Sequence[str], tokens
     wide = max(1.8 + 0.26 * len(tokens) / step, 4.5)
     figure, panels = new_figure(wide, (0.75 + 0.17 * len(layers)) * len(pictures) + 0.7, rows=len(pictures))
     for axes, (title, cells) in zip(np.atleast_1d(panels), pictures.items(), strict=True):
-        most = float(np.abs(cells).max()) or 1.0
-        signed = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if cells.min() < 0 else {"cmap": "viridis"}
+        most = float(np.nanmax(np.abs(cells))) or 1.0 if np.isfinite(cells).any() else 1.0
+        signed = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if np.any(cells < 0) else {"cmap": "viridis"}
         picture = axes.imshow(cells, origin="lower", aspect="auto", interpolation="nearest", **signed)
         axes.set_title(escape_math(title), fontsize=9, loc="left")
         axes.set_yticks(range(len(layers)), layers, fontsize=7)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from ..errors import RunError
 from ..metrics.glue import compute_metric
 from ..metrics.significance import Difference, compare_classes, compare_scores
 from ..metrics.squad import score_answers
+from ..runs.folder import read_csv
 
 PREDICTIONS, BEST_SPANS = "predictions.csv", "nbest_predictions.json"
 GIVEN = ("id", "text", "text_pair", "label", "prediction", "null_odds")
@@ -93,8 +93,7 @@ def read_dev_rows(path: Path, config: Mapping[str, Any], metric: str) -> DevRows
     """
     file = path / PREDICTIONS
     try:
-        with open(file, newline="", encoding="utf-8") as stream:
-            table = list(csv.DictReader(stream))
+        table = read_csv(file)
         columns = {name: [row[name] for row in table] for name in table[0]}
         return _score_rows(columns, path / BEST_SPANS, config["kind"], config["label_names"], metric)
     except (OSError, ValueError, IndexError, KeyError, TypeError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -65,13 +64,13 @@ def slice_rows(rows: DevRows) -> Iterator[tuple[str, list[Slice]]]:
     elif rows.kind == "regression":
         yield "label", _slice_numbers(np.array(rows.labels, float))
     else:
-        yield "label", _slice_names(rows.labels)
+        yield _name_cut("label", rows.labels), _slice_names(rows.labels)
     pairs = rows.text_pairs or [""] * len(rows)
     if rows.answers is None:
         lengths = [len(_words(first)) + len(_words(second)) for first, second in zip(rows.texts, pairs, strict=True)]
         yield "words", _slice_numbers(np.array(lengths))
     if rows.text_pairs is not None:
-        yield "lexical overlap", _slice_numbers(measure_overlap(rows.texts, pairs), places=2)
+        yield "lexical overlap", _slice_numbers(measure_overlap(rows.texts, pairs))
     for name, cells in rows.sources.items():
         if 1 < len(set(cells)) <= MOST:
             yield name, _slice_names(cells)
@@ -91,6 +90,12 @@ def find_question_word(question: str) -> str:
     return next((word for word in _words(question) if word in QUESTION_WORDS), "other")
 
 
+def _name_cut(what: str, names: Sequence[str]) -> str:
+    """What divides rows, and of how many names the most frequent are shown where they are too many."""
+    count = len(set(names))
+    return what if count <= MOST else f"{what}, the {MOST} most frequent of {count}"
+
+
 def _words(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
@@ -103,19 +108,22 @@ def _slice_names(names: Sequence[str]) -> list[Slice]:
     return [Slice(str(values[place]) or "(none)", np.flatnonzero(every == values[place])) for place in order]
 
 
-def _slice_numbers(numbers: np.ndarray, places: int = 0) -> list[Slice]:
-    """BINS slices of like size, or a slice a number where there are no more."""
-    if numbers.dtype.kind == "f":
-        places = places or 1
-    values = np.unique(numbers)
-    if len(values) <= BINS:
-        return [Slice(f"{value:.{places}f}", np.flatnonzero(numbers == value)) for value in values]
-    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1), method="nearest"))
+def _slice_numbers(numbers: np.ndarray) -> list[Slice]:
+    """About BINS slices of like size, or a slice a number where there are no more; a number that many rows share is not
+    cut."""
+    values, counts = np.unique(numbers, return_counts=True)
+    wanted = 0 if len(values) <= BINS else len(numbers) / BINS
+    bins: list[list[float]] = []
+    size = 0
+    for value, count in zip(values, counts, strict=True):
+        if not bins or size >= wanted or size + count > 1.5 * wanted:
+            bins.append([])
+            size = 0
+        bins[-1].append(value)
+        size += count
     slices = []
-    for place, (low, high) in enumerate(itertools.pairwise(edges)):
-        above = numbers >= low if place == 0 else numbers > low
-        rows = np.flatnonzero(above & (numbers <= high))
-        if len(rows):
-            first, last = (f"{number:.{places}f}" for number in (numbers[rows].min(), numbers[rows].max()))
-            slices.append(Slice(first if first == last else f"{first} to {last}", rows))
+    for own in bins:
+        first, last = (f"{own[place]:.3g}" for place in (0, -1))
+        rows = np.flatnonzero((numbers >= own[0]) & (numbers <= own[-1]))
+        slices.append(Slice(first if len(own) == 1 else f"{first} to {last}", rows))
     return slices

@@ -1,12 +1,17 @@
 """Results as rows of one table: the rivals first, the heads after them."""
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import io
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
+
+if TYPE_CHECKING:
+    from ..runs import Run
 
 STYLES = {"markdown": "pipe", "csv": "", "latex": "latex_booktabs"}  # by what tabulate calls them
 HEADER = ("", "score", "weights", "seconds", "memory", "disk")
@@ -22,7 +27,9 @@ class TableRow:
         mean, std: main metric on dev, with its sample deviation over seeds where there are several.
         trainable_parameters: weights that are trained.
         share: of them in the encoder's weights.
-        seconds: of training, and of extraction where it reads states.
+        seconds: of training, and of extraction where the run had to extract.
+        extraction: of these the seconds of extraction.
+        rival: whether it is none of the runs' own.
         memory_bytes: the most that the process held, where it was measured.
         disk_bytes: of states and snapshot, where there are any.
         further: means of further metrics by name, for answers to questions.
@@ -39,6 +46,8 @@ class TableRow:
     disk_bytes: int | None = None
     further: Mapping[str, float] = dataclasses.field(default_factory=dict)
     places: int = 3
+    extraction: float = 0.0
+    rival: bool = False
 
     def cells(self) -> tuple[str, ...]:
         """The row as text."""
@@ -104,14 +113,17 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
     for run in results:
         baselines = run["baselines"] | baselines
     for name, one in sorted(baselines.items(), key=lambda item: "epochs" in item[1]):
-        rows.append(_build_row(results[0], name, one, one["trainable_parameters"], one["seconds"], one))
+        row = _build_row(results[0], name, one, one["trainable_parameters"], one["seconds"], one)
+        rows.append(dataclasses.replace(row, rival=True))
     for place, run in enumerate(results):
         tuned, count, own = run.get("fine_tune"), len(run["seeds"]), names[place] if names else None
         encoders = len(tuned["seconds"]) if tuned else 1
-        seconds = run["seconds"]["train"] / count + run["seconds"]["extract"] / encoders
+        extraction = run["seconds"]["extract"] / encoders
+        seconds = run["seconds"]["train"] / count + extraction
         costs = {"memory_bytes": max(run["memory_bytes"].values()), "disk_bytes": run["store"]["bytes"] // encoders}
         if not tuned:
-            rows.append(_build_row(run, own or run["head"], run, run["trainable_parameters"], seconds, costs))
+            name = own or run["head"]
+            rows.append(_build_row(run, name, run, run["trainable_parameters"], seconds, costs, extraction))
             continue
         weights = tuned["trainable_parameters"]
         before = sum(tuned["seconds"]) / encoders
@@ -126,7 +138,7 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
         }
         for part, scores in (("", run), ("ensemble", tuned["ensemble"])):
             both = weights + run["trainable_parameters"]
-            rows.append(_build_row(run, shown[part], scores, both, before + seconds, costs))
+            rows.append(_build_row(run, shown[part], scores, both, before + seconds, costs, extraction))
     return rows
 
 
@@ -137,22 +149,28 @@ def _build_row(
     weights: int,
     seconds: float,
     costs: Mapping[str, Any],
+    extraction: float = 0.0,
 ) -> TableRow:
     sizes = (costs["memory_bytes"], costs["disk_bytes"])
     metrics = scores.get("metrics", {})
     further = {metric: sum(metrics[metric]) / len(metrics[metric]) for metric in choose_further(metrics)}
     share = weights / run["encoder_parameters"]
     places = count_places(run.get("metrics", ()))
-    return TableRow(name, scores["mean"], scores["std"], weights, share, seconds, *sizes, further, places)
+    return TableRow(name, scores["mean"], scores["std"], weights, share, seconds, *sizes, further, places, extraction)
 
 
 def group_by_draw(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Runs of one task by what of the training rows they were trained on, as in "10%" or "8 a class"."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for run in results:
-        share, shots = run["draw"]["share"], run["draw"]["shots"]
-        groups.setdefault(f"{shots} a class" if shots else f"{100 * share:.6g}%", []).append(run)
+        groups.setdefault(name_draw(run), []).append(run)
     return groups
+
+
+def name_draw(run: Mapping[str, Any]) -> str:
+    """What of the training rows a run was trained on."""
+    share, shots = run["draw"]["share"], run["draw"]["shots"]
+    return f"{shots} a class" if shots else f"{100 * share:.6g}%"
 
 
 def choose_most_rows(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -173,51 +191,68 @@ def build_draw_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], li
 
 
 def build_named_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[TableRow]:
-    """The rows of some runs on one task, each called by its own name, the rivals first; those by their draw of the
-    training rows too, where there are several."""
-    groups, rivals, heads = group_by_draw(results), [], []
-    for drawn, group in groups.items():
-        own = [name for name, run in zip(names, results, strict=True) if any(run is one for one in group)]
-        known = {name for run in group for name in run["baselines"]}
-        for row in build_rows(group, own):
-            if row.name in known:
-                rivals.append(dataclasses.replace(row, name=f"{row.name} ({drawn})") if len(groups) > 1 else row)
+    """The rows of some runs on one task, each called by its own name, the rivals first.
+
+    Rivals of the same name are one where they read the same: rows and hidden states. Where not, they have the draw of
+    the training rows in their name, or the run's that fitted them.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for place, run in enumerate(results):
+        epochs = run["fine_tune"]["epochs"] if run["fine_tune"] else 0
+        states = (run["encoder_fingerprint"], *run["layers"]["names"], epochs)
+        groups.setdefault((name_draw(run), run["rows"]["training"], states), []).append(place)
+    by_draw = len({drawn for drawn, *_ in groups}) == len(groups)
+    rivals: list[TableRow] = []
+    heads: list[TableRow] = []
+    for (drawn, *_), places in groups.items():
+        group = [results[place] for place in places]
+        of = "" if len(groups) == 1 else f" ({drawn if by_draw else names[places[0]]})"
+        for row in build_rows(group, [names[place] for place in places]):
+            if row.rival:
+                rivals.append(dataclasses.replace(row, name=row.name + of))
             else:
                 heads.append(row)
-    return rivals + heads
+    return rivals + sorted(heads, key=lambda row: _find_run(row.name, names))
 
 
-def format_runs(results: Sequence[Mapping[str, Any]], names: Sequence[str], style: str) -> str:
-    """Runs as text: "markdown" or "latex", a table a task; "csv", one for all tasks with numbers in full.
+def _find_run(name: str, names: Sequence[str]) -> int:
+    """The place of the run that a row is of."""
+    return next(place for place, own in enumerate(names) if name == own or name.startswith(f"{own}: "))
+
+
+def format_runs(runs: Mapping[str, Run], style: str) -> str:
+    """Runs by name as text: "markdown" or "latex", a table for those on the same dev rows; "csv", one for all with
+    numbers in full.
 
     Raises:
-        RunError: the style is none of these.
+        RunError: the style is none of these, or a run was written by a version that wrote less.
     """
+    from ..runs import group_by_rows
+
     if style not in STYLES:
         raise RunError(f"--format {style} is not known; known: {', '.join(STYLES)}.")
-    tasks: dict[tuple[str, str], list[int]] = {}
-    for place, run in enumerate(results):
-        tasks.setdefault((run["task"], run["metric"]), []).append(place)
-    tables = {
-        task: build_named_rows([results[place] for place in places], [names[place] for place in places])
-        for task, places in tasks.items()
-    }
+    tables = []
+    for group in group_by_rows(runs):
+        results = [run.results for run in group.values()]
+        tables.append((results[0], build_named_rows(results, list(group))))
     if style == "csv":
         return _format_csv(tables)
     comment = "%" if style == "latex" else "##"
     return "\n".join(
-        f"{comment} {task} dev, {metric}\n\n{format_table(build_header(rows), [row.cells() for row in rows], style)}"
-        for (task, metric), rows in tables.items()
+        f"{comment} {first['task']}, {first['rows']['dev']:,} dev rows, {first['metric']}\n\n"
+        f"{format_table(build_header(rows), [row.cells() for row in rows], style)}"
+        for first, rows in tables
     )
 
 
-def _format_csv(tables: Mapping[tuple[str, str], Sequence[TableRow]]) -> str:
-    further = list(dict.fromkeys(name for rows in tables.values() for row in rows for name in row.further))
+def _format_csv(tables: Sequence[tuple[Mapping[str, Any], Sequence[TableRow]]]) -> str:
+    further = list(dict.fromkeys(name for _, rows in tables for row in rows for name in row.further))
     fields = ("mean", "std", "trainable_parameters", "share", "seconds", "memory_bytes", "disk_bytes")
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["task", "metric", "model", *fields, *further])
-    for task, rows in tables.items():
+    writer.writerow(["task", "dev_rows", "metric", "model", *fields, *further])
+    for first, rows in tables:
+        task = (first["task"], first["rows"]["dev"], first["metric"])
         for row in rows:
             numbers = [getattr(row, field) for field in fields] + [row.further.get(name) for name in further]
             writer.writerow([*task, row.name, *("" if number is None else number for number in numbers)])

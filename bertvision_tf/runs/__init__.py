@@ -2,7 +2,7 @@
 
 from .explain import Explanation
 from .folder import CONFIG, RESULTS, write_folder, write_run, writing_to
-from .run import FoundAnswer, Predictions, Run, find_other_setting, load_run, name_runs
+from .run import FoundAnswer, Predictions, Run, find_other_setting, group_by_rows, load_run, name_runs
 
 __all__ = [
     "CONFIG",
@@ -12,6 +12,7 @@ __all__ = [
     "Predictions",
     "Run",
     "find_other_setting",
+    "group_by_rows",
     "load_run",
     "name_runs",
     "write_folder",

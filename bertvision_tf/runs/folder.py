@@ -21,6 +21,7 @@ import csv
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,17 @@ def write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         writer = csv.writer(stream)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def read_csv(file: Path) -> list[dict[str, str]]:
+    """The rows of a file that `write_csv` wrote, by the names of its header.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    csv.field_size_limit(sys.maxsize)  # a context may be longer than the usual limit
+    try:
+        with open(file, newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{file} cannot be read: {error}.") from None

@@ -5,7 +5,6 @@ Over 300 lines, since all that a user does with a run is a method of it.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import itertools
@@ -20,8 +19,8 @@ import numpy as np
 
 from ..errors import RunError
 from ..metrics.squad import stay_silent
-from .explain import Explanation, compute_norms, compute_similarities, show_found
-from .folder import CONFIG, MEMBERS, RESULTS
+from .explain import Explanation, choose_window, compute_norms, compute_similarities, show_found
+from .folder import CONFIG, MEMBERS, RESULTS, read_csv
 
 if TYPE_CHECKING:
     import keras
@@ -31,6 +30,12 @@ if TYPE_CHECKING:
     from ..store import Store
     from ..tasks import Examples, TaskKind, TaskSpec
 
+RESULTS_SHOWN = (  # what reports and tables read
+    *("task", "metric", "head", "encoder", "encoder_parameters", "encoder_fingerprint", "trainable_parameters", "rows"),
+    *("seeds", "scores", "mean", "std", "metrics", "selection_scores", "best_epochs", "baselines", "significance"),
+    *("fine_tune", "draw", "layers", "seconds", "memory_bytes", "store", "versions"),
+)
+CONFIG_SHOWN = ("task", "examples", "kind", "label_names", "tokens", "codec")
 VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
 
 
@@ -130,6 +135,12 @@ class Run:
                 self._encoder = self.load_base_encoder()
         return self._encoder
 
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Of the encoder that `load_encoder` loads."""
+        snapshot = self.config.get("snapshots", {}).get(str(self.best_seed))
+        return snapshot["fingerprint"] if snapshot else self.config["encoder_fingerprint"]
+
     def load_base_encoder(self) -> Encoder:
         """The encoder that the run began with, before any fine-tuning.
 
@@ -185,8 +196,7 @@ class Run:
 
     def read_dev_predictions(self) -> np.ndarray:
         """Class indices of the dev rows of a classification, by the head chosen on the selection rows."""
-        with open(self.path / "predictions.csv", newline="", encoding="utf-8") as stream:
-            names = [row["prediction"] for row in csv.DictReader(stream)]
+        names = [row["prediction"] for row in read_csv(self.path / "predictions.csv")]
         return np.array([self.config["label_names"].index(name) for name in names])
 
     def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Predictions:
@@ -280,9 +290,12 @@ class Run:
         Example:
             >>> load_run("runs/starter").explain("She has eaten.").plot().savefig("picture.png")
         """
+        from ..encoders import Windows
         from ..extraction.extract import tokenize_examples
         from ..images import images_from_tokens
         from ..tasks import TaskKind
+        from ..training.fit import build_predictor
+        from ..training.outputs import read_predictions
         from ..training.saliency import compute_saliency
 
         pairs, span = None if text_pair is None else [text_pair], self.kind is TaskKind.SPAN
@@ -290,24 +303,27 @@ class Run:
         examples = self._build_examples([text], pairs, np.zeros(1, np.int32), [()] if span else None)
         encoder, states = self.load_encoder(), self._states
         tokenized, labels = tokenize_examples(encoder, examples, states.pop("max_length"))
-        images = [images for images, _ in images_from_tokens(encoder, tokenized, labels, batch_size=1, **states)]
-        place = int(np.argmax([self._measure_span(one) for one in images])) if span else 0
-        image = {name: tensor.numpy() for name, tensor in images[place].items()}
+        elements = list(images_from_tokens(encoder, tokenized, labels, batch_size=1, **states))
+        predict = build_predictor(self._head)
+        logits = [predict([element]) for element in elements]
+        if text_pair is not None and isinstance(tokenized, Windows):
+            place, target = choose_window(logits, tokenized, text_pair, bool(found))
+        else:
+            place, target = 0, read_predictions(self.kind, logits[0])[0]
+        image = {name: tensor.numpy() for name, tensor in elements[place][0].items()}
         cells = image["hidden_states"][0]  # (layers, tokens, hidden)
         kept = states["layers"] or range(encoder.num_hidden_states)
+        said = str(found or "no answer") if span else show_found(found)
+        regression = self.kind is TaskKind.REGRESSION
         return Explanation(
-            str(found or "no answer") if span else show_found(found),
+            said,
             encoder.tokenizer.to_words(tokenized.pad([place])["token_ids"][0, : cells.shape[1]].tolist()),
             ["pooler"] * states["pooler"] + [str(layer) for layer in kept],
             compute_norms(cells),
-            compute_similarities(cells),
-            compute_saliency(self._head, image, self.kind)[0],
+            compute_similarities(cells, states["pooler"]),
+            compute_saliency(self._head, image, self.kind, target),
+            f"raises (red) or lowers (blue) {said}" if regression else f"for (red) and against (blue) {said!r}",
         )
-
-    def _measure_span(self, images: Mapping[str, tf.Tensor]) -> float:
-        """What speaks for the best start and end of one window that are no "no answer"."""
-        logits = self._head(images, training=False)
-        return float(sum(np.max(part[0, 1:]) for part in logits.values()))
 
     @functools.cached_property
     def _head(self) -> keras.Model:
@@ -358,6 +374,22 @@ def name_runs(runs: Sequence[Run]) -> list[str]:
         raise RunError("a run is named twice.")
     depth = next(depth for depth in itertools.count(1) if len({path[-depth:] for path in paths}) == len(paths))
     return ["/".join(path[-depth:]) for path in paths]
+
+
+def group_by_rows(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
+    """Runs by name, those on the same dev rows of one task together.
+
+    Raises:
+        RunError: a run was written by a version that wrote less.
+    """
+    groups: dict[tuple[str, str], dict[str, Run]] = {}
+    for name, run in runs.items():
+        lacking = [field for field in RESULTS_SHOWN if field not in run.results]
+        lacking += [field for field in CONFIG_SHOWN if field not in run.config]
+        if lacking:
+            raise RunError(f"{run.path} was written by another version and has no {lacking[0]}: train it again.")
+        groups.setdefault((run.config["task"], run.config["examples"]["dev"]), {})[name] = run
+    return list(groups.values())
 
 
 def read_folder(path: str | Path) -> list[dict[str, Any]]:

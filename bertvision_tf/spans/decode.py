@@ -100,7 +100,7 @@ def decode_answers(
         rows = slice(offsets[window], offsets[window + 1])
         starts, ends = logits[rows].astype(np.float64).T
         null_scores[question] = min(null_scores[question], starts[NO_ANSWER] + ends[NO_ANSWER])
-        for score, first, last in _find_best(starts, ends, allowed[rows], best, longest):
+        for score, first, last in find_best(starts, ends, allowed[rows], best, longest):
             span = int(char_offsets[rows][first, 0]), int(char_offsets[rows][last, 1])
             known = found[question].get(span, -np.inf)  # windows overlap: the same span may stand in two
             found[question][span] = max(known, score)
@@ -119,7 +119,7 @@ def _by_score(item: tuple[tuple[int, int], float]) -> tuple[float, int, int]:
     return score, -start, -end
 
 
-def _find_best(
+def find_best(
     starts: np.ndarray, ends: np.ndarray, allowed: np.ndarray, best: int, longest: int
 ) -> list[tuple[float, int, int]]:
     """Score, first and last token of the best spans of one window."""

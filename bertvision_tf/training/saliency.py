@@ -13,42 +13,43 @@ from ..tasks import TaskKind
 from .outputs import SPAN_LOGITS
 
 
-def compute_saliency(head: keras.Model, images: Mapping[str, np.ndarray], kind: TaskKind) -> np.ndarray:
-    """Gradient times input of the head's decision, added up over channels.
+def compute_saliency(head: keras.Model, image: Mapping[str, np.ndarray], kind: TaskKind, target: Any) -> np.ndarray:
+    """Gradient times input of what a head was decided to say of one image, added up over channels.
 
     saliency[layer, token] = sum over hidden of (d decision / d state) * state
 
-    The decision is the log odds of the predicted class against all others; of several labels the logit of the most
-    probable; of a regression the score; of a span the highest logits of a start and of an end together. Above 0 a
-    cell speaks for it.
+    The decision is the log odds of a class against all others; of several labels the log-probability of those that hold
+    and of the others' absence; of a regression the score; of a span the logits of its start and its end together, both
+    at the first token for "no answer". Above 0 a cell speaks for it, or raises the score.
 
     Args:
         head: a trained one.
-        images: by name, hidden_states (batch, num_hidden_states, tokens, hidden_dim), padding_mask and segment_ids
-            (batch, tokens).
+        image: by name, hidden_states (1, num_hidden_states, tokens, hidden_dim), padding_mask and segment_ids
+            (1, tokens).
         kind: of the task.
+        target: what was decided: the class's index; 0 and 1, (classes,); the first and the last token; None of a
+            regression.
 
     Returns:
-        float32, (batch, num_hidden_states, tokens); 0 at padding.
+        float32, (num_hidden_states, tokens); 0 at padding.
 
     Source: Shrikumar et al., 2017, arXiv 1704.02685, section 2.3.
     """
-    states = tf.convert_to_tensor(images["hidden_states"], tf.float32)
-    others = {name: tf.convert_to_tensor(images[name]) for name in head.input if name != "hidden_states"}
+    states = tf.convert_to_tensor(image["hidden_states"], tf.float32)
+    others = {name: tf.convert_to_tensor(image[name]) for name in head.input if name != "hidden_states"}
     with tf.GradientTape() as tape:
         tape.watch(states)
-        logits = head({"hidden_states": states, **others}, training=False)
-        decision = _decide(logits, kind)  # (batch,)
-    gradient = tape.gradient(decision, states)  # (batch, layers, tokens, hidden)
-    saliency = tf.reduce_sum(gradient * states, axis=-1)
-    return (saliency * tf.cast(images["padding_mask"][:, None] > 0, tf.float32)).numpy()
+        decision = _decide(head({"hidden_states": states, **others}, training=False), kind, target)
+    saliency = tf.reduce_sum(tape.gradient(decision, states) * states, axis=-1)  # (1, layers, tokens)
+    return (saliency * tf.cast(image["padding_mask"][:, None] > 0, tf.float32)).numpy()[0]
 
 
-def _decide(logits: Any, kind: TaskKind) -> tf.Tensor:
+def _decide(logits: Any, kind: TaskKind, target: Any) -> tf.Tensor:
     if kind is TaskKind.SPAN:
-        return tf.add_n([tf.reduce_max(logits[name], axis=-1) for name in SPAN_LOGITS])
-    if kind is not TaskKind.CLASSIFICATION:
-        return tf.reduce_max(logits, axis=-1)  # a regression has one
-    best = tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1], True, False, dtype=tf.bool)
-    others = tf.where(best, -np.inf, logits)
-    return tf.reduce_max(logits, axis=-1) - tf.reduce_logsumexp(others, axis=-1)
+        return tf.add_n([logits[name][0, place] for name, place in zip(SPAN_LOGITS, target, strict=True)])
+    if kind is TaskKind.REGRESSION:
+        return logits[0, 0]
+    if kind is TaskKind.MULTILABEL:
+        return tf.reduce_sum(tf.math.log_sigmoid(tf.where(np.asarray(target) > 0, logits[0], -logits[0])))
+    others = tf.where(tf.range(logits.shape[-1]) == target, -np.inf, logits[0])
+    return logits[0, target] - tf.reduce_logsumexp(others)

@@ -12,7 +12,8 @@ import pytest
 import bertvision_tf as bv
 from bertvision_tf.errors import RunError
 from bertvision_tf.metrics.significance import compare_classes
-from bertvision_tf.reports.table import format_runs
+from bertvision_tf.reports.figures import draw_trade_off
+from bertvision_tf.reports.table import TableRow, build_named_rows, format_runs
 from bertvision_tf.runs import name_runs
 
 HOSTILE = '<img src="http://example.org/x.png" onerror="alert(1)">'
@@ -176,7 +177,7 @@ def test_a_report_is_replaced_whole_and_nothing_else_is(page, runs, root, monkey
     shutil.copytree(page.parent, target)
     before = (target / "index.html").read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr("bertvision_tf.reports.report._render", lambda parts: 1 / 0)
+        patched.setattr("bertvision_tf.report._render", lambda parts: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bv.write_report(runs[:1], target, examples=0)
     assert (target / "index.html").read_bytes() == before and (target / "pictures" / "task-1-example-1.png").is_file()
@@ -195,17 +196,70 @@ def test_what_is_refused(runs, root):
 
 
 def test_tables_of_runs(runs):
-    names, results = name_runs(runs), [run.results for run in runs]
-    lines = format_runs(results, names, "markdown").splitlines()
-    assert lines[0] == "## cats dev, accuracy" and lines[2].split("|")[2].strip() == "score"
-    assert [line.split("|")[1].strip() for line in lines[-2:]] == names
-    rows = list(csv.DictReader(format_runs(results, names, "csv").splitlines()))
-    assert float(rows[-1]["mean"]) == results[1]["mean"] and rows[-1]["model"] == names[1]
-    assert rows[0]["std"] == "" and rows[0]["task"] == "cats"
-    latex = format_runs(results, names, "latex")
+    named = dict(zip(name_runs(runs), runs, strict=True))
+    lines = format_runs(named, "markdown").splitlines()
+    assert lines[0] == "## cats, 90 dev rows, accuracy" and lines[2].split("|")[2].strip() == "score"
+    assert [line.split("|")[1].strip() for line in lines[-2:]] == list(named)
+    rows = list(csv.DictReader(format_runs(named, "csv").splitlines()))
+    assert float(rows[-1]["mean"]) == runs[1].results["mean"] and rows[-1]["model"] == list(named)[1]
+    assert rows[0]["std"] == "" and (rows[0]["task"], rows[0]["dev_rows"]) == ("cats", "90")
+    latex = format_runs(named, "latex")
     assert latex.count(r"\\") == len(rows) + 1 and r"learned\_pooling" in latex and r"\toprule" in latex
     with pytest.raises(RunError, match="markdown, csv, latex"):
-        format_runs(results, names, "html")
+        format_runs(named, "html")
+
+
+def test_rivals_that_read_other_states_are_others(runs):
+    """Two encoders' last layers are two rivals, each with its run's name; of one encoder they are one."""
+    first, second = (json.loads(json.dumps(run.results)) for run in runs)
+    last = "last layer mean + logistic regression"
+    together = [row.name for row in build_named_rows([first, second], ["one", "two"])]
+    assert together.count(last) == 1 and len(together) == len(first["baselines"]) + 2
+    second["encoder_fingerprint"], second["baselines"][last]["mean"] = "other", 0.25
+    apart = {row.name: row.mean for row in build_named_rows([first, second], ["one", "two"])}
+    assert apart[f"{last} (two)"] == 0.25 and apart[f"{last} (one)"] == first["baselines"][last]["mean"]
+    assert list(apart)[-2:] == ["one", "two"]
+
+
+def test_what_nothing_cheaper_beats(runs):
+    """The line begins above what costs nothing."""
+    table = [
+        TableRow("free", 0.6, None, 0, 0.0, 0.0), TableRow("small", 0.5, None, 10, 0.0, 3.0, extraction=2.0),
+        TableRow("large", 0.7, None, 100, 0.0, 2.0), TableRow("larger", 0.65, None, 1000, 0.0, 9.0),
+    ]  # fmt: skip
+    axes = draw_trade_off(table, "weights", "accuracy").axes[0]
+    (front,) = [line for line in axes.get_lines() if line.get_drawstyle() == "steps-post"]
+    assert front.get_xydata().tolist() == [[100, 0.7]]
+    seconds = draw_trade_off(table, "seconds", "accuracy").axes[0]
+    assert 1.0 in {float(line.get_xdata()[0]) for line in seconds.get_lines() if len(line.get_xdata()) == 1}
+
+
+def test_runs_of_another_version_or_without_encoder(runs, root):
+    """A field that is lacking is named; without its encoder a run shows no rows as images, and the page says so."""
+    old = root / "old"
+    shutil.copytree(runs[0].path, old)
+    results = json.loads((old / "results.json").read_text())
+    (old / "results.json").write_text(
+        json.dumps({name: one for name, one in results.items() if name != "significance"})
+    )
+    with pytest.raises(RunError, match="another version and has no significance"):
+        bv.write_report([old], root / "none")
+    (old / "results.json").write_text(json.dumps(results))
+    config = json.loads((old / "config.json").read_text())
+    (old / "config.json").write_text(json.dumps(config | {"encoder": str(root / "gone")}))
+    page = bv.write_report([old], root / "gone-page", examples=1).read_text(encoding="utf-8")
+    assert "No rows as images: " in page and str(root / "gone") in page
+
+
+def test_a_long_text_is_read_again(tiny_encoder, root):
+    """Longer than the usual limit of a cell of CSV."""
+    table = make_table(60, 2)
+    table["text"][3] = "the cat " * 20_000
+    task = bv.task_from_table(make_table(250, 0), table, name="long")
+    run = bv.train(
+        task, tiny_encoder, head="learned_pooling", seeds=1, fit={"epochs": 1}, store=root / "s", output=root / "long"
+    )
+    assert bv.write_report([run], root / "long-page", examples=0).is_file()
 
 
 def test_the_image_of_a_text(runs, tiny_encoder):
@@ -216,9 +270,34 @@ def test_the_image_of_a_text(runs, tiny_encoder):
     assert found.tokens == ["[CLS]", "the", "cat", "eat", "##s", ".", "[SEP]"] and found.layers == ["0", "1", "2"]
     np.testing.assert_allclose(found.norms, np.linalg.norm(states, axis=-1), rtol=1e-5)
     directions = states / np.linalg.norm(states, axis=-1, keepdims=True)
-    np.testing.assert_allclose(found.similarities[1], (directions[1] * directions[0]).sum(axis=-1), atol=1e-5)
-    assert np.all(found.similarities[0] == 1)
-    assert found.prediction == run.predict([text]).labels[0]
+    np.testing.assert_allclose(found.similarities[1:], (directions[1:] * directions[:-1]).sum(axis=-1), atol=1e-5)
+    assert np.all(np.isnan(found.similarities[0]))
+    assert found.prediction == run.predict([text]).labels[0] and repr(found.prediction) in found.decision
     assert found.saliency.shape == (3, 7) and np.abs(found.saliency).max() > 0
     titles = [axes.get_title(loc="left") for axes in found.plot().axes if axes.get_title(loc="left")]
     assert len(titles) == 3 and "length" in titles[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        ({"label": [place / 10 for place in range(250)]}, {}, "raises (red) or lowers (blue)"),
+        ({"label": ["red;blue", "", "blue"] * 83 + ["red"]}, {}, "for (red) and against (blue)"),
+        ({"label": ["yes", "no"] * 125}, {"tokens": "cls", "pooler": True, "layers": [0, 2]}, "for (red)"),
+    ],
+)
+def test_images_of_other_runs(root, tiny_encoder, columns, options, said):
+    texts = make_table(250, 4)["text"]
+    task = bv.task_from_table({"text": texts, **columns}, name="other")
+    run = bv.train(
+        *(task, tiny_encoder),
+        **({"head": "learned_pooling", "seeds": 1, "fit": {"epochs": 1}, "baselines": False} | options),
+        store=root / "other-states",
+        output=root / "other",
+    )
+    found = run.explain("the cat eats .")
+    assert said in found.decision and found.prediction in found.decision.replace("'", "")
+    pooler = bool(options)
+    assert found.layers == (["pooler", "0", "2"] if pooler else ["0", "1", "2"])
+    assert np.isnan(found.similarities[: 1 + pooler]).all() and np.isfinite(found.similarities[1 + pooler :]).all()
+    found.plot()

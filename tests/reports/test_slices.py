@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 from bertvision_tf.errors import RunError
 from bertvision_tf.reports.mistakes import choose_examples, collect_mistakes
 from bertvision_tf.reports.rows import read_dev_rows
-from bertvision_tf.reports.slices import find_question_word, measure_overlap, slice_rows
+from bertvision_tf.reports.slices import _slice_numbers, find_question_word, measure_overlap, slice_rows
 from bertvision_tf.runs.folder import write_csv
 
 CLASSES = {"kind": "classification", "label_names": ["no", "yes"]}
@@ -63,7 +62,7 @@ def test_rows_of_classes(classes):
     assert found["label"] == {"no": ([1, 2], 0.5), "yes": ([0, 3], 0.5)}
     assert found["source"] == {"book": ([2, 3], 0.5), "web": ([0, 1], 0.5)}
     assert found["words"] == {"2": ([3], 0.0), "4": ([0, 1], 0.5), "6": ([2], 1.0)}
-    assert found["lexical overlap"] == {"0.00": ([1, 3], 0.0), "0.50": ([0], 1.0), "1.00": ([2], 1.0)}
+    assert found["lexical overlap"] == {"0": ([1, 3], 0.0), "0.5": ([0], 1.0), "1": ([2], 1.0)}
     (whole,) = next(parts for what, parts in slice_rows(classes) if what == "all")
     assert whole.measure_error(classes) == pytest.approx(np.std([1, 0, 1, 0], ddof=1) / 2)
 
@@ -92,19 +91,23 @@ def test_rows_of_a_regression(tmp_path):
     assert choose_examples(rows, 3) == [19, 0, 18]
     found = sum_up(rows)
     assert found["all"]["all rows"][1] == pytest.approx(0.95)
-    assert found["label"] == {"1.0": (list(range(20)), pytest.approx(0.95))}
+    assert found["label"] == {"1": (list(range(20)), pytest.approx(0.95))}
 
 
-def test_numbers_are_cut_into_parts_of_like_size(classes):
-    lengths = [4, 9, 1, 2, 3, 8, 7, 6, 5]
-    rows = dataclasses.replace(
-        classes,
-        ids=list(map(str, lengths)), texts=["w " * length for length in lengths], text_pairs=None, sources={},
-        labels=["no"] * 9, predictions=["no"] * 9, scores=np.array(lengths, float), confidence=np.ones(9),
-    )  # fmt: skip
-    assert {name: len(places) for name, (places, _) in sum_up(rows)["words"].items()} == {
-        "1 to 3": 3, "4 to 5": 2, "6 to 7": 2, "8 to 9": 2,
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("numbers", "wanted"),
+    [
+        ([4, 9, 1, 2, 3, 8, 7, 6, 5], {"1 to 3": 3, "4 to 6": 3, "7 to 9": 3}),
+        ([0] * 80 + [place / 1000 for place in range(1, 21)], {"0": 80, "0.001 to 0.02": 20}),
+        (
+            [place / 1000 for place in range(8)],
+            {"0 to 0.001": 2, "0.002 to 0.003": 2, "0.004 to 0.005": 2, "0.006 to 0.007": 2},
+        ),
+        ([2.5, 1.0], {"1": 1, "2.5": 1}),
+    ],
+)
+def test_numbers_are_cut_into_parts_of_like_size(numbers, wanted):
+    assert {one.name: len(one.rows) for one in _slice_numbers(np.array(numbers, float))} == wanted
 
 
 def test_words_that_ask():
