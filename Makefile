@@ -20,6 +20,7 @@ bench: $(INSTALLED)  ## speed against PyTorch and against the research's way; ne
 	$(BIN)/python benchmarks/extract.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/feed.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/fine_tune.py --data-dir $(DATA)/glue
+	$(BIN)/python benchmarks/search.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/memory.py
 
 docs: $(INSTALLED)  ## the documentation site, in site/
