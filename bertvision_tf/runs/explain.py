@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,12 @@ class Explanation:
     similarities: np.ndarray
     saliency: np.ndarray
     decision: str
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        stream = io.BytesIO()
+        self.plot().savefig(stream, format="png", dpi=80)
+        return stream.getvalue()
 
     def plot(self) -> Figure:
         """The three pictures one above the other, the lowest layer at the bottom."""
