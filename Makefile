@@ -10,7 +10,7 @@ quickstart-qa: $(INSTALLED)  ## fine-tune it on the starter questions, and train
 	$(BIN)/bertvision quickstart-qa --output quickstart-qa
 
 test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy bertvision_tf
