@@ -317,55 +317,137 @@ def verify(stores: Annotated[list[Path], typer.Argument(help="Folders of stores.
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    input: Annotated[Path, typer.Option(help="A .csv, .tsv, .jsonl or .parquet file.")],
+    run: Annotated[Path | None, typer.Argument(help="Folder of a finished run; or --url instead.")] = None,
+    input: Annotated[Path, typer.Option(help="A .csv, .tsv, .jsonl or .parquet file.")] = ...,  # type: ignore[assignment]
     output: Annotated[
         Path,
         typer.Option(help="A .csv or .tsv file: the same rows, a prediction, and how sure it is."),
-    ],
+    ] = ...,  # type: ignore[assignment]
     text_column: Annotated[str | None, typer.Option(help="Left out: the task's own, as in 'sentence'.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="For tasks on pairs.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="A served model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME."),
+    ] = None,
+    signature: Annotated[str, typer.Option(help="Of the served model.")] = "serving_default",
 ) -> None:
-    """Predict the rows of a table with a run's head."""
+    """Predict the rows of a table with a run's head, or with a model behind TensorFlow Serving."""
     with _errors_as_lines():
-        _start_tensorflow()
         from .errors import TaskError
-        from .runs import load_run
-        from .tasks import TaskKind
-        from .tasks.labels import SEPARATOR
-        from .tasks.squad import find_columns
         from .tasks.tables import check_writable, read_table, write_table
 
+        if (run is None) == (url is None):
+            raise TaskError("name a run or a --url, one of both.")
         if input.resolve() == output.resolve():
             raise TaskError(f"--output {output} is the input: name another file.")
+        _start_tensorflow()
         table = read_table(input)
         check_writable(output)
-        found = load_run(run)
-        spans = find_columns(table.header) if found.kind is TaskKind.SPAN else {}
-        texts = table.column(text_column or spans.get("question") or found.config["text"])
-        pair = text_pair_column or spans.get("context") or found.config["text_pair"]
-        for row, text in enumerate(texts):
-            if not text.strip():
-                raise TaskError(f"{table.name}, line {table.lines[row]}: the text is empty.")
-        pairs = table.column(pair) if pair else None
-        columns: dict[str, Sequence[Any]]
-        if found.kind is TaskKind.SPAN:
-            answers = found.answer_all(texts, pairs or [])
-            columns = {"prediction": [answer.text for answer in answers]}
-            for name in ("score", "null_odds"):
-                numbers = [getattr(answer, name) for answer in answers]
-                columns[name] = ["" if number is None else f"{number:.6f}" for number in numbers]
+        if run is not None:
+            columns = _predict_with_run(run, table, text_column, text_pair_column)
         else:
-            predictions = found.predict(texts, pairs)
-            labels = [SEPARATOR.join(one) if isinstance(one, tuple) else one for one in predictions.labels]
-            columns = {"prediction": labels}
-            for name, shares in zip(predictions.label_names, predictions.probabilities.T, strict=True):
-                columns[f"p_{name}"] = [f"{share:.6f}" for share in shares]
+            columns = _predict_with_url(url, signature, table, text_column, text_pair_column)
         added = zip(*columns.values(), strict=True)
         write_table(
             output, [*table.header, *columns], ([*row, *more] for row, more in zip(table.rows, added, strict=True))
         )
     typer.echo(f"{output}: {len(table.rows)} rows")
+
+
+def _predict_with_run(run: Path, table: Any, text: str | None, text_pair: str | None) -> dict[str, Sequence[Any]]:
+    from .runs import load_run
+    from .tasks import TaskKind
+    from .tasks.labels import SEPARATOR
+    from .tasks.squad import find_columns
+
+    found = load_run(run)
+    spans = find_columns(table.header) if found.kind is TaskKind.SPAN else {}
+    texts = _read_texts(table, text or spans.get("question") or found.config["text"])
+    pair = text_pair or spans.get("context") or found.config["text_pair"]
+    pairs = table.column(pair) if pair else None
+    columns: dict[str, Sequence[Any]]
+    if found.kind is TaskKind.SPAN:
+        answers = found.answer_all(texts, pairs or [])
+        columns = {"prediction": [answer.text for answer in answers]}
+        for name in ("score", "null_odds"):
+            numbers = [getattr(answer, name) for answer in answers]
+            columns[name] = ["" if number is None else f"{number:.6f}" for number in numbers]
+        return columns
+    predictions = found.predict(texts, pairs)
+    columns = {"prediction": [SEPARATOR.join(one) if isinstance(one, tuple) else one for one in predictions.labels]}
+    for name, shares in zip(predictions.label_names, predictions.probabilities.T, strict=True):
+        columns[f"p_{name}"] = [f"{share:.6f}" for share in shares]
+    return columns
+
+
+def _predict_with_url(
+    url: Any, signature: str, table: Any, text: str | None, text_pair: str | None
+) -> dict[str, Sequence[Any]]:
+    """A column for each output; of a matrix one for each of its columns, by number."""
+    from .serving.client import ServedModel
+    from .tasks.squad import find_columns
+
+    model = ServedModel(url, signature)
+    spans = find_columns(table.header) if "question" in model.inputs else {}
+    named = {"text": text or "text", "question": text or spans.get("question") or "question"}
+    others = {"text_pair": text_pair or "text_pair", "context": text_pair or spans.get("context") or "context"}
+    given = {
+        name: _read_texts(table, named[name]) if name in named else table.column(others.get(name, name))
+        for name in model.inputs
+    }
+    columns: dict[str, Sequence[Any]] = {}
+    for name, values in model.predict(given).items():
+        parts = {name: values} if values.ndim == 1 else {f"{name}_{place}": one for place, one in enumerate(values.T)}
+        columns |= {
+            part: [f"{one:.6f}" for one in own] if own.dtype.kind == "f" else own.tolist()
+            for part, own in parts.items()
+        }
+    return columns
+
+
+def _read_texts(table: Any, column: str) -> list[str]:
+    """The texts of a column, none of them empty."""
+    from .errors import TaskError
+
+    texts = table.column(column)
+    for row, text in enumerate(texts):
+        if not text.strip():
+            raise TaskError(f"{table.name}, line {table.lines[row]}: the text is empty.")
+    return texts
+
+
+@app.command()
+def export(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs whose heads read the same states.")],
+    output: Annotated[Path, typer.Option(help="The folder of this version, as in models/cola/1.")],
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the encoder's products: float32 or bfloat16. Left out: the runs' own.")
+    ] = None,
+) -> None:
+    """Write an encoder with the heads of runs as one SavedModel for TensorFlow Serving: text in, what each says out."""
+    with _errors_as_lines():
+        _start_tensorflow()
+        from .serving import export_runs
+
+        folder = export_runs(runs, output, dtype=dtype)
+    typer.echo(f"wrote {folder}")
+
+
+@app.command()
+def demo(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs that read the same kind of texts.")],
+    host: Annotated[str, typer.Option(help="What is listened on; this machine alone unless told otherwise.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int | None, typer.Option(help="Left out: 7860, or the next that is free.")] = None,
+) -> None:
+    """Serve a local page where one pastes text and sees what each head says, and why."""
+    with _errors_as_lines():
+        _start_tensorflow()
+        from .runs import load_run
+        from .serving import launch_demo
+
+        launch_demo([load_run(run) for run in runs], host, port, lambda address: typer.echo(f"page: {address}"))
 
 
 @app.command()

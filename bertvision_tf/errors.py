@@ -27,3 +27,7 @@ class RunError(BertvisionError):
 
 class BusyError(StoreError, RunError):
     """What is asked for is being written by another process."""
+
+
+class ServingError(BertvisionError):
+    """A served model cannot be reached, or refuses what it is asked."""

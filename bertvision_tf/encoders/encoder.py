@@ -3,7 +3,8 @@
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -180,12 +181,16 @@ class Encoder:
         return build_backbone(self.architecture, self.weights)
 
     @functools.cached_property
-    def _forward(self) -> Callable:
+    def _forward(self) -> Any:
+        return self.build_forward(self.dtype)
+
+    def build_forward(self, dtype: str, portable: bool = False) -> Any:
+        """The forward pass, as `Forward` is called; for a SavedModel with `portable`, in any of DTYPES."""
         if self.architecture.family == "deberta-v3":
             from .backbone import BackboneForward
 
-            return BackboneForward(self.architecture, self.weights, self.dtype)
-        return Forward(self.architecture, self.weights, self.dtype)
+            return BackboneForward(self.architecture, self.weights, dtype)
+        return Forward(self.architecture, self.weights, dtype, portable)
 
     def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...]):
         choice = (mode, pooler, layers)

@@ -27,9 +27,16 @@ class Forward:
         architecture: the sizes, activation and epsilon.
         weights: what `read_weights` gives.
         dtype: "float32" or "bfloat16", the type of products and states; kernels add up in float32.
+        portable: whether the weights are variables, which a SavedModel keeps in a file of their own, and norms are
+            written alike for every device that may load it.
+
+    Attributes:
+        variables: the weights, where they are variables.
     """
 
-    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str):
+    def __init__(
+        self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str, portable: bool = False
+    ):
         self.architecture = architecture
         self.dtype = tf.as_dtype(dtype)
         self.head_dim = architecture.hidden_dim // architecture.num_heads
@@ -45,7 +52,12 @@ class Forward:
             for end in ("kernel", "bias"):
                 parts = [self._weights.pop(f"block_{block}.{part}.{end}") for part in ("query", "key", "value")]
                 self._weights[f"block_{block}.qkv.{end}"] = np.concatenate(parts, axis=-1)
-        self._on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.variables: list[tf.Variable] = []
+        if portable:
+            for group in (self._embeddings, self._weights):
+                group |= {name: tf.Variable(value, trainable=False, name=name) for name, value in group.items()}
+                self.variables += group.values()
+        self._plain_norm = portable or bool(tf.config.list_physical_devices("GPU"))
 
     def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int):
         """Returns the embeddings' output and those of the first `num_blocks` blocks, each (batch · tokens, hidden_dim).
@@ -89,14 +101,14 @@ class Forward:
         return self._norm(self._dense(inner, f"{name}.output") + x, f"{name}.output_norm")
 
     def _dense(self, x, name):
-        product = tf.matmul(x, tf.constant(self._weights[f"{name}.kernel"]))
-        return tf.nn.bias_add(product, tf.constant(self._weights[f"{name}.bias"]))
+        kernel, bias = (tf.convert_to_tensor(self._weights[f"{name}.{part}"]) for part in ("kernel", "bias"))
+        return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
     def _norm(self, x, name):
         """Layer norm of (rows, hidden)."""
         epsilon = self.architecture.layer_norm_epsilon
         gamma, beta = self._weights[f"{name}.gamma"], self._weights[f"{name}.beta"]
-        if self._on_gpu:
+        if self._plain_norm:
             wide = tf.cast(x, tf.float32)
             mean, variance = tf.nn.moments(wide, axes=[1], keepdims=True)
             return tf.cast((wide - mean) * tf.math.rsqrt(variance + epsilon), self.dtype) * gamma + beta

@@ -1,0 +1,180 @@
+"""A model behind TensorFlow Serving, asked over REST or gRPC."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from ..errors import ServingError
+
+ROWS = 32  # of a request
+SECONDS = 60.0  # that an answer may take
+DEFAULT = "serving_default"
+
+
+class ServedModel:
+    """A served model: what its signature reads, and what it says of rows.
+
+    Args:
+        url: http://HOST:8501/v1/models/NAME for REST, or grpc://HOST:8500/NAME.
+        signature: which one.
+
+    Attributes:
+        inputs: names of what it reads.
+
+    Raises:
+        ServingError: the server cannot be reached, or has no such model or signature.
+
+    Example:
+        >>> model = ServedModel("http://localhost:8501/v1/models/cola")
+        >>> model.predict({"text": ["She has eaten."]})["label"]
+        array(['acceptable'], dtype=object)
+    """
+
+    def __init__(self, url: str, signature: str = DEFAULT):
+        scheme = urlsplit(url).scheme
+        if scheme not in ("http", "https", "grpc"):
+            raise ServingError(
+                f"{url} is no address of a model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME."
+            )
+        self._wire: _Wire = _Grpc(url) if scheme == "grpc" else _Rest(url)
+        self._signature = signature
+        signatures = self._wire.list_inputs()
+        if signature not in signatures:
+            raise ServingError(f"{url} has no signature {signature!r}; it has {', '.join(sorted(signatures))}.")
+        self.inputs = sorted(signatures[signature])
+
+    def predict(self, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        """What the model says, by the names of its outputs; texts as str.
+
+        Args:
+            texts: by the names of its inputs, as many of each.
+
+        Raises:
+            ServingError: the server refuses, or cannot be reached any more.
+        """
+        if sorted(texts) != self.inputs:
+            raise ServingError(f"the model reads {', '.join(self.inputs)}, got {', '.join(sorted(texts))}.")
+        rows = {len(column) for column in texts.values()}
+        if len(rows) != 1:
+            raise ServingError("the model's inputs need as many texts each.")
+        parts = [
+            self._wire.predict(self._signature, {name: column[start : start + ROWS] for name, column in texts.items()})
+            for start in range(0, max(rows), ROWS)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+
+class _Wire(Protocol):
+    def list_inputs(self) -> dict[str, list[str]]:
+        """Names of inputs by signature."""
+
+    def predict(self, signature: str, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        """One request."""
+
+
+class _Rest:
+    """TensorFlow Serving's REST API, version 1, with columns.
+
+    Source: https://www.tensorflow.org/tfx/serving/api_rest.
+    """
+
+    def __init__(self, url: str):
+        self._url = url.rstrip("/")
+
+    def list_inputs(self) -> dict[str, list[str]]:
+        found = self._ask(f"{self._url}/metadata")
+        try:
+            signatures = found["metadata"]["signature_def"]["signature_def"]
+            return {name: list(one.get("inputs", {})) for name, one in signatures.items()}
+        except (KeyError, TypeError, AttributeError):
+            raise ServingError(
+                f"{self._url} is no model of TensorFlow Serving: its metadata names no signatures."
+            ) from None
+
+    def predict(self, signature: str, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        asked = {"signature_name": signature, "inputs": {name: list(column) for name, column in texts.items()}}
+        outputs = self._ask(f"{self._url}:predict", asked).get("outputs")
+        if not isinstance(outputs, dict):  # a single output has no name there
+            outputs = {"output": outputs}
+        return {name: _read_array(values) for name, values in outputs.items()}
+
+    def _ask(self, url: str, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                found = json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            raise ServingError(f"{url} says: {_read_message(error.read()) or error.reason}") from None
+        except (OSError, ValueError) as error:
+            raise ServingError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from None
+        if not isinstance(found, dict):
+            raise ServingError(f"{url} answers with no object.")
+        return found
+
+
+def _read_array(values: Any) -> np.ndarray:
+    found = np.array(values)
+    return found.astype(object) if found.dtype.kind == "U" else found
+
+
+def _read_message(content: bytes) -> str:
+    """The message of a refusal, on one line."""
+    try:
+        return " ".join(str(json.loads(content)["error"]).split())
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+class _Grpc:
+    """TensorFlow Serving's PredictionService."""
+
+    def __init__(self, url: str):
+        try:
+            import grpc
+            from tensorflow_serving.apis import prediction_service_pb2_grpc
+        except ImportError:
+            raise ServingError("grpc:// needs tensorflow-serving-api: pip install 'bertvision-tf[serving]'.") from None
+        parts = urlsplit(url)
+        self._url, self._model = url, parts.path.strip("/")
+        if not parts.netloc or not self._model:
+            raise ServingError(f"{url} is no address of a model: grpc://HOST:8500/NAME.")
+        self._service = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(parts.netloc))
+
+    def list_inputs(self) -> dict[str, list[str]]:
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = self._model
+        answer = self._call(self._service.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(signatures)
+        return {name: list(one.inputs) for name, one in signatures.signature_def.items()}
+
+    def predict(self, signature: str, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = self._model, signature
+        for name, column in texts.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(list(column), shape=[len(column)]))
+        answer = self._call(self._service.Predict, request)
+        found = {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
+        decode = np.vectorize(lambda value: value.decode(), otypes=[object])
+        return {name: decode(values) if values.dtype == object else values for name, values in found.items()}
+
+    def _call(self, method: Any, request: Any) -> Any:
+        import grpc
+
+        try:
+            return method(request, timeout=SECONDS)
+        except grpc.RpcError as error:
+            raise ServingError(f"{self._url} says: {' '.join(error.details().split())}") from None

@@ -1,0 +1,174 @@
+"""Finished runs → a SavedModel in the layout of TensorFlow Serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..runs import Run, load_run, name_runs, write_folder, writing_to
+from ..tasks import TaskKind
+from .card import write_card
+from .servable import Servable, ServedHead, clean_name
+
+MARK = "saved_model.pb"
+EXTRA = "assets.extra"  # the folder of what stands beside a model
+CARD, WARM_UP, BATCHING = "MODEL_CARD.md", "tf_serving_warmup_requests", "batching_parameters.txt"
+TEXT_OPS = frozenset({"FastWordpieceTokenizeWithOffsets"})  # of those of tensorflow_text that TensorFlow Serving links
+BATCHES = """max_batch_size { value: 64 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 1000 }
+num_batch_threads { value: 2 }
+pad_variable_length_inputs: true
+"""
+SHARED = {  # what heads on one encoder pass have in common, and what it is called
+    "tokens": "tokens",
+    "pooler": "the pooler's output",
+    "layers": "hidden states",
+    "max_length": "tokens a text",
+}
+
+
+def export_runs(runs: Sequence[Run | str | Path], output: str | Path, *, dtype: str | None = None) -> Path:
+    """Writes an encoder with the heads that the selection rows chose in each of some runs as one SavedModel.
+
+    One encoder pass feeds all heads; `Servable.build_signatures` names the signatures. It loads with tensorflow and
+    tensorflow_text alone. In `assets.extra` lie a model card, requests that warm TensorFlow Serving up, and a file for
+    its batching.
+
+    Args:
+        runs: or their folders, whose heads read the same hidden states of the same encoder.
+        output: the folder of this version, as in models/cola/1; a SavedModel that is there is replaced.
+        dtype: of the encoder's products, "float32" or "bfloat16"; the runs' own with None.
+
+    Returns:
+        the folder.
+
+    Raises:
+        RunError: the runs cannot share one encoder pass, or something that is no SavedModel stands at `output`.
+
+    Example:
+        >>> export_runs(["runs/cola", "runs/sst2"], "models/texts/1")
+    """
+    opened = [run if isinstance(run, Run) else load_run(run) for run in runs]
+    if not opened:
+        raise RunError("an export needs a run or more.")
+    check_together(opened)
+    import tensorflow as tf
+
+    servable = build_servable(opened, dtype)
+    signatures = servable.build_signatures()
+    output = Path(output)
+    with write_folder(output, MARK, "SavedModel") as folder, writing_to(output):
+        tf.saved_model.save(servable, str(folder), signatures=signatures)
+        check_ops(folder)
+        (folder / EXTRA).mkdir()
+        (folder / EXTRA / BATCHING).write_text(BATCHES, encoding="utf-8")
+        write_card(folder / EXTRA / CARD, opened, servable, signatures)
+        _write_warm_up(folder / EXTRA / WARM_UP, signatures, servable.text_inputs)
+    return output
+
+
+def build_servable(runs: Sequence[Run], dtype: str | None = None) -> Servable:
+    """The model of some runs that `check_together` lets pass."""
+    first = runs[0]
+    encoder, config = first.load_encoder(), first.config
+    names = [clean_name(name) for name in name_runs(runs)]
+    if len(set(names)) < len(names) or {"serving_default", "serve_tokens", "serve_hidden_states"} & set(names):
+        raise RunError(f"signatures cannot be named by the runs' folders {', '.join(names)}: rename one.")
+    return Servable(
+        encoder,
+        [_read_head(name, run) for name, run in zip(names, runs, strict=True)],
+        layers=config["layers"],
+        tokens=config["tokens"],
+        pooler=config["pooler"],
+        pairs=config["text_pair"] is not None,
+        max_length=config["max_length"],
+        dtype=dtype or encoder.dtype,
+    )
+
+
+def _read_head(name: str, run: Run) -> ServedHead:
+    thresholds = run.results.get("thresholds")
+    return ServedHead(
+        name,
+        run.load_head(),
+        run.kind,
+        run.config["label_names"],
+        thresholds[run.results["seeds"].index(run.best_seed)] if thresholds else 0.0,
+    )
+
+
+def check_together(runs: Sequence[Run]) -> None:
+    """Raises RunError, with both sides, where heads cannot read the same states of one pass."""
+    names = name_runs(runs)
+    for name, run in zip(names[1:], runs[1:], strict=True):
+        both = f"{names[0]} and {name} cannot share an encoder pass"
+        if run.encoder_fingerprint != runs[0].encoder_fingerprint:
+            raise RunError(
+                f"{both}: their encoders have the fingerprints {runs[0].encoder_fingerprint} and "
+                f"{run.encoder_fingerprint}."
+            )
+        for field, what in SHARED.items():
+            sides = [one.config[field] for one in (runs[0], run)]
+            if sides[0] != sides[1]:
+                raise RunError(f"{both}: they read {what} {sides[0]} and {sides[1]}.")
+        inputs = [describe_input(one) for one in (runs[0], run)]
+        if inputs[0] != inputs[1]:
+            raise RunError(f"{both}: they read {inputs[0]} and {inputs[1]}.")
+
+
+def describe_input(run: Run) -> str:
+    """What a run's heads read."""
+    if run.kind is TaskKind.SPAN:
+        return "questions with contexts"
+    return "single texts" if run.config["text_pair"] is None else "pairs of texts"
+
+
+def list_ops(model: Path) -> set[str]:
+    """The operations of a SavedModel and of its functions."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    found = SavedModel.FromString((model / MARK).read_bytes())
+    ops = set()
+    for graph in found.meta_graphs:
+        nodes = [*graph.graph_def.node, *(node for one in graph.graph_def.library.function for node in one.node_def)]
+        functions = {one.signature.name for one in graph.graph_def.library.function}
+        ops |= {node.op for node in nodes} - functions
+    return ops
+
+
+def check_ops(model: Path) -> None:
+    """Raises RunError where a SavedModel has an operation that TensorFlow Serving does not link."""
+    import tensorflow as tf
+
+    python = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+    unknown = {op for op in list_ops(model) if op in python or not (op in TEXT_OPS or hasattr(tf.raw_ops, op))}
+    if unknown:
+        raise RunError(f"TensorFlow Serving has no {', '.join(sorted(unknown))}: this head cannot be served.")
+
+
+def _write_warm_up(file: Path, signatures: Mapping[str, Any], inputs: Sequence[str]) -> None:
+    """Requests that a server runs before it says that it is ready: each signature of texts with one text and with some,
+    short ones and long."""
+    try:
+        from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+    except ImportError:
+        raise RunError("warm-up requests need tensorflow-serving-api: pip install 'bertvision-tf[serving]'.") from None
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for name, signature in signatures.items():
+            given = signature.structured_input_signature[1]
+            if set(given) != set(inputs):
+                continue
+            for count, words in ((1, 4), (1, 100), (16, 20)):
+                tensors: dict[str, Any] = {
+                    one: tf.make_tensor_proto(["warm " * words + "up"] * count, shape=[count]) for one in inputs
+                }
+                request = predict_pb2.PredictRequest(
+                    model_spec=model_pb2.ModelSpec(name="default", signature_name=name), inputs=tensors
+                )
+                log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+                writer.write(log.SerializeToString())

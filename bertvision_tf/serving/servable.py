@@ -1,0 +1,234 @@
+"""An encoder and heads on its states as one model, from text to what each head says: what a SavedModel holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ..encoders import Encoder
+from ..errors import EncoderError
+from ..tasks import TaskKind
+from ..tasks.labels import SEPARATOR
+from ..training.outputs import SPAN_LOGITS
+from .answers import find_answers
+from .graph_tokenizer import GraphTokenizer
+
+STEP = 16  # tokens between the lengths that batches are padded to
+CELLS = 8192  # tokens that run at a time, padding included
+TOKENS = ("token_ids", "segment_ids", "padding_mask")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ServedHead:
+    """A head and what its logits mean.
+
+    Attributes:
+        name: letters, digits and underscores.
+        model: the Keras head.
+        kind: of its task.
+        label_names: its classes.
+        threshold: of questions, up to which null odds are answered.
+    """
+
+    name: str
+    model: keras.Model
+    kind: TaskKind
+    label_names: Sequence[str] = ()
+    threshold: float = 0.0
+
+    def describe(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What a client is told: label and probabilities, labels and probabilities where several may hold, a score, or
+        the logits of starts and ends."""
+        if self.kind is TaskKind.SPAN:
+            return {name: logits[..., place] for place, name in enumerate(SPAN_LOGITS)}
+        if self.kind is TaskKind.REGRESSION:
+            return {"score": logits[:, 0]}
+        names = tf.constant(list(self.label_names))
+        if self.kind is TaskKind.MULTILABEL:
+            shown = tf.ragged.boolean_mask(tf.tile(names[None], [tf.shape(logits)[0], 1]), logits > 0)
+            label = tf.strings.reduce_join(shown, axis=1, separator=SEPARATOR)
+            return {"label": label, "probabilities": tf.sigmoid(logits)}
+        label = tf.gather(names, tf.argmax(logits, axis=1))
+        return {"label": label, "probabilities": tf.nn.softmax(logits)}
+
+
+class Servable(tf.Module):
+    """One encoder pass, and any number of heads on its states.
+
+    Args:
+        encoder: whose states the heads read.
+        heads: all of one kind of input: texts, pairs of texts, or questions with contexts.
+        layers: the hidden states that they read; blocks above the highest are not there.
+        tokens: "all" or "cls", as the heads' images.
+        pooler: whether the pooler's output is their first state.
+        pairs: whether they read two texts.
+        max_length: tokens of a text or window.
+        dtype: of the encoder's products, "float32" or "bfloat16".
+
+    Attributes:
+        heads, dtype: as given.
+        tokenizer: the tokenizer's twin in the graph; None where it has none.
+        why_no_tokenizer: the reason then.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        heads: Sequence[ServedHead],
+        *,
+        layers: Sequence[int],
+        tokens: str,
+        pooler: bool,
+        pairs: bool,
+        max_length: int,
+        dtype: str,
+    ):
+        super().__init__(name="servable")
+        self._layers, self._cls, self._pooler = tuple(layers), tokens == "cls", pooler
+        self._pairs, self._max_length = pairs, max_length
+        self._num_blocks = encoder.architecture.num_layers if pooler else max(layers)
+        self._forward = encoder.build_forward(dtype, portable=True)
+        self._hidden_dim, self.heads, self.dtype = encoder.hidden_dim, tuple(heads), dtype
+        self._kept = [self._forward.variables, [variable.value for head in heads for variable in head.model.variables]]
+        self.why_no_tokenizer = ""
+        try:
+            self.tokenizer: GraphTokenizer | None = GraphTokenizer(encoder.tokenizer)
+        except EncoderError as error:
+            self.tokenizer, self.why_no_tokenizer = None, str(error)
+        matrix = tf.TensorSpec((None, None), tf.int32)
+        self._encode = tf.function(self._run_encoder, input_signature=[matrix] * 3, autograph=False)
+
+    @property
+    def reads_questions(self) -> bool:
+        """Whether the heads answer questions."""
+        return self.heads[0].kind is TaskKind.SPAN
+
+    @property
+    def text_inputs(self) -> tuple[str, ...]:
+        """What the texts are called."""
+        if self.reads_questions:
+            return "question", "context"
+        return ("text", "text_pair") if self._pairs else ("text",)
+
+    def build_signatures(self) -> dict[str, Any]:
+        """The functions of a SavedModel by name.
+
+        serving_default      texts → what every head says; the outputs of several have the head's name before theirs
+        NAME                 texts → what that head says, where there are several
+        serve_tokens         token_ids, segment_ids, padding_mask, each int32 (batch, tokens) → the same; of questions
+                             the logits of starts and ends
+        serve_hidden_states  hidden_states, float32 (batch, states, tokens, hidden), and the two masks → the same
+        """
+        texts = {name: tf.TensorSpec((None,), tf.string, name) for name in self.text_inputs}
+        matrices = {name: tf.TensorSpec((None, None), tf.int32, name) for name in TOKENS}
+        width = 1 if self._cls else None
+        states = tf.TensorSpec((None, len(self._layers) + self._pooler, width, self._hidden_dim), name="hidden_states")
+        images = {"hidden_states": states} | {name: matrices[name] for name in TOKENS[1:]}
+        found = {
+            "serve_tokens": _trace(lambda tokens: self._join(self._run_heads, self.heads, tokens), matrices),
+            "serve_hidden_states": _trace(lambda images: self._join(self._read_images, self.heads, images), images),
+        }
+        if self.tokenizer is not None:
+            found["serving_default"] = _trace(lambda given: self._join(self._read_texts, self.heads, given), texts)
+            for head in self.heads if len(self.heads) > 1 else ():
+                found[head.name] = _trace(lambda given, head=head: self._join(self._read_texts, [head], given), texts)
+        else:
+            found["serving_default"] = found["serve_tokens"]
+        return found
+
+    def _join(self, read: Callable, heads: Sequence[ServedHead], given: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+        described = read(heads, given)
+        if len(heads) == 1:
+            return described[heads[0].name]
+        return {f"{head.name}_{name}": value for head in heads for name, value in described[head.name].items()}
+
+    def _read_texts(self, heads: Sequence[ServedHead], texts: Mapping[str, tf.Tensor]) -> dict[str, dict]:
+        assert self.tokenizer is not None
+        given, buckets = [texts[name] for name in self.text_inputs], range(STEP, self._max_length, STEP)
+        if not self.reads_questions:
+            return self._run_heads(heads, self.tokenizer.tokenize(*given, max_length=self._max_length, buckets=buckets))
+        windows = self.tokenizer.tokenize_windows(*given, max_length=self._max_length, buckets=buckets)
+        found = self._run_heads(heads, windows)
+        return {
+            head.name: find_answers(
+                **found[head.name],
+                char_offsets=windows["char_offsets"],
+                questions=windows["questions"],
+                contexts=given[1],
+                threshold=head.threshold,
+            )
+            for head in heads
+        }
+
+    def _run_heads(self, heads: Sequence[ServedHead], tokens: Mapping[str, tf.Tensor]) -> dict[str, dict]:
+        """What heads say of tokens, CELLS at a time: the memory of a request does not grow with its rows."""
+        given = [tokens[name] for name in TOKENS]
+        rows, width = tf.shape(given[0])[0], tf.shape(given[0])[1]
+        size = tf.maximum(CELLS // tf.maximum(width, 1), 1)
+        shapes = {
+            head.name: [None, None, 2] if head.kind is TaskKind.SPAN else [None, head.model.output.shape[-1]]
+            for head in heads
+        }
+        arrays = [
+            tf.TensorArray(tf.float32, 1, dynamic_size=True, infer_shape=False, element_shape=shape)
+            for shape in shapes.values()
+        ]
+
+        def run(place: tf.Tensor, *written: tf.TensorArray) -> tuple:
+            part = [matrix[place * size : (place + 1) * size] for matrix in given]
+            logits = self._compute_logits(heads, dict(zip(TOKENS[1:], part[1:], strict=True)), self._encode(*part))
+            return place + 1, *(array.write(place, one) for array, one in zip(written, logits, strict=True))
+
+        wanted = tf.maximum((rows + size - 1) // size, 1)  # once where there are no rows
+        _, *arrays = tf.while_loop(
+            lambda place, *_: place < wanted, run, (0, *arrays), parallel_iterations=1, maximum_iterations=wanted
+        )
+        return {head.name: head.describe(array.concat()) for head, array in zip(heads, arrays, strict=True)}
+
+    def _read_images(self, heads: Sequence[ServedHead], images: Mapping[str, tf.Tensor]) -> dict[str, dict]:
+        logits = self._compute_logits(heads, {name: images[name] for name in TOKENS[1:]}, images["hidden_states"])
+        return {head.name: head.describe(one) for head, one in zip(heads, logits, strict=True)}
+
+    def _compute_logits(
+        self, heads: Sequence[ServedHead], masks: Mapping[str, tf.Tensor], states: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """(rows, outputs) of each head, or (rows, tokens, 2) of a span's."""
+        if self._cls:
+            masks = {
+                "segment_ids": masks["segment_ids"][:, :1],
+                "padding_mask": tf.ones_like(masks["segment_ids"][:, :1]),
+            }
+        found = []
+        for head in heads:
+            logits = head.model({"hidden_states": states, **masks}, training=False)
+            found.append(tf.stack([logits[name] for name in SPAN_LOGITS], -1) if isinstance(logits, dict) else logits)
+        return found
+
+    def _run_encoder(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
+        """float32, (batch, states, tokens, hidden), padded cells 0."""
+        rows, width = tf.shape(token_ids)[0], tf.shape(token_ids)[1]
+        states = self._forward(token_ids, segment_ids, tf.reduce_sum(padding_mask, axis=1), self._num_blocks)
+        cells = [tf.reshape(state, (rows, width, self._hidden_dim)) for state in states]
+        if self._cls:
+            cells = [state[:, :1] for state in cells]
+        chosen = [cells[layer] for layer in self._layers]
+        if self._pooler:
+            chosen.insert(0, self._forward.pool(cells[-1][:, 0])[:, None])
+        image = tf.cast(tf.stack(chosen, axis=1), tf.float32)
+        return image if self._cls else image * tf.cast(padding_mask[:, None, :, None], tf.float32)
+
+
+def clean_name(name: str) -> str:
+    """A name of letters, digits and underscores, as signatures have it."""
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "head"
+
+
+def _trace(run: Callable, inputs: Mapping[str, tf.TensorSpec]) -> Any:
+    """A function of inputs by name, traced once for all batches and lengths."""
+    traced = tf.function(lambda **given: run(given), autograph=False)
+    return traced.get_concrete_function(**inputs)

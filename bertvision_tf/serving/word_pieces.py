@@ -1,0 +1,244 @@
+"""Texts → WordPiece tokens inside a TensorFlow graph, with the characters that each stands for."""
+
+import functools
+import itertools
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ..encoders.tokenizer import Tokenizer
+from ..errors import EncoderError
+from .characters import ABSENT, BREAK_AFTER, BREAK_BEFORE, CHARACTER, ORDER_SHIFT, PAGE, REMOVED, read_characters
+
+
+class Letters(NamedTuple):
+    """The code points of texts, back to back: int32, (characters,) and (texts + 1,)."""
+
+    points: tf.Tensor
+    splits: tf.Tensor
+
+
+class Pieces(NamedTuple):
+    """The tokens of texts, back to back.
+
+    Attributes:
+        token_ids: int32, (tokens,).
+        splits: int32, (texts + 1,).
+        begins, ends: int32, (tokens,), where each begins and ends among the characters of all texts.
+    """
+
+    token_ids: tf.Tensor
+    splits: tf.Tensor
+    begins: tf.Tensor
+    ends: tf.Tensor
+
+
+class _Cells(NamedTuple):
+    """What characters became: int32, (cells,), (cells,) (each one's character) and (texts + 1,)."""
+
+    cells: tf.Tensor
+    sources: tf.Tensor
+    splits: tf.Tensor
+
+
+class WordPieces(tf.Module):
+    """Splits texts into the tokens that a fast tokenizer splits them into.
+
+    Args:
+        tokenizer: of a BERT, DistilBERT, ELECTRA or another checkpoint with their WordPiece.
+
+    Raises:
+        EncoderError: its tokens are made in another way.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        super().__init__(name="word_pieces")
+        model, settings, special = _check(json.loads(tokenizer.to_json()))
+        self._longest = model["max_input_chars_per_word"]
+        self._unknown = model["vocab"][model["unk_token"]]
+        self._special = [np.array([ord(character) for character in token], np.int32) for token in special]
+        strips = settings["lowercase"] if settings["strip_accents"] is None else settings["strip_accents"]
+        table = read_characters(settings["handle_chinese_chars"], strips, settings["lowercase"])
+        self._sorts_marks = table.sorts_marks
+        vocabulary = sorted(model["vocab"], key=model["vocab"].get)
+        with tf.init_scope(), tf.device("/CPU:0"):
+            self._lengths = tf.constant([len(word.removeprefix("##")) for word in vocabulary], tf.int32)
+            self._page_numbers = tf.constant(table.page_numbers)
+            self._pages = tf.constant(table.pages.reshape(-1))
+            self._pool = tf.constant(table.pool)
+            self._pool_splits = tf.constant(table.pool_splits)
+            self._model = _build_model(vocabulary, model["unk_token"], self._longest)
+        row = tf.TensorSpec([None], tf.int32)
+        self._split = tf.function(self._split_letters, input_signature=[row, row], autograph=False)  # traced once
+
+    def decode(self, texts: tf.Tensor) -> Letters:
+        """The code points of texts: string, (texts,), UTF-8; ill-formed bytes become U+FFFD, as Python has it."""
+        points = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
+        return Letters(points.flat_values, tf.cast(points.row_splits, tf.int32))
+
+    def split(self, letters: Letters) -> Pieces:
+        """The tokens of texts, without [CLS] and [SEP] around them."""
+        return Pieces(*self._split(*letters))
+
+    def _split_letters(self, points: tf.Tensor, splits: tf.Tensor) -> Pieces:
+        with tf.device("/CPU:0"):
+            found = self._look_up(Letters(points, splits))
+            if self._sorts_marks:
+                marks = (found.cells >= 1 << ORDER_SHIFT) & _lack(found.cells, ABSENT)
+                found = tf.cond(tf.reduce_any(marks), lambda: _sort_marks(found), lambda: found)
+            return self._split_words(found)
+
+    def _look_up(self, letters: Letters) -> _Cells:
+        points, splits = letters
+        pages = tf.gather(self._page_numbers, points // PAGE)
+        values = tf.gather(self._pages, pages * PAGE + points % PAGE)
+        cells = tf.where(values < 0, values, tf.bitwise.bitwise_xor(values, points))
+        for start in sorted({token[0] for token in self._special}):
+            tokens = [token for token in self._special if token[0] == start]
+            keep = functools.partial(_keep_special, letters, cells, tokens)
+            cells = tf.cond(tf.reduce_any(points == start), keep, functools.partial(tf.identity, cells))
+
+        def expand() -> _Cells:
+            single, sequences = cells >= 0, tf.maximum(-1 - cells, 0)
+            begins = tf.where(
+                single, tf.range(tf.size(cells)) + tf.size(self._pool), tf.gather(self._pool_splits, sequences)
+            )
+            ends = tf.where(single, begins + 1, tf.gather(self._pool_splits, sequences + 1))
+            places = tf.ragged.range(begins, ends, row_splits_dtype=tf.int32)
+            return _Cells(
+                tf.gather(tf.concat([self._pool, cells], 0), places.flat_values),
+                places.value_rowids(),
+                tf.gather(places.row_splits, splits),
+            )
+
+        same = _Cells(cells, tf.range(tf.size(cells)), splits)
+        return tf.cond(tf.reduce_any(cells < 0), expand, lambda: same)
+
+    def _split_words(self, found: _Cells) -> Pieces:
+        cells, sources, splits = found
+        ends_before = tf.concat([[False], ~_lack(cells, BREAK_AFTER)], 0)[:-1]
+        breaks = tf.cast(~_lack(cells, BREAK_BEFORE), tf.int32) + tf.cast(ends_before, tf.int32)
+        words = tf.cumsum(breaks + _count_starts(splits, tf.size(cells)))  # (cells,)
+        stays = _lack(cells, ABSENT)
+        kept = tf.where(stays)[:, 0]
+        words, sources = tf.gather(words, kept), tf.gather(sources, kept)  # (kept,)
+        characters = tf.bitwise.bitwise_and(tf.gather(cells, kept), CHARACTER)
+        first = tf.concat([tf.ones_like(words[:1], tf.bool), words[1:] != words[:-1]], 0)
+        starts = tf.concat([tf.cast(tf.where(first)[:, 0], tf.int32), [tf.size(words)]], 0)  # (words + 1,)
+        text_words = tf.gather(_accumulate(first), tf.gather(_accumulate(stays), splits))  # (texts + 1,)
+
+        lengths = starts[1:] - starts[:-1]
+        ragged = tf.RaggedTensor.from_row_splits(characters, starts, validate=False)
+        too_long = "x" * (4 * self._longest + 1)
+        spelled = tf.where(lengths > self._longest, too_long, tf.strings.unicode_encode(ragged, "UTF-8"))
+        pieces = self._model.tokenize(spelled)
+        token_ids, piece_splits = pieces.flat_values, tf.cast(pieces.row_splits, tf.int32)
+        # Pieces are as long as they are spelled, but [UNK] as its word.
+        unknown = tf.where(tf.gather(token_ids, piece_splits[:-1]) == self._unknown)[:, 0]
+        piece_lengths = tf.tensor_scatter_nd_update(
+            tf.gather(self._lengths, token_ids),
+            tf.gather(piece_splits, unknown)[:, None],
+            tf.gather(lengths, unknown),
+        )
+        piece_ends = tf.cumsum(piece_lengths)
+        return Pieces(
+            token_ids,
+            tf.gather(piece_splits, text_words),
+            tf.gather(sources, piece_ends - piece_lengths),
+            tf.gather(sources, piece_ends - 1) + 1,
+        )
+
+
+def _build_model(vocabulary: list[str], unknown: str, longest: int) -> Any:
+    """tensorflow_text's splitter of words. No word holds control characters or white space: tokens of the vocabulary
+    that do are not found in any text, and those that the splitter fails on are given names that are not either."""
+    from tensorflow_text import FastWordpieceTokenizer
+
+    bad = {"\0", "\x11"}  # the end of a string, and the splitter's own mark
+    try:
+        return FastWordpieceTokenizer(
+            [f" {place}" if not word or bad & set(word) else word for place, word in enumerate(vocabulary)],
+            max_bytes_per_word=4 * longest,  # a character has at most 4, and characters are counted here
+            unknown_token=unknown,
+            token_out_type=tf.int32,
+            no_pretokenization=True,
+        )
+    except RuntimeError as error:
+        raise _refuse(f"tensorflow_text cannot hold this vocabulary ({str(error).strip().splitlines()[-1]})") from None
+
+
+def _check(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Model, normalizer and special tokens of a tokenizer's description, if a graph can do what they do."""
+    model, settings = described["model"], described.get("normalizer") or {}
+    kinds = [part.get("type") for part in (model, settings, described.get("pre_tokenizer") or {})]
+    if kinds != ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
+        raise _refuse(f"a graph tokenizes as BERT does, this tokenizer is made of {', '.join(map(str, kinds))}")
+    if not settings["clean_text"] or model["continuing_subword_prefix"] != "##":
+        raise _refuse('a graph removes control characters and has "##" within words, as BERT does')
+    vocabulary, longest = model["vocab"], model["max_input_chars_per_word"]
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))) or model["unk_token"] not in vocabulary:
+        raise _refuse(f"a graph needs a vocabulary without gaps, with {model['unk_token']!r} in it")
+    special = [token["content"] for token in described["added_tokens"]]
+    for token, content in zip(described["added_tokens"], special, strict=True):
+        plain = not any(token[flag] for flag in ("single_word", "lstrip", "rstrip", "normalized"))
+        word = content.isprintable() and not content.startswith("##") and len(content) <= longest
+        if not (plain and word) or vocabulary.get(content) != token["id"]:
+            raise _refuse(f"a graph knows added tokens only of the vocabulary and without flags, {content!r} is none")
+    for one, other in itertools.product(special, repeat=2):
+        tails = [one[place:] for place in range(one == other, len(one))]
+        if any(tail.startswith(other) or other.startswith(tail) for tail in tails):
+            raise _refuse(f"a graph cannot tell where {one!r} ends and {other!r} begins")
+    return model, settings, special
+
+
+def _refuse(reason: str) -> EncoderError:
+    return EncoderError(f"{reason}: it exports serve_tokens only.")
+
+
+def _keep_special(letters: Letters, cells: tf.Tensor, tokens: list[np.ndarray]) -> tf.Tensor:
+    """Cells in which each special token that is written in a text is one word, as it stands."""
+    for token in tokens:
+        places = tf.cast(tf.where(letters.points == token[0])[:, 0], tf.int32)
+        ends = tf.gather(letters.splits, tf.searchsorted(letters.splits, places, side="right"))
+        places = tf.boolean_mask(places, places + len(token) <= ends)  # within their text
+        around = places[:, None] + np.arange(len(token), dtype=np.int32)
+        around = tf.boolean_mask(around, tf.reduce_all(tf.gather(letters.points, around) == token, axis=1))
+        word = token.copy()
+        word[0] |= BREAK_BEFORE
+        word[-1] |= BREAK_AFTER
+        cells = tf.tensor_scatter_nd_update(cells, around[..., None], tf.broadcast_to(word, tf.shape(around)))
+    return cells
+
+
+def _sort_marks(found: _Cells) -> _Cells:
+    """Unicode's canonical order: between two that are none, combining marks by their class.
+
+    A mark's source is that of its new place, as the fast tokenizer has it.
+    """
+    stays = tf.bitwise.right_shift(found.cells, ORDER_SHIFT) != REMOVED
+    kept = tf.where(stays)[:, 0]
+    cells, sources = tf.gather(found.cells, kept), tf.gather(found.sources, kept)
+    splits = tf.gather(_accumulate(stays), found.splits)
+    orders = tf.bitwise.right_shift(cells, ORDER_SHIFT)
+    runs = tf.cumsum(tf.cast((orders == 0) | (_count_starts(splits, tf.size(cells)) > 0), tf.int64))
+    places = tf.argsort(runs * (REMOVED + 1) + tf.cast(orders, tf.int64), stable=True)
+    first = tf.concat([tf.ones_like(sources[:1], tf.bool), sources[1:] != sources[:-1]], 0)
+    owners = tf.boolean_mask(sources, first)
+    sources = tf.gather(owners, _accumulate(tf.gather(first, places))[1:] - 1)
+    return _Cells(tf.gather(cells, places), sources, splits)
+
+
+def _lack(cells: tf.Tensor, flag: int) -> tf.Tensor:
+    return tf.bitwise.bitwise_and(cells, flag) == 0
+
+
+def _accumulate(flags: tf.Tensor) -> tf.Tensor:
+    """int32, (n + 1,): how many of n flags are set before each place."""
+    return tf.concat([[0], tf.cumsum(tf.cast(flags, tf.int32))], 0)
+
+
+def _count_starts(splits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """int32, (size,): how many texts begin at each place."""
+    return tf.scatter_nd(splits[:-1, None], tf.ones_like(splits[:-1]), [size + 1])[:-1]

@@ -1,0 +1,98 @@
+"""The client against a server that speaks TensorFlow Serving's REST and gRPC."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bertvision_tf as bv
+from bertvision_tf.errors import ServingError
+from bertvision_tf.serving import ServedModel, export_runs
+from tests.serving.server import serve
+
+WORDS = "the a cat cats dog dogs has have eat eats is can not run she he".split()
+
+
+def make_texts(count, seed):
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, random.integers(1, 12))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_encoder):
+    folder, texts = tmp_path_factory.mktemp("client"), make_texts(260, 0)
+    task = bv.task_from_table({"text": texts, "label": ["cat" in text for text in texts]}, name="cats")
+    return bv.train(
+        *(task, tiny_encoder),
+        **{"head": "learned_pooling", "seeds": 1, "fit": {"epochs": 2}, "baselines": False},
+        store=folder / "states",
+        output=folder / "cats",
+    )
+
+
+@pytest.fixture(scope="module")
+def addresses(run):
+    with serve(export_runs([run], run.path.parent / "models" / "1"), "cats") as found:
+        yield found
+
+
+@pytest.mark.parametrize("wire", [0, 1], ids=["rest", "grpc"])
+def test_a_served_model_says_what_the_run_says(run, addresses, wire):
+    """More texts than go into one request, with characters beyond ASCII."""
+    texts = [*make_texts(70, 1), "Übermut \U0001f426 ' \" \\"]
+    model = ServedModel(addresses[wire])
+    assert model.inputs == ["text"]
+    said, wanted = model.predict({"text": texts}), run.predict(texts)
+    assert said["label"].tolist() == list(wanted.labels)
+    np.testing.assert_allclose(said["probabilities"], wanted.probabilities, atol=1e-5)
+    with pytest.raises(ServingError, match=r"has no signature 'other'; it has .*serving_default"):
+        ServedModel(addresses[wire], "other")
+    with pytest.raises(ServingError, match="the model reads text, got question"):
+        model.predict({"question": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda rest, remote: rest.replace("cats", "dogs"), "Malformed request"),
+        (lambda rest, remote: remote.replace("cats", "dogs"), "Servable not found"),
+        (lambda rest, remote: "http://127.0.0.1:9/v1/models/cats", "cannot be reached"),
+        (lambda rest, remote: "grpc://127.0.0.1:9/cats", "says:"),
+        (lambda rest, remote: "cats", "is no address of a model"),
+        (lambda rest, remote: "grpc://127.0.0.1:9", "is no address of a model"),
+    ],
+)
+def test_what_cannot_be_reached(addresses, change, says):
+    with pytest.raises(ServingError, match=says) as caught:
+        ServedModel(change(*addresses))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_is_one_line(addresses):
+    model = ServedModel(addresses[0], "serve_tokens")
+    with pytest.raises(ServingError, match="says: ") as caught:
+        model.predict({name: ["text"] for name in model.inputs})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command(run, addresses, tmp_path):
+    with open(tmp_path / "in.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([["id", "text"], *([place, text] for place, text in enumerate(make_texts(5, 3)))])
+    for name, where in (("run", [run.path]), ("rest", ["--url", addresses[0]]), ("grpc", ["--url", addresses[1]])):
+        command = ["predict", *map(str, where), "--input", "in.csv", "--output", f"{name}.csv"]
+        done = subprocess.run(
+            [sys.executable, "-m", "bertvision_tf", *command], cwd=tmp_path, capture_output=True, text=True, timeout=200
+        )
+        assert (done.returncode, done.stdout) == (0, f"{name}.csv: 5 rows\n"), done.stderr
+    own, *served = (
+        list(csv.DictReader((tmp_path / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+        for name in ("run", "rest", "grpc")
+    )
+    names = [column for column in own[0] if column.startswith("p_")]
+    for rows in served:
+        assert [row["label"] for row in rows] == [row["prediction"] for row in own]
+        for place, column in enumerate(names):
+            both = ([float(row[key]) for row in one] for one, key in ((rows, f"probabilities_{place}"), (own, column)))
+            np.testing.assert_allclose(*both, atol=1e-5)

@@ -1,0 +1,130 @@
+"""The local page in a headless Chromium: types, clicks, and reads what is said."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+import bertvision_tf as bv
+from bertvision_tf.errors import RunError
+from bertvision_tf.runs.run import FoundAnswer
+from bertvision_tf.serving import build_demo
+from bertvision_tf.serving.demo import mark_answer
+
+WORDS = "the a cat cats dog dogs has have eat eats is can not run she he".split()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, tiny_encoder):
+    folder, random = tmp_path_factory.mktemp("demo"), np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, random.integers(8, 20))) for _ in range(420)]
+    contexts = [text.replace(" ", " bird ", 1) if place % 4 else text for place, text in enumerate(texts)]
+    tables = {
+        "cats": {"text": texts, "label": ["cat" if "cat" in text else "none" for text in texts]},
+        "dogs": {"text": texts, "label": ["dog" if "dog" in text else "none" for text in texts]},
+        "answers": {
+            "id": [str(place) for place in range(420)],
+            "question": ["what ?"] * 420,
+            "context": contexts,
+            "answers": [json.dumps(["bird"] if "bird" in context else []) for context in contexts],
+        },
+    }
+    return {
+        name: bv.train(
+            *(bv.task_from_table(table, name=name), tiny_encoder),
+            **{"head": "learned_pooling", "seeds": 1, "baselines": False, "codec": "float32"},
+            fit={"epochs": 8, "learning_rate": 0.03, "batch_size": 16},
+            store=folder / "states",
+            output=folder / name,
+        )
+        for name, table in tables.items()
+    }
+
+
+@pytest.fixture
+def serve():
+    """Starts `bertvision demo`, and gives its address."""
+    started = []
+
+    def start(*paths):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bertvision_tf", "demo", *map(str, paths)], stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        line = process.stdout.readline()
+        assert line.startswith("page: http://127.0.0.1:"), line
+        return line.split()[1]
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(find, seconds=60):
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        found = find()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError("it did not come")
+
+
+def test_texts_are_classified_by_every_head(runs, serve, browser):
+    text = "she has cats ."
+    browser.get(serve(runs["cats"].path, runs["dogs"].path))
+    wait_for(lambda: browser.find_elements("css selector", "#first textarea"))[0].send_keys(text)
+    browser.find_element("css selector", "#ask").click()
+    wait_for(
+        lambda: browser.find_elements("css selector", ".said .confidence-set, .said [data-testid$=confidence-set]")
+    )
+    said = " ".join(one.text for one in browser.find_elements("css selector", ".said"))
+    for name in ("cats", "dogs"):
+        found = runs[name].predict([text])
+        assert found.labels[0] in said and f"{100 * found.probabilities.max():.0f}%" in said
+    wait_for(lambda: browser.find_elements("css selector", "img[src*='webp'], img[src*='png'], .gradio-plot img, img"))
+
+
+def test_an_answer_is_marked_in_its_passage(runs, serve, browser):
+    passage = "the dog has not eat a bird"
+    found = runs["answers"].answer("what ?", passage)
+    assert found.text
+    assert found.text != passage
+    browser.get(serve(runs["answers"].path))
+    wait_for(lambda: browser.find_elements("css selector", "#first textarea"))[0].send_keys("what ?")
+    browser.find_element("css selector", "#second textarea").send_keys(passage)
+    browser.find_element("css selector", "#ask").click()
+    read = "return [...document.querySelectorAll('.marked *')].map((one) => one.textContent.trim())"
+    wait_for(lambda: found.text in browser.execute_script(read))
+    said = browser.find_element("css selector", ".said textarea").get_attribute("value")
+    assert said.startswith(found.text)
+
+
+def test_long_texts_are_refused(runs, serve):
+    from gradio_client import Client
+
+    address = serve(runs["cats"].path)
+    client = Client(address, verbose=False)
+    with pytest.raises(Exception, match="the page takes 5,000"):
+        client.predict("cat " * 2000, "", "cats", api_name="/ask")
+    with pytest.raises(Exception, match="text is missing"):
+        client.predict("  ", "", "cats", api_name="/ask")
+    html = urllib.request.urlopen(address).read().decode()
+    assert "fonts.googleapis.com" not in html.replace('https://fonts.googleapis.com" crossorigin', "")
+
+
+def test_runs_that_read_different_texts(runs):
+    with pytest.raises(RunError, match="cats reads single texts, answers questions with contexts"):
+        build_demo([runs["cats"], runs["answers"]])
+
+
+def test_parts_of_a_passage():
+    answer = FoundAnswer("bird", 2, 6, 1.0, 0.0, 0.0, [("bird", 1.0, 2, 6)])
+    assert mark_answer("a bird.", answer) == [("a ", None), ("bird", "answer"), (".", None)]
+    assert mark_answer("bird", FoundAnswer("bird", 0, 4, 1.0, 0.0, 0.0, [])) == [("bird", "answer")]
+    assert mark_answer("none", FoundAnswer("", None, None, None, 0.0, 0.0, [])) == [("none", None)]

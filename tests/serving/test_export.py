@@ -1,0 +1,259 @@
+"""Exported models: in a process without this library, what they say is what Keras says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import bertvision_tf as bv
+from bertvision_tf.errors import HeadError, RunError
+from bertvision_tf.heads import build_head, list_presets
+from bertvision_tf.serving import export_runs
+from bertvision_tf.serving.export import CARD, EXTRA, TEXT_OPS, WARM_UP, list_ops
+from bertvision_tf.serving.servable import Servable, ServedHead
+from bertvision_tf.tasks import TaskKind
+
+TINY = Path(__file__).parents[1] / "checkpoints" / "bert-gelu-eps1e-12-segments2"
+WORDS = "the a cat cats dog dogs has have eat eats is can not run she he".split()
+ALONE = """
+import json, sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("bertvision_tf", "keras_hub", "transformers", "tokenizers"):
+            raise ImportError(name + " is hidden")
+sys.meta_path.insert(0, Hide())
+import tensorflow as tf, tensorflow_text
+model = tf.saved_model.load(sys.argv[1])
+asked = json.load(open(sys.argv[2]))
+said = []
+for signature, inputs in asked:
+    found = model.signatures[signature](**{name: tf.constant(values) for name, values in inputs.items()})
+    plain = lambda value: value.astype(str).tolist() if value.dtype == object else value.tolist()
+    said.append({name: plain(value.numpy()) for name, value in found.items()})
+json.dump(said, open(sys.argv[3], "w"))
+"""
+
+
+def ask_alone(model, requests, folder):
+    """What a fresh process with tensorflow and tensorflow_text alone says."""
+    asked, said = folder / "asked.json", folder / "said.json"
+    asked.write_text(json.dumps(requests))
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(model), str(asked), str(said)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(said.read_text())
+
+
+def make_texts(count, seed, most=12):
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, random.integers(1, most))) for _ in range(count)]
+
+
+TEXTS = [*make_texts(7, 9, 40), "", "Zzz", "the CAT,eats!"]
+LABELS = {
+    "classification": lambda texts: ["cat" in text for text in texts],
+    "regression": lambda texts: [len(text) / 10 for text in texts],
+    "multilabel": lambda texts: [";".join(sorted({word for word in ("cat", "dog") if word in text})) for text in texts],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def train(root, tiny_encoder):
+    def run(name, table, encoder=tiny_encoder, pair=None, **options):
+        task = bv.task_from_table(table, name=name, text_pair=pair)
+        options = {"head": "learned_pooling", "seeds": 1, "fit": {"epochs": 2}, "codec": "float32"} | options
+        return bv.train(task, encoder, store=root / "states", output=root / name, baselines=False, **options)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(train):
+    """A run on single texts of each kind of label."""
+    texts = make_texts(260, 0)
+    return {kind: train(kind, {"text": texts, "label": label(texts)}) for kind, label in LABELS.items()}
+
+
+def test_many_heads_on_one_pass(runs, root):
+    """Each signature of texts, and all at once, against each run's own predictions."""
+    names = list(runs)
+    model = export_runs(list(runs.values()), root / "models" / "all" / "1")
+    given = {"text": TEXTS}
+    *alone, together = ask_alone(model, [*((name, given) for name in names), ("serving_default", given)], root)
+    for name, said in zip(names, alone, strict=True):
+        assert {f"{name}_{output}": value for output, value in said.items()}.items() <= together.items()
+        found = runs[name].predict(TEXTS)
+        if name == "regression":
+            np.testing.assert_allclose(said["score"], found.labels, atol=1e-5)
+            continue
+        np.testing.assert_allclose(said["probabilities"], found.probabilities, atol=1e-5)
+        shown = [";".join(label) if isinstance(label, tuple) else label for label in found.labels]
+        assert said["label"] == shown
+    assert len({*together["multilabel_label"]}) > 1
+
+
+def test_tokens_and_images_give_the_same(runs, tiny_encoder, root):
+    run = runs["classification"]
+    model = export_runs([run], root / "models" / "one" / "1")
+    tokens = tiny_encoder.tokenize(TEXTS)
+    masks = {name: tokens[name].tolist() for name in ("segment_ids", "padding_mask")}
+    images = {"hidden_states": tiny_encoder.hidden_states(tokens).tolist()} | masks
+    ids = {"token_ids": tokens["token_ids"].tolist()} | masks
+    requests = [("serving_default", {"text": TEXTS}), ("serve_tokens", ids), ("serve_hidden_states", images)]
+    for said in ask_alone(model, requests, root):
+        np.testing.assert_allclose(said["probabilities"], run.predict(TEXTS).probabilities, atol=1e-5)
+
+
+def test_pairs_first_tokens_and_poolers(train, root):
+    texts, others = make_texts(260, 1), make_texts(260, 2)
+    table = {
+        "text": texts,
+        "other": others,
+        "label": [one[0] == two[0] for one, two in zip(texts, others, strict=True)],
+    }
+    pairs = train("pairs", table, pair="other", head="comparison_adapter_4_similarity_2")
+    pooled = train("pooled", table, pair="other", tokens="cls", pooler=True, layers=[0, 2])
+    for run in (pairs, pooled):
+        model = export_runs([run], root / "models" / run.path.name / "1")
+        given = {"text": TEXTS, "text_pair": TEXTS[::-1]}
+        (said,) = ask_alone(model, [("serving_default", given)], root)
+        wanted = run.predict(TEXTS, TEXTS[::-1])
+        np.testing.assert_allclose(said["probabilities"], wanted.probabilities, atol=1e-5)
+    with pytest.raises(RunError, match="cannot share an encoder pass: they read tokens all and cls"):
+        export_runs([pairs, pooled], root / "models" / "none" / "1")
+
+
+def test_answers(train, root):
+    """The best span over windows, its characters, and no answer, as `Run.answer` has them."""
+    random = np.random.default_rng(3)
+
+    def make(count):
+        table = {"id": [], "question": [], "context": [], "answers": []}
+        for row in range(count):
+            words = random.choice(WORDS, random.integers(8, 60)).tolist()
+            if row % 4:
+                words[random.integers(len(words))] = "bird"
+            table["id"].append(str(row))
+            table["question"].append("what ?")
+            table["context"].append(" ".join([*words, str(row)]))
+            table["answers"].append(json.dumps(["bird"] if row % 4 else []))
+        return table
+
+    run = train("answers", make(420), max_length=24, fit={"epochs": 6, "learning_rate": 0.03, "batch_size": 16})
+    table = make(40)
+    contexts = [*table["context"], "", "bird", "  the bird  ", "the birḋ́ eats", "a bird", "\U0001f426 bird \U0001f426"]
+    questions = ["what ?"] * len(contexts)
+    model = export_runs([run], root / "models" / "answers" / "1")
+    (said,) = ask_alone(model, [("serving_default", {"question": questions, "context": contexts})], root)
+    found = run.answer_all(questions, contexts)
+    assert 0 < sum(bool(one.text) for one in found) < len(found)
+    assert said["answer"] == [one.text for one in found]
+    assert said["start"] == [-1 if one.start is None else one.start for one in found]
+    assert said["end"] == [-1 if one.end is None else one.end for one in found]
+    np.testing.assert_allclose(said["null_score"], [one.null_score for one in found], atol=1e-5)
+    scores = [(score, one.score) for score, one in zip(said["score"], found, strict=True) if one.score is not None]
+    np.testing.assert_allclose(*zip(*scores, strict=True), atol=1e-5)
+
+
+def test_every_preset(tiny_encoder, root):
+    """All listed heads on one encoder pass, with random weights, against Keras on the encoder's states."""
+    random, heads = np.random.default_rng(0), []
+    for name in list_presets():
+        if name.endswith(("_flat", "_pretrained")):  # of a fixed number of tokens; of weights that are downloaded
+            continue
+        try:
+            model = build_head(name, num_hidden_states=3, hidden_dim=tiny_encoder.hidden_dim)
+        except HeadError:  # a network that needs more channels than the tiny encoder has
+            continue
+        for weight in model.weights:
+            if weight.dtype == "float32" and "variance" not in weight.name:
+                weight.assign(0.3 * random.normal(size=weight.shape))
+        heads.append(ServedHead(f"head_{len(heads)}", model, TaskKind.CLASSIFICATION, ("no", "yes")))
+    assert len(heads) > 20
+    servable = Servable(
+        *(tiny_encoder, heads),
+        **{"layers": [0, 1, 2], "tokens": "all", "pooler": False, "pairs": False, "max_length": 64, "dtype": "float32"},
+    )
+    folder = root / "models" / "presets" / "1"
+    tf.saved_model.save(servable, str(folder), signatures={"all": servable.build_signatures()["serving_default"]})
+    texts = [text for text in TEXTS if text]
+    (said,) = ask_alone(folder, [("all", {"text": texts})], root)
+    tokens = tiny_encoder.tokenize(texts)
+    images = {"hidden_states": tiny_encoder.hidden_states(tokens)} | tokens
+    for head in heads:
+        logits = np.asarray(head.model({name: images[name] for name in head.model.input}, training=False))
+        wanted = tf.nn.softmax(logits).numpy()
+        np.testing.assert_allclose(said[f"{head.name}_probabilities"], wanted, atol=1e-5, err_msg=head.model.name)
+
+
+def test_what_lies_beside_the_model(runs, root):
+    run = runs["classification"]
+    model = export_runs([run], root / "models" / "card" / "1")
+    card = (model / EXTRA / CARD).read_text(encoding="utf-8")
+    for part in (run.encoder_fingerprint, "classification", "`serving_default`: text string", "tensorflow 2."):
+        assert part in card
+    assert f"{run.results['scores'][0]:.3f} of this head" in card
+    ops = list_ops(model)
+    assert ops - set(dir(tf.raw_ops)) == TEXT_OPS and "MatMul" in ops
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    loaded = tf.saved_model.load(str(model))
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(one.numpy()).predict_log.request
+        for one in tf.data.TFRecordDataset(str(model / EXTRA / WARM_UP))
+    ]
+    assert len(logs) == 3
+    for request in logs:
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        said = loaded.signatures[request.model_spec.signature_name](**inputs)
+        assert len(said["label"]) == len(inputs["text"])
+
+
+def test_a_version_is_replaced_and_nothing_else(runs, root):
+    mine = root / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds no SavedModel"):
+        export_runs([runs["regression"]], mine)
+    target = root / "models" / "again" / "1"
+    for kind, output in (("regression", "score"), ("classification", "label")):
+        export_runs([runs[kind]], target)
+        assert output in tf.saved_model.load(str(target)).signatures["serving_default"].structured_outputs
+    assert [path.name for path in target.parent.iterdir()] == ["1"]
+
+
+def test_heads_that_cannot_share_a_pass(runs, train, root):
+    texts = make_texts(260, 5)
+    fewer = train("fewer", {"text": texts, "label": LABELS["classification"](texts)}, layers=[0, 1])
+    with pytest.raises(RunError, match=r"classification and fewer cannot .* hidden states \[0, 1, 2\] and \[0, 1\]"):
+        export_runs([runs["classification"], fewer], root / "none")
+    table = {"text": texts, "label": LABELS["classification"](texts)}
+    half = train("half", table, encoder=str(TINY), dtype="bfloat16")
+    with pytest.raises(RunError, match="their encoders have the fingerprints"):
+        export_runs([runs["classification"], half], root / "none")
+    with pytest.raises(RunError, match="a run or more"):
+        export_runs([], root / "none")
+    assert not (root / "none").exists()
+
+
+def test_one_trace_serves_all_batches_and_lengths(runs, root):
+    model = tf.saved_model.load(str(export_runs([runs["classification"]], root / "models" / "trace" / "1")))
+    ask = model.signatures["serving_default"]
+    whole = ask(text=tf.constant(TEXTS))["probabilities"].numpy()
+    for place, text in enumerate(TEXTS):
+        alone = ask(text=tf.constant([text]))["probabilities"].numpy()[0]
+        np.testing.assert_allclose(alone, whole[place], atol=1e-5)
+    many = ask(text=tf.constant(TEXTS * 300))["probabilities"].numpy()
+    np.testing.assert_allclose(many[-len(TEXTS) :], whole, atol=1e-5)
+    assert ask(text=tf.constant([], tf.string))["probabilities"].shape == (0, 2)
+    assert np.isfinite(ask(text=tf.constant([b"\xff\x00 cat \xed\xa0\x80"]))["probabilities"].numpy()).all()

@@ -1,0 +1,111 @@
+"""The splitting of texts in the graph against the fast tokenizer's: equal in every token and character offset."""
+
+import functools
+import itertools
+import unicodedata
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import normalizers
+
+from tests.serving.twins import ODD, SIZES, SPECIAL, Twins, build_tokenizer, compare_windows
+
+MARKS = "\u0301\u0316\u302e\U0001d165\ua9c0"  # the last three stay in words where accents go
+SETTINGS = {
+    "uncased": (True, True, None, True),
+    "cased": (True, True, None, False),
+    "lower-cased with accents": (True, True, False, True),
+    "cased without accents": (True, True, True, False),
+    "words of Chinese": (True, False, None, True),
+    "as it is": (True, False, False, False),
+}
+
+
+@pytest.fixture(scope="module")
+def twins(minilm):
+    return Twins(minilm.tokenizer)
+
+
+@functools.cache
+def list_points():
+    """Marks, spaces, controls, punctuation, whatever has cases or parts, and some of all the rest."""
+    points = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+
+    def is_odd(point):
+        kind = unicodedata.category(point)
+        return kind[0] in "MZP" or kind in ("Cc", "Cf") or point.lower() != point or unicodedata.decomposition(point)
+
+    return [point for place, point in enumerate(points) if place % 499 == 0 or is_odd(point)]
+
+
+@functools.cache
+def get_twins(name):
+    """With a vocabulary that tells all characters of `list_points` apart."""
+    normalizer = normalizers.BertNormalizer(*SETTINGS[name])
+    made = sorted(
+        {*list_points(), *MARKS, *"ab", *itertools.chain(*map(normalizer.normalize_str, list_points()))} - {" "}
+    )
+    parts = ["the", "cat", "a\u302e", "\ua9c0\u302e", "##\ua9c0\u302e"]
+    return Twins(build_tokenizer([*made, *("##" + word for word in made), *parts], *SETTINGS[name]))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_kind_of_character_alone_between_letters_doubled_and_among_marks(name):
+    points = list_points()[:: 1 if name in ("uncased", "cased") else 8]
+    form = "{0} a{0}b {0}{0} \u302e\ua9c0{0}\U0001d165\u302e{0}\u0301\ua9c0"
+    get_twins(name).check_windows([""] * len(points), [form.format(point) for point in points])
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_texts(twins, name):
+    text = ODD[name]
+    twins.check([text, "She sleeps.", text * 9])
+    twins.check([text, "She sleeps.", text * 9, text], ["She sleeps.", text, text, text])
+    twins.check_windows([text, "Who sleeps?", text * 9], ["She sleeps.", text * 9, text * 9])
+
+
+characters = st.one_of(
+    st.characters(codec="utf-8"),
+    st.characters(categories=["M", "Cc", "Cf", "Cn", "Co", "Z", "P"]),
+    st.sampled_from(" abé中한Σİ[]\0\ufffd" + MARKS),
+)
+texts = st.lists(
+    st.one_of(st.text(characters, max_size=12), st.sampled_from([*SPECIAL, "[SEP", "The cat", "unaffable", "x" * 101])),
+    max_size=8,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(st.lists(st.tuples(texts, texts), max_size=6))
+def test_any_texts(twins, rows):
+    first, second = [one for one, _ in rows], [other for _, other in rows]
+    twins.check(first)
+    twins.check(first, second)
+    twins.check_windows(first, second)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@settings(max_examples=25, deadline=None, database=None)
+@given(rows=st.lists(texts, min_size=1, max_size=6))
+def test_any_texts_in_other_settings(name, rows):
+    get_twins(name).check_windows(rows, rows)
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.lists(st.binary(max_size=20) | texts.map(str.encode), min_size=1, max_size=6))
+def test_bytes_that_are_no_text_are_what_python_replaces_them_with(twins, rows):
+    decoded = [row.decode(errors="replace") for row in rows]
+    questions = [""] * len(rows)
+    found = twins.windows(tf.constant(questions), tf.constant(rows))
+    compare_windows(found, twins.fast.tokenize_windows(questions, decoded, **SIZES))
+
+
+def test_tokens_that_no_word_can_be():
+    """Beside them, tensorflow_text would fail, or end the process."""
+    twins = Twins(
+        build_tokenizer(["", "\0", "##\0", "\x11", "##\x11", "a b", "a\x11", "a", "##b", "#", "##", "##\u0301"])
+    )
+    for text in ("a\x11b \x11 ## a## #b", "a\0b", "a b ab #"):
+        twins.check_windows([text], [text])
