@@ -56,7 +56,7 @@ def _describe_head(name: str, run: Run) -> list[str]:
     places = count_places(results["metrics"])
     tuned = results["fine_tune"]
     rivals = ", ".join(f"{rival} {one['mean']:.{places}f}" for rival, one in results["baselines"].items())
-    rows = results["rows"]
+    rows, seeds = results["rows"], len(results["seeds"])
     lines = [
         f"## Head `{name}`",
         "",
@@ -66,8 +66,8 @@ def _describe_head(name: str, run: Run) -> list[str]:
         + (f"fine-tuned {tuned['epochs']:g} epochs on the same rows" if tuned else "that was not fine-tuned"),
         f"- data: {rows['training']:,} training rows, {rows['selection']:,} selection rows that chose epoch and seed, "
         f"{rows['dev']:,} dev rows",
-        f"- {results['metric']} on dev: {results['scores'][place]:.{places}f} of this head, seed {run.best_seed}; "
-        f"{show_score(results['mean'], results['std'], places)} over {len(results['seeds'])} seeds",
+        f"- {results['metric']} on dev: {results['scores'][place]:.{places}f} of this head, seed {run.best_seed}"
+        + (f"; {show_score(results['mean'], results['std'], places)} over {seeds} seeds" if seeds > 1 else ""),
     ]
     if rivals:
         lines.append(f"- rivals on the same rows: {rivals}")

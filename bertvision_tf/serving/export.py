@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,28 @@ def export_runs(runs: Sequence[Run | str | Path], output: str | Path, *, dtype: 
     signatures = servable.build_signatures()
     output = Path(output)
     with write_folder(output, MARK, "SavedModel") as folder, writing_to(output):
-        tf.saved_model.save(servable, str(folder), signatures=signatures)
+        with _keeping_quiet():
+            tf.saved_model.save(servable, str(folder), signatures=signatures)
         check_ops(folder)
         (folder / EXTRA).mkdir()
         (folder / EXTRA / BATCHING).write_text(BATCHES, encoding="utf-8")
         write_card(folder / EXTRA / CARD, opened, servable, signatures)
         _write_warm_up(folder / EXTRA / WARM_UP, signatures, servable.text_inputs)
     return output
+
+
+@contextlib.contextmanager
+def _keeping_quiet() -> Iterator[None]:
+    """Keeps TensorFlow from saying where it writes assets."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def build_servable(runs: Sequence[Run], dtype: str | None = None) -> Servable:

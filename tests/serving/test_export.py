@@ -257,3 +257,38 @@ def test_one_trace_serves_all_batches_and_lengths(runs, root):
     np.testing.assert_allclose(many[-len(TEXTS) :], whole, atol=1e-5)
     assert ask(text=tf.constant([], tf.string))["probabilities"].shape == (0, 2)
     assert np.isfinite(ask(text=tf.constant([b"\xff\x00 cat \xed\xa0\x80"]))["probabilities"].numpy()).all()
+
+
+def test_an_encoder_whose_tokenizer_has_no_twin(train, root):
+    """It reads tokens alone, and says why."""
+    texts = make_texts(260, 6)
+    table = {"text": texts, "label": LABELS["classification"](texts)}
+    run = train("roberta", table, encoder=str(TINY.parent / "roberta"))
+    model = export_runs([run], root / "models" / "roberta" / "1")
+    tokens = run.load_encoder().tokenize(TEXTS[:5])
+    given = {name: tokens[name].tolist() for name in ("token_ids", "segment_ids", "padding_mask")}
+    for said in ask_alone(model, [("serving_default", given), ("serve_tokens", given)], root):
+        np.testing.assert_allclose(said["probabilities"], run.predict(TEXTS[:5]).probabilities, atol=1e-5)
+    assert "exports serve_tokens only" in (model / EXTRA / CARD).read_text(encoding="utf-8")
+
+
+def test_bfloat16_is_smaller(runs, root):
+    run = runs["classification"]
+    whole = export_runs([run], root / "models" / "float32" / "1")
+    half = export_runs([run], root / "models" / "bfloat16" / "1", dtype="bfloat16")
+    sizes = [sum(file.stat().st_size for file in (model / "variables").iterdir()) for model in (whole, half)]
+    assert sizes[1] < 0.9 * sizes[0]
+    found = tf.saved_model.load(str(half)).signatures["serving_default"](text=tf.constant(TEXTS))
+    difference = np.abs(found["probabilities"].numpy() - run.predict(TEXTS).probabilities).max()
+    assert 1e-6 < difference < 0.05
+
+
+def test_the_tool_of_tensorflow_reads_it(runs, root):
+    model = export_runs([runs["classification"]], root / "models" / "tool" / "1")
+    code = "import sys, tensorflow_text; from tensorflow.python.tools.saved_model_cli import main; sys.exit(main())"
+    command = ["run", "--dir", str(model), "--tag_set", "serve", "--signature_def", "serving_default"]
+    asked = [*command, "--input_exprs", f"text={TEXTS[:3]!r}"]
+    done = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-1000:]
+    for label in runs["classification"].predict(TEXTS[:3]).labels:
+        assert f"b'{label}'" in done.stdout
