@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA, PAGE, PICTURES = "report.json", "index.html", "pictures"
+HELD = (DATA, PAGE, f"{PICTURES}/task-*.png")
 ALL_PAIRS = 5  # runs of one task that are compared each with each; more only with the chosen one
 
 
@@ -126,7 +127,7 @@ def write_report(
         raise RunError(f"`examples` needs 0 or more, got {examples}.")
     names = dict(zip(name_runs(opened), opened, strict=True))
     output = Path(output)
-    with write_folder(output, DATA, "report") as folder, writing_to(output):
+    with write_folder(output, DATA, "report", HELD) as folder, writing_to(output):
         (folder / PICTURES).mkdir()
         groups = group_by_rows(names)
         progress("report", 0, len(groups))

@@ -40,7 +40,7 @@ def write_run(path: Path) -> contextlib.AbstractContextManager[Path]:
 
 
 @contextlib.contextmanager
-def write_folder(path: Path, mark: str, what: str) -> Iterator[Path]:
+def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) -> Iterator[Path]:
     """Gives a folder to write into, and puts it in the place of `path` when the block ends well.
 
     One of the same kind that is there already stays until then, or for good where the block writes nothing, and is
@@ -50,6 +50,8 @@ def write_folder(path: Path, mark: str, what: str) -> Iterator[Path]:
         path: where it is to be.
         mark: the file that every finished one has, and nothing else.
         what: its kind, for errors.
+        holds: names, or patterns of paths, of all that one may hold; what holds anything else is not replaced. With
+            none it is replaced whatever it holds.
 
     Raises:
         RunError: the folder cannot be written, is being written by another process, or holds something else.
@@ -61,7 +63,7 @@ def write_folder(path: Path, mark: str, what: str) -> Iterator[Path]:
     with writing_to(path):
         if old.exists() and not path.exists():
             os.replace(old, path)
-        _check_replaceable(path, mark, what)
+        _check_replaceable(path, mark, what, holds)
         made = [parent for parent in path.parents if not parent.exists()]
         staging.mkdir(parents=True, exist_ok=True)
         try:
@@ -73,7 +75,7 @@ def write_folder(path: Path, mark: str, what: str) -> Iterator[Path]:
     try:
         yield staging
         if any(staging.iterdir()):
-            _check_replaceable(path, mark, what)
+            _check_replaceable(path, mark, what, holds)
             _exchange(staging, path, old)
     finally:
         if lock is not None:
@@ -93,9 +95,13 @@ def writing_to(path: Path) -> Iterator[None]:
         raise RunError(f"the output folder {path} cannot be written: {error.strerror or error}.") from None
 
 
-def _check_replaceable(path: Path, mark: str, what: str) -> None:
+def _check_replaceable(path: Path, mark: str, what: str, holds: Sequence[str]) -> None:
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / mark).is_file())):
         raise RunError(f"{path} is there already and holds no {what}: name another output folder.")
+    for file in path.rglob("*") if holds and path.exists() else ():
+        inside = file.relative_to(path)
+        if not file.is_dir() and not any(inside.match(one) for one in holds):
+            raise RunError(f"{path} holds {inside.as_posix()} beside a {what}: name another output folder.")
 
 
 def _exchange(staging: Path, path: Path, old: Path) -> None:

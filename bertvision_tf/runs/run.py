@@ -404,7 +404,8 @@ def read_folder(path: str | Path) -> list[dict[str, Any]]:
         try:
             contents.append(json.loads((path / name).read_text(encoding="utf-8")))
         except OSError:
-            raise RunError(f"no finished run at {path}: {path / name} cannot be read.") from None
+            what = "a search, whose best.json `train --head` takes" if (path / "search.json").is_file() else ""
+            raise RunError(f"no finished run at {path}: {what or f'{path / name} cannot be read'}.") from None
         except ValueError:
             raise RunError(f"{path / name} is damaged: no JSON.") from None
     return contents

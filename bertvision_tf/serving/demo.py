@@ -125,7 +125,9 @@ def launch_demo(
             ssr_mode=False,
         )
     except OSError as error:
-        raise RunError(f"the page cannot listen on {host}: {error}") from None
+        raise RunError(
+            f"the page cannot listen on {host}, port {port or 'from 7860 on'}: name another --port."
+        ) from error
     ready(address)
     page.block_thread()
 

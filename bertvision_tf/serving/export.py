@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..encoders.encoder import DTYPES
 from ..errors import RunError
 from ..runs import Run, load_run, name_runs, write_folder, writing_to
 from ..tasks import TaskKind
@@ -23,6 +24,13 @@ max_enqueued_batches { value: 1000 }
 num_batch_threads { value: 2 }
 pad_variable_length_inputs: true
 """
+HELD = (
+    MARK,
+    "fingerprint.pb",
+    "variables/variables.*",
+    "assets/*",
+    *(f"{EXTRA}/{one}" for one in (CARD, WARM_UP, BATCHING)),
+)
 SHARED = {  # what heads on one encoder pass have in common, and what it is called
     "tokens": "tokens",
     "pooler": "the pooler's output",
@@ -56,12 +64,14 @@ def export_runs(runs: Sequence[Run | str | Path], output: str | Path, *, dtype: 
     if not opened:
         raise RunError("an export needs a run or more.")
     check_together(opened)
+    if dtype not in (None, *DTYPES):
+        raise RunError(f"`dtype` needs one of {', '.join(DTYPES)}, got {dtype!r}.")
     import tensorflow as tf
 
     servable = build_servable(opened, dtype)
     signatures = servable.build_signatures()
     output = Path(output)
-    with write_folder(output, MARK, "SavedModel") as folder, writing_to(output):
+    with write_folder(output, MARK, "SavedModel", HELD) as folder, writing_to(output):
         with _keeping_quiet():
             tf.saved_model.save(servable, str(folder), signatures=signatures)
         check_ops(folder)
@@ -126,13 +136,14 @@ def check_together(runs: Sequence[Run]) -> None:
                 f"{both}: their encoders have the fingerprints {runs[0].encoder_fingerprint} and "
                 f"{run.encoder_fingerprint}."
             )
-        for field, what in SHARED.items():
-            sides = [one.config[field] for one in (runs[0], run)]
-            if sides[0] != sides[1]:
-                raise RunError(f"{both}: they read {what} {sides[0]} and {sides[1]}.")
         inputs = [describe_input(one) for one in (runs[0], run)]
         if inputs[0] != inputs[1]:
             raise RunError(f"{both}: they read {inputs[0]} and {inputs[1]}.")
+        for field, what in SHARED.items():
+            sides = [one.config[field] for one in (runs[0], run)]
+            if sides[0] != sides[1]:
+                hint = " Train one with --max-length of the other." if field == "max_length" else ""
+                raise RunError(f"{both}: they read {what} {sides[0]} and {sides[1]}.{hint}")
 
 
 def describe_input(run: Run) -> str:

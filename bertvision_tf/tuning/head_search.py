@@ -121,6 +121,7 @@ def search(
     usual = FitConfig(**given)
     fixed = {name: [value] for name, value in given.items() if name in FIT}
     space = HeadSpace(task.kind, task.text_pair is not None, tokens, dict(only or {}) | fixed)
+    space.check()
     progress = progress or ignore
     rows = task.load("train", data_dir).take(limit)
     encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder

@@ -73,6 +73,21 @@ class HeadSpace:
             if not values or len({type(value) for value in (*values, known[name][0])}) > 1:
                 raise RunError(f"{name!r} needs values as {', '.join(map(str, known[name]))}, got {values!r}.")
 
+    def check(self) -> None:
+        """Tries every value of `only` once, beside the first of the others.
+
+        Raises:
+            HeadError, RunError: no head or fit has it.
+        """
+        from keras_tuner import HyperParameters
+
+        from ..training import FitConfig
+
+        for name, values in self.only.items():
+            for value in values:
+                hp, space = HyperParameters(), dataclasses.replace(self, only={**self.only, name: [value]})
+                FitConfig.for_head(space.choose_head(hp), **space.choose_fit(hp))
+
     def choose_head(self, hp: HyperParameters) -> HeadConfig:
         """The head that a trial's values make; values that cannot go together are not asked for together.
 

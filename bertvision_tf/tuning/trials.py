@@ -14,6 +14,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def open_folder(path: Path, setting: Mapping[str, Any]) -> Iterator[None]:
 
 def _check_setting(path: Path, setting: Mapping[str, Any]) -> None:
     file = path / SETTING
-    if not file.is_file():
+    if not (path / TABLE).is_file():  # no trial has ended there
+        shutil.rmtree(path / PROJECT, ignore_errors=True)
         replace_json(file, setting)
     try:
         there = json.loads(file.read_text(encoding="utf-8"))

@@ -173,6 +173,14 @@ def test_a_report_is_replaced_whole_and_nothing_else_is(page, runs, root, monkey
         bv.write_report(runs, folder, examples=0)
     assert [file.name for file in folder.iterdir()] == ["index.html"]
 
+    for name in ("notes.md", "pictures/mine.png"):
+        kept = root / name.replace("/", "-")
+        shutil.copytree(page.parent, kept)
+        (kept / name).write_text("mine")
+        with pytest.raises(RunError, match=f"holds {name} beside a report"):
+            bv.write_report(runs, kept, examples=0)
+        assert (kept / name).read_text() == "mine"
+
     target = root / "again"
     shutil.copytree(page.parent, target)
     before = (target / "index.html").read_bytes()

@@ -230,6 +230,11 @@ def test_a_version_is_replaced_and_nothing_else(runs, root):
         export_runs([runs[kind]], target)
         assert output in tf.saved_model.load(str(target)).signatures["serving_default"].structured_outputs
     assert [path.name for path in target.parent.iterdir()] == ["1"]
+    (target / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"holds thesis\.txt beside a SavedModel"):
+        export_runs([runs["classification"]], target)
+    with pytest.raises(RunError, match="`dtype` needs one of float32, bfloat16, got 'int3'"):
+        export_runs([runs["classification"]], root / "none", dtype="int3")
 
 
 def test_heads_that_cannot_share_a_pass(runs, train, root):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import bertvision_tf as bv
-from bertvision_tf.errors import RunError
+from bertvision_tf.errors import BertvisionError, RunError
 from bertvision_tf.heads import HeadConfig, build_head
 from bertvision_tf.tasks import TaskKind
 from bertvision_tf.tasks.selection import split_folds
@@ -147,11 +147,21 @@ def test_a_search_begun_alone_goes_on_under_another_name(search, monkeypatch):
     assert search(trials=2).trials[:1] == few.trials  # its seconds too: it is not run again
 
 
-def test_what_is_refused(search):
+def test_what_is_refused(search, tmp_path):
     with pytest.raises(RunError, match="needs indices or none, got 'auto'"):
         search(layers="auto")
     with pytest.raises(RunError, match="`fit` has no foo"):
         search(fit={"foo": 1})
+    for only in ({"body": ["foo"]}, {"learning_rate": [-1.0]}):
+        with pytest.raises(BertvisionError):
+            search("typo", only=SMALL | only)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_search_without_an_ended_trial_gives_way(search, tmp_path):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "search.json").write_text('{"task": "other"}')
+    assert len(search(trials=1).trials) == 1
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
