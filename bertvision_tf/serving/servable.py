@@ -170,25 +170,22 @@ class Servable(tf.Module):
         given = [tokens[name] for name in TOKENS]
         rows, width = tf.shape(given[0])[0], tf.shape(given[0])[1]
         size = tf.maximum(CELLS // tf.maximum(width, 1), 1)
-        shapes = {
-            head.name: [None, None, 2] if head.kind is TaskKind.SPAN else [None, head.model.output.shape[-1]]
-            for head in heads
-        }
-        arrays = [
-            tf.TensorArray(tf.float32, 1, dynamic_size=True, infer_shape=False, element_shape=shape)
-            for shape in shapes.values()
-        ]
+        spans = self.reads_questions
+        counts = [2 if spans else head.model.output.shape[-1] for head in heads]
+        shape = [None] * (1 + spans) + [sum(counts)]
+        written = tf.TensorArray(tf.float32, 1, dynamic_size=True, infer_shape=False, element_shape=shape)
 
-        def run(place: tf.Tensor, *written: tf.TensorArray) -> tuple:
+        def run(place: tf.Tensor, written: tf.TensorArray) -> tuple:
             part = [matrix[place * size : (place + 1) * size] for matrix in given]
             logits = self._compute_logits(heads, dict(zip(TOKENS[1:], part[1:], strict=True)), self._encode(*part))
-            return place + 1, *(array.write(place, one) for array, one in zip(written, logits, strict=True))
+            return place + 1, written.write(place, tf.concat(logits, axis=-1))
 
         wanted = tf.maximum((rows + size - 1) // size, 1)  # once where there are no rows
-        _, *arrays = tf.while_loop(
-            lambda place, *_: place < wanted, run, (0, *arrays), parallel_iterations=1, maximum_iterations=wanted
+        _, written = tf.while_loop(
+            lambda place, _: place < wanted, run, (0, written), parallel_iterations=1, maximum_iterations=wanted
         )
-        return {head.name: head.describe(array.concat()) for head, array in zip(heads, arrays, strict=True)}
+        logits = tf.split(written.concat(), counts, axis=-1)
+        return {head.name: head.describe(own) for head, own in zip(heads, logits, strict=True)}
 
     def _read_images(self, heads: Sequence[ServedHead], images: Mapping[str, tf.Tensor]) -> dict[str, dict]:
         logits = self._compute_logits(heads, {name: images[name] for name in TOKENS[1:]}, images["hidden_states"])
