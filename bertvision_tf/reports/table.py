@@ -203,21 +203,11 @@ def build_named_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str])
         groups.setdefault((name_draw(run), run["rows"]["training"], states), []).append(place)
     by_draw = len({drawn for drawn, *_ in groups}) == len(groups)
     rivals: list[TableRow] = []
-    heads: list[TableRow] = []
     for (drawn, *_), places in groups.items():
-        group = [results[place] for place in places]
         of = "" if len(groups) == 1 else f" ({drawn if by_draw else names[places[0]]})"
-        for row in build_rows(group, [names[place] for place in places]):
-            if row.rival:
-                rivals.append(dataclasses.replace(row, name=row.name + of))
-            else:
-                heads.append(row)
-    return rivals + sorted(heads, key=lambda row: _find_run(row.name, names))
-
-
-def _find_run(name: str, names: Sequence[str]) -> int:
-    """The place of the run that a row is of."""
-    return next(place for place, own in enumerate(names) if name == own or name.startswith(f"{own}: "))
+        rows = build_rows([results[place] for place in places])
+        rivals += [dataclasses.replace(row, name=row.name + of) for row in rows if row.rival]
+    return rivals + [row for row in build_rows(results, names) if not row.rival]
 
 
 def format_runs(runs: Mapping[str, Run], style: str) -> str:

@@ -109,6 +109,12 @@ class Run:
         """The seed whose head has the best selection score; the first of equals."""
         return self.results["seeds"][int(np.argmax(self.results["selection_scores"]))]
 
+    @property
+    def threshold(self) -> float:
+        """Up to which null odds the head of the best seed answers questions; 0 of a run on labels, which has none."""
+        thresholds = self.results.get("thresholds")
+        return thresholds[self.results["seeds"].index(self.best_seed)] if thresholds else 0.0
+
     def load_head(self, seed: int | None = None) -> keras.Model:
         """The head of a seed; by default of the one chosen on the selection rows."""
         import keras
@@ -273,9 +279,8 @@ class Run:
         dataset = images_from_tokens(encoder, windows, spans, batch_size=8, **states)
         logits = self._predict_images(dataset)
         found = decode_answers(logits, windows.offsets, windows.questions, windows.char_offsets, contexts)
-        threshold = self.results["thresholds"][self.results["seeds"].index(self.best_seed)]
         return [
-            FoundAnswer.choose(answer.list_texts(context), answer.null_score, threshold)
+            FoundAnswer.choose(answer.list_texts(context), answer.null_score, self.threshold)
             for answer, context in zip(found, contexts, strict=True)
         ]
 
@@ -294,7 +299,6 @@ class Run:
         from ..extraction.extract import tokenize_examples
         from ..images import images_from_tokens
         from ..tasks import TaskKind
-        from ..training.fit import build_predictor
         from ..training.outputs import read_predictions
         from ..training.saliency import compute_saliency
 
@@ -304,8 +308,7 @@ class Run:
         encoder, states = self.load_encoder(), self._states
         tokenized, labels = tokenize_examples(encoder, examples, states.pop("max_length"))
         elements = list(images_from_tokens(encoder, tokenized, labels, batch_size=1, **states))
-        predict = build_predictor(self._head)
-        logits = [predict([element]) for element in elements]
+        logits = [self._predict_images([element]) for element in elements]
         if text_pair is not None and isinstance(tokenized, Windows):
             place, target = choose_window(logits, tokenized, text_pair, bool(found))
         else:

@@ -72,7 +72,7 @@ def _describe_head(name: str, run: Run) -> list[str]:
     if rivals:
         lines.append(f"- rivals on the same rows: {rivals}")
     if "thresholds" in results:
-        lines.append(f"- a question is not answered where null_score - score is above {results['thresholds'][place]:g}")
+        lines.append(f"- a question is not answered where null_score - score is above {run.threshold:g}")
     return [*lines, ""]
 
 

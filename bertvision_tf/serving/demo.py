@@ -71,7 +71,7 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
         picture = gr.Plot(label="Layers by tokens: lengths, cosines with the layer below, and what decides")
 
         def say(first: str, second: str, shown: str) -> list[Any]:
-            texts = _check(first or "", second or "", pairs, questions)
+            texts = _check(first or "", second or "")
             try:
                 said: list[Any] = []
                 for run in known.values():
@@ -80,7 +80,7 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
             except BertvisionError as error:
                 raise gr.Error(str(error)) from None
 
-        def _check(first: str, second: str, pairs: bool, questions: bool) -> list[str]:
+        def _check(first: str, second: str) -> list[str]:
             for text, longest in ((first, LONGEST_TEXT), (second, LONGEST_PASSAGE if questions else LONGEST_TEXT)):
                 if len(text) > longest:
                     raise gr.Error(f"The text has {len(text):,} characters; the page takes {longest:,}.")

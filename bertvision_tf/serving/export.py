@@ -105,24 +105,16 @@ def build_servable(runs: Sequence[Run], dtype: str | None = None) -> Servable:
         raise RunError(f"signatures cannot be named by the runs' folders {', '.join(names)}: rename one.")
     return Servable(
         encoder,
-        [_read_head(name, run) for name, run in zip(names, runs, strict=True)],
+        [
+            ServedHead(name, run.load_head(), run.kind, run.config["label_names"], run.threshold)
+            for name, run in zip(names, runs, strict=True)
+        ],
         layers=config["layers"],
         tokens=config["tokens"],
         pooler=config["pooler"],
         pairs=config["text_pair"] is not None,
         max_length=config["max_length"],
         dtype=dtype or encoder.dtype,
-    )
-
-
-def _read_head(name: str, run: Run) -> ServedHead:
-    thresholds = run.results.get("thresholds")
-    return ServedHead(
-        name,
-        run.load_head(),
-        run.kind,
-        run.config["label_names"],
-        thresholds[run.results["seeds"].index(run.best_seed)] if thresholds else 0.0,
     )
 
 
