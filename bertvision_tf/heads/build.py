@@ -56,6 +56,8 @@ def build_head(
     -> [cnn] -> pool tokens (a span head keeps them) -> flatten (layers, channels) | xception | inception
     -> [pooled branch] -> [skip] -> [dropout] -> dense
 
+    Where only layers are pooled, tokens are pooled before them, which gives the same.
+
     A comparison instead: three views of a pair, each pooled over layers and adapted, and five similarities a layer.
 
     Skip puts the final block beside them: index -1 of the standardized image, pooled over tokens in the same
@@ -106,6 +108,8 @@ def build_head(
         return Head(inputs, _read_out(_compare(inputs, config), config, outputs_wanted), name=name)
     picture = _standardize(hidden_states, config)  # (batch, layers, tokens, hidden)
     flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples
+    if kind is not HeadKind.SPAN and _weighs_layers_alone(config):
+        picture, flatten = _pool_tokens_first(picture, padding_mask, config), _flatten_pooled
     image = picture
     for step in _STEPS:
         image = step(image, padding_mask, config)  # (batch, layers, tokens, channels)
@@ -133,6 +137,29 @@ def build_head(
         inputs["segment_ids"] = segment_ids
         outputs = SpanLogits(name="span_logits")(outputs, padding_mask, segment_ids)  # twice (batch, tokens)
     return Head(inputs, outputs, name=name)
+
+
+def _weighs_layers_alone(config: HeadConfig) -> bool:
+    """Whether only a pooling of layers, or nothing, lies between the image and its pooled tokens, and either order of
+    the two gives the same.
+
+    Tokens first leaves an image of one column, which `split_head` measures once for all epochs and seeds, and which
+    heads on one encoder share.
+    """
+    if config.convolution is not Convolution.NONE or config.body is not Body.NONE or config.token_cutout:
+        return False
+    if config.adapter_dim is not None or config.parts_dim is not None:
+        return False
+    linear = (TokenPoolingMode.MEAN, TokenPoolingMode.CLS)
+    unmixed = (TokenPoolingMode.MAX, TokenPoolingMode.MEAN_MAX_CLS)
+    mixes = config.pooling in (Pooling.AVERAGE, Pooling.LEARNED)
+    return config.token_pooling in linear or (config.token_pooling in unmixed and not mixes)
+
+
+def _pool_tokens_first(picture: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
+    """The picture as an image of one column, (batch, layers, 1, hidden)."""
+    pooled = _pool_tokens(picture, padding_mask, config, "")
+    return keras.layers.Reshape((pooled.shape[1], 1, pooled.shape[2]), name="token_pooling_image")(pooled)
 
 
 def _run_body(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind) -> Tensor:
@@ -292,6 +319,11 @@ def _as_image(states: Tensor, name: str) -> Tensor:
 def _flatten_examples(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:
     """An image as one vector an example, (batch, layers * channels)."""
     return keras.layers.Flatten(name=f"{prefix}flatten")(_pool_tokens(image, padding_mask, config, prefix))
+
+
+def _flatten_pooled(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:
+    """An image of one column as one vector an example, (batch, layers * hidden)."""
+    return keras.layers.Flatten(name=f"{prefix}flatten")(image)
 
 
 def _pool_tokens(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:

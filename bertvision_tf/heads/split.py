@@ -2,6 +2,7 @@
 
 import keras
 
+from ..layers import TokenPooling
 from ..layers.pair_comparison import PairLayer
 
 
@@ -30,7 +31,7 @@ def split_head(head: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         if not isinstance(layer, keras.layers.InputLayer)
         and any(id(tensor) in images for tensor in keras.tree.flatten(layer.input))
     ]
-    if not readers or not all(isinstance(layer, PairLayer) for layer in readers):
+    if not readers or not all(isinstance(layer, (PairLayer, TokenPooling)) for layer in readers):
         return None
     measurements = {layer.name: layer.output for layer in readers}
     for name, tensor in measurements.items():

@@ -117,14 +117,15 @@ def test_a_channel_that_hardly_moves_is_not_blown_up(name):
     np.testing.assert_allclose(head(batch | {"hidden_states": states}), before, atol=0.1)
 
 
-def test_the_parts_are_the_whole_and_share_its_weights():
-    head = build("comparison_adapter_2")
+@pytest.mark.parametrize("name", ["comparison_adapter_2", "learned_pooling", "last_layer_cls", "average_pooling"])
+def test_the_parts_are_the_whole_and_share_its_weights(name):
+    head = build(name)
     measure, trained = split_head(head)
     assert not measure.trainable_weights
     assert {id(weight) for weight in trained.trainable_weights} == {id(weight) for weight in head.trainable_weights}
     for weight in trained.trainable_weights:
         weight.assign(RANDOM.normal(size=weight.shape))
-    np.testing.assert_allclose(trained(measure(BATCH)), head(BATCH), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(trained(measure({key: BATCH[key] for key in measure.input})), head(BATCH), rtol=1e-5, atol=1e-5)
 
 
 def test_a_head_is_adapted_to_measurements_as_to_images():
@@ -137,6 +138,6 @@ def test_a_head_is_adapted_to_measurements_as_to_images():
             np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["learned_pooling", "standardized_adapter_2_shared", "average_pooling"])
+@pytest.mark.parametrize("name", ["learned_pooling_attention", "standardized_learned_pooling", "learned_pooling_adapter_2"])
 def test_other_heads_read_the_image(name):
     assert split_head(build(name)) is None

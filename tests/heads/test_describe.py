@@ -9,7 +9,7 @@ CELLS = LAYERS * TOKENS
 COSTS = {
     "last_layer": HIDDEN * 2,
     "average_pooling": HIDDEN * 2,
-    "learned_pooling": CELLS * HIDDEN + HIDDEN * 2,
+    "learned_pooling": HIDDEN * 2,
     "adapter_4_shared": CELLS * HIDDEN * 4 + LAYERS * 4 * 2,
     "adapter_4_unshared": CELLS * HIDDEN * 4 + LAYERS * 4 * 2,
     "adapter_4_shared_skip": CELLS * HIDDEN * 4 + (LAYERS * 4 + HIDDEN) * 2,

@@ -25,8 +25,9 @@ def task():
     return bv.task_from_table(make_pairs(240, 0), make_pairs(60, 1), text="one", text_pair="two", name="pairs")
 
 
-def test_a_run_is_the_same_where_measurements_do_not_fit(task, tiny_encoder, tmp_path, monkeypatch):
-    options = {"head": "comparison_adapter_4", "seeds": 2, "fit": FIT, "store": tmp_path / "states"}
+@pytest.mark.parametrize("head", ["comparison_adapter_4", "learned_pooling"])
+def test_a_run_is_the_same_where_measurements_do_not_fit(head, task, tiny_encoder, tmp_path, monkeypatch):
+    options = {"head": head, "seeds": 2, "fit": FIT, "store": tmp_path / "states"}
     seen = []
     options["progress"] = lambda what, done, total: seen.append(what)
     small = bv.train(task, tiny_encoder, output=tmp_path / "measured", **options)
@@ -60,5 +61,5 @@ def test_a_head_that_measures_nothing(tiny_encoder, task, tmp_path):
     store = bv.extract(tiny_encoder, task.load("dev"), tmp_path)
     with pytest.raises(RunError, match="measures nothing: it reads images"):
         predict_logits(
-            build_head("learned_pooling", num_hidden_states=3, hidden_dim=8), store.as_dataset(), measured=True
+            build_head("adapter_2_shared", num_hidden_states=3, hidden_dim=8), store.as_dataset(), measured=True
         )
