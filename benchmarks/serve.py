@@ -3,7 +3,7 @@
 python benchmarks/serve.py --data-dir glue --head standardized_adapter_64_shared
 
 Each contender is a process of its own that loads SavedModels and answers the same requests; the contenders take turns.
-Heads have random weights: what they cost does not depend on these.
+Heads have random weights, all different: what they cost does not depend on these.
 """
 
 import argparse
@@ -20,19 +20,21 @@ ROUNDS = 5
 
 def build(folder: Path, count: int, head: str, alone: bool) -> None:
     """Writes a SavedModel: an encoder with heads; alone with a linear head on its last layer, as fine-tuning leaves."""
+    import numpy as np
     import tensorflow as tf
 
     import bertvision_tf as bv
     from bertvision_tf.serving import Servable, ServedHead
     from bertvision_tf.tasks import TaskKind
 
-    encoder = bv.load_encoder("minilm")
+    encoder, random = bv.load_encoder("minilm"), np.random.default_rng(0)
     layers = [encoder.num_hidden_states - 1] if alone else list(range(encoder.num_hidden_states))
     heads = []
     for place in range(count):
         model = bv.build_head(
             "last_layer" if alone else head, num_hidden_states=len(layers), hidden_dim=encoder.hidden_dim
         )
+        model.set_weights([value + random.normal(0, 0.05, value.shape) for value in model.get_weights()])
         heads.append(ServedHead(f"head_{place}", model, TaskKind.CLASSIFICATION, ("no", "yes")))
     options = {"tokens": "all", "pooler": False, "pairs": False, "max_length": 128, "dtype": "float32"}
     servable = Servable(encoder, heads, layers=layers, **options)
