@@ -125,7 +125,9 @@ def test_the_parts_are_the_whole_and_share_its_weights(name):
     assert {id(weight) for weight in trained.trainable_weights} == {id(weight) for weight in head.trainable_weights}
     for weight in trained.trainable_weights:
         weight.assign(RANDOM.normal(size=weight.shape))
-    np.testing.assert_allclose(trained(measure({key: BATCH[key] for key in measure.input})), head(BATCH), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        trained(measure({key: BATCH[key] for key in measure.input})), head(BATCH), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_head_is_adapted_to_measurements_as_to_images():
@@ -138,6 +140,8 @@ def test_a_head_is_adapted_to_measurements_as_to_images():
             np.testing.assert_allclose(first, second, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["learned_pooling_attention", "standardized_learned_pooling", "learned_pooling_adapter_2"])
+@pytest.mark.parametrize(
+    "name", ["learned_pooling_attention", "standardized_learned_pooling", "learned_pooling_adapter_2"]
+)
 def test_other_heads_read_the_image(name):
     assert split_head(build(name)) is None
