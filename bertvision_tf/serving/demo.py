@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT, LONGEST_PASSAGE = 5_000, 50_000  # characters that the page takes
 MARK = "answer"
+CSS = """
+.marked * {word-break: normal}
+#picture * {overflow-x: auto; justify-content: safe center !important; align-items: safe center !important}
+#picture img {width: auto; height: auto; max-width: max(100%, 60rem); max-height: none}
+"""  # words stay whole, and the picture of a long text stays readable on a phone
 
 
 def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
@@ -55,20 +60,20 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
         ask = gr.Button("Ask", variant="primary", elem_id="ask")
         answers: list[Any] = []
         for name in names:
-            with gr.Group():
-                if questions:
-                    marked: dict[str, Any] = {
-                        "color_map": {MARK: "#f2a33c"},
-                        "combine_adjacent": True,
-                        "elem_classes": "marked",
-                    }
-                    answers += [
-                        gr.Textbox(label=name, elem_classes="said"),
-                        gr.HighlightedText(label="Passage", **marked),
-                    ]
-                else:
-                    answers.append(gr.Label(label=name, elem_classes="said"))
-        picture = gr.Plot(label="Layers by tokens: lengths, cosines with the layer below, and what decides")
+            if questions:
+                marked: dict[str, Any] = {
+                    "color_map": {MARK: "#f2a33c"},
+                    "combine_adjacent": True,
+                    "elem_classes": "marked",
+                }
+                answers += [
+                    gr.Textbox(label=name, elem_classes="said"),
+                    gr.HighlightedText(label="Passage", **marked),
+                ]
+            else:
+                answers.append(gr.Label(label=name, elem_classes="said"))
+        gr.Markdown("Layers by tokens: lengths, cosines with the layer below, and what decides")
+        picture = gr.Plot(show_label=False, elem_id="picture")
 
         def say(first: str, second: str, shown: str) -> list[Any]:
             texts = _check(first or "", second or "")
@@ -121,6 +126,7 @@ def launch_demo(
             quiet=True,
             prevent_thread_lock=True,
             theme=gr.themes.Default(font=font, font_mono=["monospace"]),
+            css=CSS,
             footer_links=[],
             ssr_mode=False,
         )
