@@ -330,6 +330,7 @@ def predict(
         typer.Option(help="A served model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME."),
     ] = None,
     signature: Annotated[str, typer.Option(help="Of the served model.")] = "serving_default",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a served model may take for a request.")] = 60.0,
 ) -> None:
     """Predict the rows of a table with a run's head, or with a model behind TensorFlow Serving."""
     with _errors_as_lines():
@@ -346,10 +347,11 @@ def predict(
         if run is not None:
             columns = _predict_with_run(run, table, text_column, text_pair_column)
         else:
-            columns = _predict_with_url(url, signature, table, text_column, text_pair_column)
+            columns = _predict_with_url(url, signature, timeout, table, text_column, text_pair_column)
         added = zip(*columns.values(), strict=True)
+        names = [f"predicted_{name}" if name in table.header else name for name in columns]
         write_table(
-            output, [*table.header, *columns], ([*row, *more] for row, more in zip(table.rows, added, strict=True))
+            output, [*table.header, *names], ([*row, *more] for row, more in zip(table.rows, added, strict=True))
         )
     typer.echo(f"{output}: {len(table.rows)} rows")
 
@@ -381,13 +383,13 @@ def _predict_with_run(run: Path, table: Any, text: str | None, text_pair: str | 
 
 
 def _predict_with_url(
-    url: Any, signature: str, table: Any, text: str | None, text_pair: str | None
+    url: Any, signature: str, timeout: float, table: Any, text: str | None, text_pair: str | None
 ) -> dict[str, Sequence[Any]]:
     """A column for each output; of a matrix one for each of its columns, by number."""
     from .serving.client import ServedModel
     from .tasks.squad import find_columns
 
-    model = ServedModel(url, signature)
+    model = ServedModel(url, signature, timeout)
     spans = find_columns(table.header) if "question" in model.inputs else {}
     named = {"text": text or "text", "question": text or spans.get("question") or "question"}
     others = {"text_pair": text_pair or "text_pair", "context": text_pair or spans.get("context") or "context"}
@@ -429,7 +431,7 @@ def export(
         _start_tensorflow()
         from .serving import export_runs
 
-        folder = export_runs(runs, output, dtype=dtype)
+        folder = export_runs(runs, output, dtype=dtype, notice=lambda line: typer.echo(line, err=True))
     typer.echo(f"wrote {folder}")
 
 
@@ -439,7 +441,9 @@ def demo(
     host: Annotated[str, typer.Option(help="What is listened on; this machine alone unless told otherwise.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int | None, typer.Option(help="Left out: 7860, or the next that is free.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Left out: 7860, or the next that is free.")
+    ] = None,
 ) -> None:
     """Serve a local page where one pastes text and sees what each head says, and why."""
     with _errors_as_lines():

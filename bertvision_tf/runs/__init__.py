@@ -2,7 +2,17 @@
 
 from .explain import Explanation
 from .folder import CONFIG, RESULTS, write_folder, write_run, writing_to
-from .run import FoundAnswer, Predictions, Run, find_other_setting, group_by_rows, load_run, name_runs
+from .run import (
+    FoundAnswer,
+    Predictions,
+    Run,
+    describe_versions,
+    find_other_setting,
+    group_by_rows,
+    load_run,
+    name_runs,
+    share_encoders,
+)
 
 __all__ = [
     "CONFIG",
@@ -11,10 +21,12 @@ __all__ = [
     "FoundAnswer",
     "Predictions",
     "Run",
+    "describe_versions",
     "find_other_setting",
     "group_by_rows",
     "load_run",
     "name_runs",
+    "share_encoders",
     "write_folder",
     "write_run",
     "writing_to",

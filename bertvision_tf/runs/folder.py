@@ -23,7 +23,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import BusyError, RunError
@@ -50,8 +50,8 @@ def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) ->
         path: where it is to be.
         mark: the file that every finished one has, and nothing else.
         what: its kind, for errors.
-        holds: names, or patterns of paths, of all that one may hold; what holds anything else is not replaced. With
-            none it is replaced whatever it holds.
+        holds: paths inside it, or patterns of them, of all that one may hold; what holds anything else is not replaced.
+            With none it is replaced whatever it holds.
 
     Raises:
         RunError: the folder cannot be written, is being written by another process, or holds something else.
@@ -99,9 +99,9 @@ def _check_replaceable(path: Path, mark: str, what: str, holds: Sequence[str]) -
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / mark).is_file())):
         raise RunError(f"{path} is there already and holds no {what}: name another output folder.")
     for file in path.rglob("*") if holds and path.exists() else ():
-        inside = file.relative_to(path)
-        if not file.is_dir() and not any(inside.match(one) for one in holds):
-            raise RunError(f"{path} holds {inside.as_posix()} beside a {what}: name another output folder.")
+        inside = file.relative_to(path).as_posix()
+        if not file.is_dir() and not any(PurePosixPath("/", inside).match(f"/{one}") for one in holds):
+            raise RunError(f"{path} holds {inside} beside a {what}: name another output folder.")
 
 
 def _exchange(staging: Path, path: Path, old: Path) -> None:

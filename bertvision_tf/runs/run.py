@@ -307,13 +307,13 @@ class Run:
         examples = self._build_examples([text], pairs, np.zeros(1, np.int32), [()] if span else None)
         encoder, states = self.load_encoder(), self._states
         tokenized, labels = tokenize_examples(encoder, examples, states.pop("max_length"))
-        elements = list(images_from_tokens(encoder, tokenized, labels, batch_size=1, **states))
-        logits = [self._predict_images([element]) for element in elements]
+        build = functools.partial(images_from_tokens, encoder, tokenized, labels, batch_size=1, **states)
+        logits = [self._predict_images([element]) for element in build()]  # one window in memory at a time
         if text_pair is not None and isinstance(tokenized, Windows):
             place, target = choose_window(logits, tokenized, text_pair, bool(found))
         else:
             place, target = 0, read_predictions(self.kind, logits[0])[0]
-        image = {name: tensor.numpy() for name, tensor in elements[place][0].items()}
+        image = {name: tensor.numpy() for name, tensor in next(iter(build(rows=np.array([place]))))[0].items()}
         cells = image["hidden_states"][0]  # (layers, tokens, hidden)
         kept = states["layers"] or range(encoder.num_hidden_states)
         said = str(found or "no answer") if span else show_found(found)
@@ -364,6 +364,15 @@ def load_run(path: str | Path) -> Run:
             f"{path} is an ensemble, no run with heads of its own: name one of {', '.join(config[MEMBERS])}."
         )
     return Run(Path(path), results, config)
+
+
+def share_encoders(runs: Sequence[Run]) -> None:
+    """Loads the encoder of each, and one for all that have the same."""
+    loaded: dict[str, Encoder] = {}
+    for run in runs:
+        if run.encoder_fingerprint not in loaded:
+            loaded[run.encoder_fingerprint] = run.load_encoder()
+        run._encoder = loaded[run.encoder_fingerprint]
 
 
 def name_runs(runs: Sequence[Run]) -> list[str]:

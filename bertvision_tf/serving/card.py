@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..reports.table import count_places, show_score
-from ..runs import Run
+from ..runs import Run, describe_versions
 
 if TYPE_CHECKING:
     from .servable import Servable
@@ -25,12 +25,15 @@ def write_card(file: Path, runs: Sequence[Run], servable: Servable, signatures: 
     lines = [
         "# Model card",
         "",
-        f"One pass of the encoder `{first.results['encoder']}` and {len(runs)} "
+        f"One pass of the encoder `{Path(first.results['encoder']).name}` and {len(runs)} "
         f"{'head' if len(runs) == 1 else 'heads'} on its hidden states.",
         "",
         "## Encoder",
         "",
-        f"- weights: {first.results['encoder_parameters']:,}; products in {servable.dtype}",
+        f"- weights: {first.results['encoder_parameters']:,}; products in {servable.dtype}"
+        + (
+            "" if servable.dtype == first.config["dtype"] else f"; the scores below were had in {first.config['dtype']}"
+        ),
         f"- fingerprint: {first.encoder_fingerprint}",
         f"- hidden states: {', '.join(map(str, first.config['layers']))}"
         + (", and the pooler's output" if first.config["pooler"] else ""),
@@ -45,8 +48,8 @@ def write_card(file: Path, runs: Sequence[Run], servable: Servable, signatures: 
         lines.append(f"- `{name}`: {_list(inputs)} → {_list(outputs)}")
     if servable.why_no_tokenizer:
         lines += ["", f"It reads no texts: {servable.why_no_tokenizer}"]
-    lines += ["", "## Versions", ""]
-    lines += [f"- {name} {version}" for name, version in first.results["versions"].items()]
+    lines += ["", "## Versions that wrote it", ""]
+    lines += [f"- {name} {version}" for name, version in describe_versions().items()]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -54,7 +57,7 @@ def _describe_head(name: str, run: Run) -> list[str]:
     results, config = run.results, run.config
     place = results["seeds"].index(run.best_seed)
     places = count_places(results["metrics"])
-    tuned = results["fine_tune"]
+    tuned = results.get("fine_tune")
     rivals = ", ".join(f"{rival} {one['mean']:.{places}f}" for rival, one in results["baselines"].items())
     rows, seeds = results["rows"], len(results["seeds"])
     lines = [

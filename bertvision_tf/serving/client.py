@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from ..errors import ServingError
 
-ROWS = 32  # of a request
+ROWS, QUESTIONS = 32, 4  # of a request; a context is many windows
 SECONDS = 60.0  # that an answer may take
 DEFAULT = "serving_default"
+
+
+class _Signature(NamedTuple):
+    """Names of what a signature reads and says."""
+
+    inputs: list[str]
+    outputs: list[str]
 
 
 class ServedModel:
@@ -24,6 +32,7 @@ class ServedModel:
     Args:
         url: http://HOST:8501/v1/models/NAME for REST, or grpc://HOST:8500/NAME.
         signature: which one.
+        seconds: that the answer to a request of some rows may take.
 
     Attributes:
         inputs: names of what it reads.
@@ -37,18 +46,22 @@ class ServedModel:
         array(['acceptable'], dtype=object)
     """
 
-    def __init__(self, url: str, signature: str = DEFAULT):
-        scheme = urlsplit(url).scheme
-        if scheme not in ("http", "https", "grpc"):
+    def __init__(self, url: str, signature: str = DEFAULT, seconds: float = SECONDS):
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https", "grpc") and parts.port != 0 and parts.path.strip("/")
+        except ValueError:
+            usable = False
+        if not usable or not parts.hostname or any(character.isspace() for character in url):
             raise ServingError(
                 f"{url} is no address of a model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME."
             )
-        self._wire: _Wire = _Grpc(url) if scheme == "grpc" else _Rest(url)
+        self._wire: _Wire = (_Grpc if parts.scheme == "grpc" else _Rest)(url, seconds)
         self._signature = signature
-        signatures = self._wire.list_inputs()
+        signatures = self._wire.list_signatures()
         if signature not in signatures:
             raise ServingError(f"{url} has no signature {signature!r}; it has {', '.join(sorted(signatures))}.")
-        self.inputs = sorted(signatures[signature])
+        self.inputs, self._outputs = map(sorted, signatures[signature])
 
     def predict(self, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
         """What the model says, by the names of its outputs; texts as str.
@@ -64,18 +77,25 @@ class ServedModel:
         rows = {len(column) for column in texts.values()}
         if len(rows) != 1:
             raise ServingError("the model's inputs need as many texts each.")
+        size = QUESTIONS if "context" in texts else ROWS
         parts = [
-            self._wire.predict(self._signature, {name: column[start : start + ROWS] for name, column in texts.items()})
-            for start in range(0, max(rows), ROWS)
+            self._wire.predict(
+                self._signature,
+                {name: column[start : start + size] for name, column in texts.items()},
+                self._outputs,
+            )
+            for start in range(0, max(rows), size)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
 class _Wire(Protocol):
-    def list_inputs(self) -> dict[str, list[str]]:
-        """Names of inputs by signature."""
+    def list_signatures(self) -> dict[str, _Signature]:
+        """By name."""
 
-    def predict(self, signature: str, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    def predict(
+        self, signature: str, texts: Mapping[str, Sequence[str]], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
         """One request."""
 
 
@@ -85,36 +105,44 @@ class _Rest:
     Source: https://www.tensorflow.org/tfx/serving/api_rest.
     """
 
-    def __init__(self, url: str):
-        self._url = url.rstrip("/")
+    def __init__(self, url: str, seconds: float):
+        self._url, self._seconds = url.rstrip("/"), seconds
 
-    def list_inputs(self) -> dict[str, list[str]]:
+    def list_signatures(self) -> dict[str, _Signature]:
         found = self._ask(f"{self._url}/metadata")
         try:
             signatures = found["metadata"]["signature_def"]["signature_def"]
-            return {name: list(one.get("inputs", {})) for name, one in signatures.items()}
+            return {
+                name: _Signature(list(one.get("inputs", {})), list(one.get("outputs", {})))
+                for name, one in signatures.items()
+            }
         except (KeyError, TypeError, AttributeError):
             raise ServingError(
                 f"{self._url} is no model of TensorFlow Serving: its metadata names no signatures."
             ) from None
 
-    def predict(self, signature: str, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    def predict(
+        self, signature: str, texts: Mapping[str, Sequence[str]], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
         asked = {"signature_name": signature, "inputs": {name: list(column) for name, column in texts.items()}}
-        outputs = self._ask(f"{self._url}:predict", asked).get("outputs")
-        if not isinstance(outputs, dict):  # a single output has no name there
-            outputs = {"output": outputs}
-        return {name: _read_array(values) for name, values in outputs.items()}
+        found = self._ask(f"{self._url}:predict", asked).get("outputs")
+        if not isinstance(found, dict):  # a single output has no name there
+            found = {name: found for name in outputs[:1]}
+        return {name: _read_array(values) for name, values in found.items()}
 
     def _ask(self, url: str, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
         data = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            with urllib.request.urlopen(request, timeout=self._seconds) as answer:
                 found = json.loads(answer.read())
         except urllib.error.HTTPError as error:
             raise ServingError(f"{url} says: {_read_message(error.read()) or error.reason}") from None
-        except (OSError, ValueError) as error:
-            raise ServingError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise ServingError(f"{url} did not answer within {self._seconds:g} seconds.") from None
+            raise ServingError(f"{url} cannot be reached: {' '.join(str(reason).split()) or repr(reason)}") from None
         if not isinstance(found, dict):
             raise ServingError(f"{url} answers with no object.")
         return found
@@ -136,19 +164,17 @@ def _read_message(content: bytes) -> str:
 class _Grpc:
     """TensorFlow Serving's PredictionService."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, seconds: float):
         try:
             import grpc
             from tensorflow_serving.apis import prediction_service_pb2_grpc
         except ImportError:
             raise ServingError("grpc:// needs tensorflow-serving-api: pip install 'bertvision-tf[serving]'.") from None
         parts = urlsplit(url)
-        self._url, self._model = url, parts.path.strip("/")
-        if not parts.netloc or not self._model:
-            raise ServingError(f"{url} is no address of a model: grpc://HOST:8500/NAME.")
+        self._url, self._model, self._seconds = url, parts.path.strip("/"), seconds
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(parts.netloc))
 
-    def list_inputs(self) -> dict[str, list[str]]:
+    def list_signatures(self) -> dict[str, _Signature]:
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -156,9 +182,11 @@ class _Grpc:
         answer = self._call(self._service.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
-        return {name: list(one.inputs) for name, one in signatures.signature_def.items()}
+        return {name: _Signature(list(one.inputs), list(one.outputs)) for name, one in signatures.signature_def.items()}
 
-    def predict(self, signature: str, texts: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    def predict(
+        self, signature: str, texts: Mapping[str, Sequence[str]], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -175,6 +203,9 @@ class _Grpc:
         import grpc
 
         try:
-            return method(request, timeout=SECONDS)
+            return method(request, timeout=self._seconds)
         except grpc.RpcError as error:
-            raise ServingError(f"{self._url} says: {' '.join(error.details().split())}") from None
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise ServingError(f"{self._url} did not answer within {self._seconds:g} seconds.") from None
+            said = " ".join((error.details() or "").split())
+            raise ServingError(f"{self._url} says: {said or error.code().name}") from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BertvisionError, RunError
-from ..runs import Run, name_runs
+from ..runs import Run, name_runs, share_encoders
 from ..runs.run import FoundAnswer
 from ..tasks import TaskKind
 from .export import describe_input
@@ -45,6 +46,7 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
                 f"{names[0]} reads {describe_input(runs[0])}, {name} {describe_input(run)}: a page is for one of both."
             )
     known = dict(zip(names, runs, strict=True))
+    share_encoders(runs)
     questions, pairs = runs[0].kind is TaskKind.SPAN, runs[0].config["text_pair"] is not None
 
     with gr.Blocks(title="bertvision_tf", analytics_enabled=False) as page:
@@ -81,17 +83,20 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
                 said: list[Any] = []
                 for run in known.values():
                     said += _answer(run, *texts) if questions else [_classify(run, *texts)]
-                return [*said, known[shown].explain(*texts).plot()]
+                return [*said, known.get(shown, runs[0]).explain(*texts).plot()]
             except BertvisionError as error:
-                raise gr.Error(str(error)) from None
+                raise refuse(str(error)) from None
 
         def _check(first: str, second: str) -> list[str]:
             for text, longest in ((first, LONGEST_TEXT), (second, LONGEST_PASSAGE if questions else LONGEST_TEXT)):
                 if len(text) > longest:
-                    raise gr.Error(f"The text has {len(text):,} characters; the page takes {longest:,}.")
+                    raise refuse(f"The text has {len(text):,} characters; the page takes {longest:,}.")
             if not first.strip() or (pairs and not second.strip()):
-                raise gr.Error("A text is missing.")
+                raise refuse("A text is missing.")
             return [first, second] if pairs else [first]
+
+        def refuse(message: str) -> Exception:
+            return gr.Error(message, print_exception=False)
 
         ask.click(say, [first, second, shown], [*answers, picture], api_name="ask")
     return page
@@ -114,6 +119,10 @@ def launch_demo(
     Raises:
         RunError: the address is taken.
     """
+    try:
+        socket.getaddrinfo(host, port)  # gradio would ask again for each port
+    except OSError as error:
+        raise RunError(f"the page cannot listen on {host}: {error.strerror or error}.") from None
     page = build_demo(runs)
     import gradio as gr
 
@@ -129,10 +138,11 @@ def launch_demo(
             css=CSS,
             footer_links=[],
             ssr_mode=False,
+            max_file_size=1,  # of files, which the page does not take, but gradio does
         )
-    except OSError as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise RunError(
-            f"the page cannot listen on {host}, port {port or 'from 7860 on'}: name another --port."
+            f"the page cannot listen on {host}, port {port or 'from 7860 on'}: name another --host or --port."
         ) from error
     ready(address)
     page.block_thread()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ MARK = "saved_model.pb"
 EXTRA = "assets.extra"  # the folder of what stands beside a model
 CARD, WARM_UP, BATCHING = "MODEL_CARD.md", "tf_serving_warmup_requests", "batching_parameters.txt"
 TEXT_OPS = frozenset({"FastWordpieceTokenizeWithOffsets"})  # of those of tensorflow_text that TensorFlow Serving links
+# Texts need no padding; ids of several widths would be padded with their first value, and are not put together.
 BATCHES = """max_batch_size { value: 64 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 1000 }
 num_batch_threads { value: 2 }
-pad_variable_length_inputs: true
+enable_large_batch_splitting { value: true }
 """
 HELD = (
     MARK,
@@ -39,7 +41,13 @@ SHARED = {  # what heads on one encoder pass have in common, and what it is call
 }
 
 
-def export_runs(runs: Sequence[Run | str | Path], output: str | Path, *, dtype: str | None = None) -> Path:
+def export_runs(
+    runs: Sequence[Run | str | Path],
+    output: str | Path,
+    *,
+    dtype: str | None = None,
+    notice: Callable[[str], None] = lambda line: None,
+) -> Path:
     """Writes an encoder with the heads that the selection rows chose in each of some runs as one SavedModel.
 
     One encoder pass feeds all heads; `Servable.build_signatures` names the signatures. It loads with tensorflow and
@@ -50,12 +58,14 @@ def export_runs(runs: Sequence[Run | str | Path], output: str | Path, *, dtype: 
         runs: or their folders, whose heads read the same hidden states of the same encoder.
         output: the folder of this version, as in models/cola/1; a SavedModel that is there is replaced.
         dtype: of the encoder's products, "float32" or "bfloat16"; the runs' own with None.
+        notice: gets a line where the model reads no texts, and why.
 
     Returns:
         the folder.
 
     Raises:
-        RunError: the runs cannot share one encoder pass, or something that is no SavedModel stands at `output`.
+        RunError: the runs cannot share one encoder pass, something that is no SavedModel stands at `output`, or a
+            package is missing.
 
     Example:
         >>> export_runs(["runs/cola", "runs/sst2"], "models/texts/1")
@@ -66,20 +76,33 @@ def export_runs(runs: Sequence[Run | str | Path], output: str | Path, *, dtype: 
     check_together(opened)
     if dtype not in (None, *DTYPES):
         raise RunError(f"`dtype` needs one of {', '.join(DTYPES)}, got {dtype!r}.")
+    _check_packages()
     import tensorflow as tf
 
-    servable = build_servable(opened, dtype)
-    signatures = servable.build_signatures()
     output = Path(output)
     with write_folder(output, MARK, "SavedModel", HELD) as folder, writing_to(output):
-        with _keeping_quiet():
-            tf.saved_model.save(servable, str(folder), signatures=signatures)
-        check_ops(folder)
+        servable = build_servable(opened, dtype)
+        signatures = servable.build_signatures()
+        if servable.why_no_tokenizer:
+            notice(f"it reads no texts: {servable.why_no_tokenizer}")
         (folder / EXTRA).mkdir()
-        (folder / EXTRA / BATCHING).write_text(BATCHES, encoding="utf-8")
         write_card(folder / EXTRA / CARD, opened, servable, signatures)
-        _write_warm_up(folder / EXTRA / WARM_UP, signatures, servable.text_inputs)
+        (folder / EXTRA / BATCHING).write_text(BATCHES, encoding="utf-8")
+        try:
+            _write_warm_up(folder / EXTRA / WARM_UP, signatures, servable.text_inputs)
+            with _keeping_quiet():
+                tf.saved_model.save(servable, str(folder), signatures=signatures)
+        except tf.errors.OpError as error:  # as of a full disk
+            raise RunError(f"{output} cannot be written: {str(error).splitlines()[0]}") from None
+        check_ops(folder)
     return output
+
+
+def _check_packages() -> None:
+    """Raises RunError where a package is missing that an export needs."""
+    for name, package in (("tensorflow_text", "tensorflow-text"), ("tensorflow_serving", "tensorflow-serving-api")):
+        if importlib.util.find_spec(name) is None:
+            raise RunError(f"an export needs {package}: pip install 'bertvision-tf[serving]'.")
 
 
 @contextlib.contextmanager
@@ -124,10 +147,11 @@ def check_together(runs: Sequence[Run]) -> None:
     for name, run in zip(names[1:], runs[1:], strict=True):
         both = f"{names[0]} and {name} cannot share an encoder pass"
         if run.encoder_fingerprint != runs[0].encoder_fingerprint:
-            raise RunError(
-                f"{both}: their encoders have the fingerprints {runs[0].encoder_fingerprint} and "
-                f"{run.encoder_fingerprint}."
-            )
+            sides = [
+                f"{one.results['encoder']} in {one.config['dtype']} ({one.encoder_fingerprint})"
+                for one in (runs[0], run)
+            ]
+            raise RunError(f"{both}: their encoders are {sides[0]} and {sides[1]}.")
         inputs = [describe_input(one) for one in (runs[0], run)]
         if inputs[0] != inputs[1]:
             raise RunError(f"{both}: they read {inputs[0]} and {inputs[1]}.")
@@ -165,17 +189,17 @@ def check_ops(model: Path) -> None:
     python = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
     unknown = {op for op in list_ops(model) if op in python or not (op in TEXT_OPS or hasattr(tf.raw_ops, op))}
     if unknown:
-        raise RunError(f"TensorFlow Serving has no {', '.join(sorted(unknown))}: this head cannot be served.")
+        raise RunError(
+            f"TensorFlow Serving links TensorFlow's own operations, {', '.join(TEXT_OPS)}, and no "
+            f"{', '.join(sorted(unknown))}: this head cannot be served."
+        )
 
 
 def _write_warm_up(file: Path, signatures: Mapping[str, Any], inputs: Sequence[str]) -> None:
     """Requests that a server runs before it says that it is ready: each signature of texts with one text and with some,
     short ones and long."""
-    try:
-        from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
-    except ImportError:
-        raise RunError("warm-up requests need tensorflow-serving-api: pip install 'bertvision-tf[serving]'.") from None
     import tensorflow as tf
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
     with tf.io.TFRecordWriter(str(file)) as writer:
         for name, signature in signatures.items():

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from ..encoders import Encoder
-from ..errors import EncoderError
+from ..errors import EncoderError, RunError
 from ..tasks import TaskKind
 from ..tasks.labels import SEPARATOR
 from ..training.outputs import SPAN_LOGITS
@@ -112,10 +112,10 @@ class Servable(tf.Module):
         self._pairs, self._max_length = pairs, max_length
         self._num_blocks = encoder.architecture.num_layers if pooler else max(layers)
         self._forward = encoder.build_forward(dtype, portable=True)
+        self._vocabulary_size = encoder.architecture.vocabulary_size
         self._hidden_dim, self.heads, self.dtype = encoder.hidden_dim, tuple(heads), dtype
         self._constant = sum(head.model.count_params() for head in heads) <= CONSTANT
-        kept = () if self._constant else [variable.value for head in heads for variable in head.model.variables]
-        self._kept = [self._forward.variables, kept]
+        self._kept: list[tf.Variable] = []
         self.why_no_tokenizer = ""
         try:
             self.tokenizer: GraphTokenizer | None = GraphTokenizer(encoder.tokenizer)
@@ -144,6 +144,11 @@ class Servable(tf.Module):
         serve_tokens         token_ids, segment_ids, padding_mask, each int32 (batch, tokens) → the same; of questions
                              the logits of starts and ends
         serve_hidden_states  hidden_states, float32 (batch, states, tokens, hidden), and the two masks → the same
+
+        Where the tokenizer has no twin, the first two read what serve_tokens reads.
+
+        Raises:
+            RunError: names of heads with those of outputs behind them are not told apart.
         """
         texts = {name: tf.TensorSpec((None,), tf.string, name) for name in self.text_inputs}
         matrices = {name: tf.TensorSpec((None, None), tf.int32, name) for name in TOKENS}
@@ -151,28 +156,38 @@ class Servable(tf.Module):
         states = tf.TensorSpec((None, len(self._layers) + self._pooler, width, self._hidden_dim), name="hidden_states")
         images = {"hidden_states": states} | {name: matrices[name] for name in TOKENS[1:]}
         found = {
-            "serve_tokens": _trace(lambda tokens: self._join(self._run_heads, self.heads, tokens), matrices),
+            "serve_tokens": _trace(lambda tokens: self._join(self._read_tokens, self.heads, tokens), matrices),
             "serve_hidden_states": _trace(lambda images: self._join(self._read_images, self.heads, images), images),
         }
-        if self.tokenizer is not None:
-            found["serving_default"] = _trace(lambda given: self._join(self._read_texts, self.heads, given), texts)
-            for head in self.heads if len(self.heads) > 1 else ():
-                found[head.name] = _trace(lambda given, head=head: self._join(self._read_texts, [head], given), texts)
-        else:
-            found["serving_default"] = found["serve_tokens"]
+        read, inputs = (self._read_texts, texts) if self.tokenizer is not None else (self._read_tokens, matrices)
+        found["serving_default"] = _trace(lambda given: self._join(read, self.heads, given), inputs)
+        for head in self.heads if len(self.heads) > 1 else ():
+            found[head.name] = _trace(lambda given, head=head: self._join(read, [head], given), inputs)
+        self._kept = _list_captured(found.values())
         return found
 
     def _join(self, read: Callable, heads: Sequence[ServedHead], given: Mapping[str, tf.Tensor]) -> dict[str, Any]:
         described = read(heads, given)
         if len(heads) == 1:
             return described[heads[0].name]
-        return {f"{head.name}_{name}": value for head in heads for name, value in described[head.name].items()}
+        named = [(f"{head.name}_{name}", value) for head in heads for name, value in described[head.name].items()]
+        names = [name for name, _ in named]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise RunError(f"two outputs would be called {twice}, by the runs' folders: rename one.")
+        return dict(named)
 
     def _read_texts(self, heads: Sequence[ServedHead], texts: Mapping[str, tf.Tensor]) -> dict[str, dict]:
         assert self.tokenizer is not None
         given, buckets = [texts[name] for name in self.text_inputs], range(STEP, self._max_length, STEP)
+        sizes = tf.stack([tf.size(one) for one in given])
+        with _requiring(
+            (tf.reduce_all(sizes == sizes[0]), f"{' and '.join(self.text_inputs)} need as many texts each")
+        ):
+            given = [tf.identity(one) for one in given]
         if not self.reads_questions:
             return self._run_heads(heads, self.tokenizer.tokenize(*given, max_length=self._max_length, buckets=buckets))
+        given[1] = tf.strings.unicode_transcode(given[1], "UTF-8", "UTF-8")  # characters are counted in what is cut
         windows = self.tokenizer.tokenize_windows(*given, max_length=self._max_length, buckets=buckets)
         found = self._run_heads(heads, windows)
         return {
@@ -208,7 +223,22 @@ class Servable(tf.Module):
         logits = tf.split(written.concat(), counts, axis=-1)
         return {head.name: head.describe(own) for head, own in zip(heads, logits, strict=True)}
 
+    def _read_tokens(self, heads: Sequence[ServedHead], tokens: Mapping[str, tf.Tensor]) -> dict[str, dict]:
+        ids, mask = tokens["token_ids"], tokens["padding_mask"]
+        fits = tf.shape(mask)[1] <= self._max_length
+        with _requiring(
+            (tf.reduce_all(tf.shape(ids) == tf.shape(mask)), "token_ids and padding_mask need one shape"),
+            (fits, f"a text has at most {self._max_length} tokens"),
+            (tf.reduce_all((ids >= 0) & (ids < self._vocabulary_size)), f"ids lie below {self._vocabulary_size}"),
+            *_check_masks(tokens),
+        ):
+            return self._run_heads(heads, {name: tf.identity(tokens[name]) for name in TOKENS})
+
     def _read_images(self, heads: Sequence[ServedHead], images: Mapping[str, tf.Tensor]) -> dict[str, dict]:
+        states, mask = images["hidden_states"], images["padding_mask"]
+        same = (tf.shape(states)[0] == tf.shape(mask)[0]) & (self._cls or tf.shape(states)[2] == tf.shape(mask)[1])
+        with _requiring((same, "hidden_states and padding_mask need as many rows and tokens"), *_check_masks(images)):
+            images = {name: tf.identity(tensor) for name, tensor in images.items()}
         logits = self._compute_logits(heads, {name: images[name] for name in TOKENS[1:]}, images["hidden_states"])
         return {head.name: head.describe(one) for head, one in zip(heads, logits, strict=True)}
 
@@ -241,6 +271,32 @@ class Servable(tf.Module):
 def clean_name(name: str) -> str:
     """A name of letters, digits and underscores, as signatures have it."""
     return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "head"
+
+
+def _check_masks(given: Mapping[str, tf.Tensor]) -> list[tuple[tf.Tensor, str]]:
+    """What `_requiring` asks of the masks of tokens."""
+    segments, mask = given["segment_ids"], given["padding_mask"]
+    real = tf.reduce_sum(mask, axis=1)
+    wanted = tf.sequence_mask(real, tf.shape(mask)[1], tf.int32)
+    return [
+        (tf.reduce_all(tf.shape(segments) == tf.shape(mask)), "segment_ids and padding_mask need one shape"),
+        (tf.reduce_all(real > 0) & tf.reduce_all(mask == wanted), "padding_mask needs ones, then zeros"),
+        (tf.reduce_all((segments == 0) | (segments == 1)), "segment_ids are 0 or 1"),
+    ]
+
+
+def _requiring(*required: tuple[tf.Tensor, str]) -> Any:
+    """A block whose operations run only where all conditions hold; else the request fails with a message."""
+    return tf.control_dependencies([tf.debugging.Assert(condition, [message]) for condition, message in required])
+
+
+def _list_captured(signatures: Iterable[Any]) -> list[tf.Variable]:
+    """The variables that functions read, each once: weights that became constants are named by them too, but unread."""
+    kept = {}
+    for signature in signatures:
+        captured = {id(tensor) for tensor in signature.captured_inputs}
+        kept |= {id(one): one for one in signature.variables if id(one.handle) in captured}
+    return list(kept.values())
 
 
 def _trace(run: Callable, inputs: Mapping[str, tf.TensorSpec]) -> Any:

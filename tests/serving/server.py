@@ -43,6 +43,8 @@ class Model:
         for name, function in self.signatures.items():
             for one, spec in function.structured_input_signature[1].items():
                 found.signature_def[name].inputs[one].dtype = spec.dtype.as_datatype_enum
+            for one, spec in function.structured_outputs.items():
+                found.signature_def[name].outputs[one].dtype = spec.dtype.as_datatype_enum
         return found
 
 
@@ -64,13 +66,17 @@ def serve(folder, name="model"):
         remote.stop(0)
 
 
+def _list(tensors):
+    return {name: {"dtype": tf.as_dtype(one.dtype).name} for name, one in tensors.items()}
+
+
 def _build_handler(model):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             if self.path != f"/v1/models/{model.name}/metadata":
                 return self._answer(404, {"error": f"Malformed request: GET {self.path}"})
             signatures = {
-                name: {"inputs": {one: {"dtype": "DT_STRING"} for one in definition.inputs}}
+                name: {"inputs": _list(definition.inputs), "outputs": _list(definition.outputs)}
                 for name, definition in model.describe().signature_def.items()
             }
             self._answer(200, {"metadata": {"signature_def": {"signature_def": signatures}}})

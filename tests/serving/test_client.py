@@ -24,11 +24,15 @@ def make_texts(count, seed):
 def run(tmp_path_factory, tiny_encoder):
     folder, texts = tmp_path_factory.mktemp("client"), make_texts(260, 0)
     task = bv.task_from_table({"text": texts, "label": ["cat" in text for text in texts]}, name="cats")
+    return train(task, tiny_encoder, folder)
+
+
+def train(task, encoder, folder):
     return bv.train(
-        *(task, tiny_encoder),
+        *(task, encoder),
         **{"head": "learned_pooling", "seeds": 1, "fit": {"epochs": 2}, "baselines": False},
         store=folder / "states",
-        output=folder / "cats",
+        output=folder / task.name,
     )
 
 
@@ -60,6 +64,10 @@ def test_a_served_model_says_what_the_run_says(run, addresses, wire):
         (lambda rest, remote: remote.replace("cats", "dogs"), "Servable not found"),
         (lambda rest, remote: "http://127.0.0.1:9/v1/models/cats", "cannot be reached"),
         (lambda rest, remote: "grpc://127.0.0.1:9/cats", "says:"),
+        (lambda rest, remote: remote.replace("grpc", "http"), "cannot be reached"),
+        (lambda rest, remote: "http://localhost:abc/v1/models/cats", "is no address of a model"),
+        (lambda rest, remote: "http://[::1/cats", "is no address of a model"),
+        (lambda rest, remote: "http://local host/cats", "is no address of a model"),
         (lambda rest, remote: "cats", "is no address of a model"),
         (lambda rest, remote: "grpc://127.0.0.1:9", "is no address of a model"),
     ],
@@ -77,9 +85,28 @@ def test_a_refusal_is_one_line(addresses):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("wire", [0, 1], ids=["rest", "grpc"])
+def test_what_takes_too_long(addresses, wire):
+    model = ServedModel(addresses[wire], seconds=30)
+    model._wire._seconds = 0.001
+    with pytest.raises(ServingError, match=r"did not answer within 0\.001 seconds"):
+        model.predict({"text": ["the cat"] * 20})
+
+
+@pytest.mark.parametrize("wire", [0, 1], ids=["rest", "grpc"])
+def test_a_score_has_its_name_on_both_wires(wire, tiny_encoder, tmp_path):
+    texts = make_texts(260, 0)
+    task = bv.task_from_table({"text": texts, "label": [len(text) / 10 for text in texts]}, name="lengths")
+    run = train(task, tiny_encoder, tmp_path)
+    with serve(export_runs([run], tmp_path / "models" / "1"), "lengths") as found:
+        said = ServedModel(found[wire]).predict({"text": texts[:5]})
+    np.testing.assert_allclose(said["score"], run.predict(texts[:5]).labels, atol=1e-5)
+
+
 def test_the_command(run, addresses, tmp_path):
     with open(tmp_path / "in.csv", "w", newline="") as stream:
-        csv.writer(stream).writerows([["id", "text"], *([place, text] for place, text in enumerate(make_texts(5, 3)))])
+        rows = ([place, text, "mine"] for place, text in enumerate(make_texts(5, 3)))
+        csv.writer(stream).writerows([["id", "text", "label"], *rows])
     for name, where in (("run", [run.path]), ("rest", ["--url", addresses[0]]), ("grpc", ["--url", addresses[1]])):
         command = ["predict", *map(str, where), "--input", "in.csv", "--output", f"{name}.csv"]
         done = subprocess.run(
@@ -92,7 +119,7 @@ def test_the_command(run, addresses, tmp_path):
     )
     names = [column for column in own[0] if column.startswith("p_")]
     for rows in served:
-        assert [row["label"] for row in rows] == [row["prediction"] for row in own]
+        assert [row["predicted_label"] for row in rows] == [row["prediction"] for row in own]
         for place, column in enumerate(names):
             both = ([float(row[key]) for row in one] for one, key in ((rows, f"probabilities_{place}"), (own, column)))
             np.testing.assert_allclose(*both, atol=1e-5)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -24,8 +25,8 @@ def runs(tmp_path_factory, tiny_encoder):
     texts = [" ".join(random.choice(WORDS, random.integers(8, 20))) for _ in range(420)]
     contexts = [text.replace(" ", " bird ", 1) if place % 4 else text for place, text in enumerate(texts)]
     tables = {
-        "cats": {"text": texts, "label": ["cat" if "cat" in text else "none" for text in texts]},
-        "dogs": {"text": texts, "label": ["dog" if "dog" in text else "none" for text in texts]},
+        "cats": {"text": texts, "label": ["feline" if "cat" in text else "none" for text in texts]},
+        "dogs": {"text": texts, "label": ["canine" if "dog" in text else "none" for text in texts]},
         "answers": {
             "id": [str(place) for place in range(420)],
             "question": ["what ?"] * 420,
@@ -87,14 +88,17 @@ def test_texts_are_classified_by_every_head(runs, serve, browser):
     for name in ("cats", "dogs"):
         found = runs[name].predict([text])
         assert found.labels[0] in said and f"{100 * found.probabilities.max():.0f}%" in said
-    wait_for(lambda: browser.find_elements("css selector", "img[src*='webp'], img[src*='png'], .gradio-plot img, img"))
+    wait_for(lambda: browser.find_elements("css selector", "#picture img"))
 
 
 def test_an_answer_is_marked_in_its_passage(runs, serve, browser):
-    passage = "the dog has not eat a bird"
-    found = runs["answers"].answer("what ?", passage)
-    assert found.text
-    assert found.text != passage
+    passages = [
+        f"the dog has {words} a bird <script>" for words in ("", "eat", "not eat", "cats can not", "dogs can eat")
+    ]
+    answers = [runs["answers"].answer("what ?", passage) for passage in passages]
+    passage, found = next(
+        (passage, one) for passage, one in zip(passages, answers, strict=True) if one.text not in ("", passage)
+    )
     browser.get(serve(runs["answers"].path))
     wait_for(lambda: browser.find_elements("css selector", "#first textarea"))[0].send_keys("what ?")
     browser.find_element("css selector", "#second textarea").send_keys(passage)
@@ -103,6 +107,7 @@ def test_an_answer_is_marked_in_its_passage(runs, serve, browser):
     wait_for(lambda: found.text in browser.execute_script(read))
     said = browser.find_element("css selector", ".said textarea").get_attribute("value")
     assert said.startswith(found.text)
+    assert "<script>" in browser.find_element("css selector", ".marked").text
 
 
 def test_long_texts_are_refused(runs, serve):
@@ -114,8 +119,22 @@ def test_long_texts_are_refused(runs, serve):
         client.predict("cat " * 2000, "", "cats", api_name="/ask")
     with pytest.raises(Exception, match="text is missing"):
         client.predict("  ", "", "cats", api_name="/ask")
+    file = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\nmine\r\n--b--\r\n'
+    upload = urllib.request.Request(
+        f"{address}gradio_api/upload", file, {"Content-Type": "multipart/form-data; boundary=b"}
+    )
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        urllib.request.urlopen(upload)
     html = urllib.request.urlopen(address).read().decode()
-    assert "fonts.googleapis.com" not in html.replace('https://fonts.googleapis.com" crossorigin', "")
+    assert "@import url('https://fonts.googleapis.com" not in html
+
+
+@pytest.mark.parametrize("where", [["--port", "99999"], ["--host", "no.such.host.invalid"]])
+def test_where_it_cannot_listen(runs, where):
+    command = [sys.executable, "-m", "bertvision_tf", "demo", str(runs["cats"].path), *where]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr and ("port" in done.stderr or "cannot listen" in done.stderr)
 
 
 def test_runs_that_read_different_texts(runs):

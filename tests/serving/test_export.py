@@ -12,7 +12,7 @@ import tensorflow as tf
 import bertvision_tf as bv
 from bertvision_tf.errors import HeadError, RunError
 from bertvision_tf.heads import build_head, list_presets
-from bertvision_tf.serving import export_runs
+from bertvision_tf.serving import export_runs, servable
 from bertvision_tf.serving.export import CARD, EXTRA, TEXT_OPS, WARM_UP, list_ops
 from bertvision_tf.serving.servable import Servable, ServedHead
 from bertvision_tf.tasks import TaskKind
@@ -163,37 +163,101 @@ def test_answers(train, root):
     np.testing.assert_allclose(said["null_score"], [one.null_score for one in found], atol=1e-5)
     scores = [(score, one.score) for score, one in zip(said["score"], found, strict=True) if one.score is not None]
     np.testing.assert_allclose(*zip(*scores, strict=True), atol=1e-5)
+    answered = [context.encode() for context, one in zip(contexts, found, strict=True) if one.text][:8]
+    broken = [start + context + end for context in answered for start, end in ((b"\x80\xff ", b""), (b"", b" \xff"))]
+    ask = tf.saved_model.load(str(model)).signatures["serving_default"]
+    said = ask(question=tf.constant(["what ?"] * len(broken)), context=tf.constant(broken))
+    found = run.answer_all(["what ?"] * len(broken), [text.decode(errors="replace") for text in broken])
+    assert [one.decode() for one in said["answer"].numpy()] == [one.text for one in found]
+    assert any(one.text for one in found)
 
 
-def test_every_preset(tiny_encoder, root):
-    """All listed heads on one encoder pass, with random weights, against Keras on the encoder's states."""
-    random, heads = np.random.default_rng(0), []
+def build_servable(encoder, heads, pairs=False):
+    """A model of all hidden states of texts of at most 64 tokens."""
+    options = {"tokens": "all", "pooler": False, "pairs": pairs, "max_length": 64, "dtype": "float32"}
+    return Servable(encoder, heads, layers=range(encoder.num_hidden_states), **options)
+
+
+def build_heads(encoder, kind):
+    """All listed heads that can be built, with random weights."""
+    random = np.random.default_rng(0)
     for name in list_presets():
         if name.endswith(("_flat", "_pretrained")):  # of a fixed number of tokens; of weights that are downloaded
             continue
+        sizes = {"num_hidden_states": encoder.num_hidden_states, "hidden_dim": encoder.hidden_dim}
         try:
-            model = build_head(name, num_hidden_states=3, hidden_dim=tiny_encoder.hidden_dim)
-        except HeadError:  # a network that needs more channels than the tiny encoder has
+            model = build_head(name, kind=kind, **sizes)
+        except HeadError:  # a comparison for spans, or a network that needs more channels than the tiny encoder has
             continue
         for weight in model.weights:
             if weight.dtype == "float32" and "variance" not in weight.name:
-                weight.assign(0.3 * random.normal(size=weight.shape))
-        heads.append(ServedHead(f"head_{len(heads)}", model, TaskKind.CLASSIFICATION, ("no", "yes")))
-    assert len(heads) > 20
-    servable = Servable(
-        *(tiny_encoder, heads),
-        **{"layers": [0, 1, 2], "tokens": "all", "pooler": False, "pairs": False, "max_length": 64, "dtype": "float32"},
-    )
-    folder = root / "models" / "presets" / "1"
-    tf.saved_model.save(servable, str(folder), signatures={"all": servable.build_signatures()["serving_default"]})
-    texts = [text for text in TEXTS if text]
-    (said,) = ask_alone(folder, [("all", {"text": texts})], root)
-    tokens = tiny_encoder.tokenize(texts)
+                noise = random.normal(size=weight.shape)
+                if len(weight.shape) > 1:
+                    weight.assign(noise * np.sqrt(2 / np.prod(weight.shape[:-1])))
+                else:
+                    weight.assign_add(0.3 * noise)
+        yield ServedHead(name, model, TaskKind(kind))
+
+
+@pytest.mark.parametrize("constant", [True, False], ids=["constants", "variables"])
+@pytest.mark.parametrize("kind", ["regression", "span"])
+def test_every_preset(kind, constant, tiny_encoder, root, monkeypatch):
+    """The outputs of all listed heads on one encoder pass, against Keras on the encoder's states."""
+    monkeypatch.setattr(servable, "CONSTANT", 40_000_000 if constant else 0)
+    heads = list(build_heads(tiny_encoder, kind))
+    assert len(heads) > 15
+    folder = root / "models" / f"presets-{kind}-{constant}" / "1"
+    served = build_servable(tiny_encoder, heads)
+    tf.saved_model.save(served, str(folder), signatures={"all": served.build_signatures()["serve_tokens"]})
+    tokens = tiny_encoder.tokenize([text for text in TEXTS if text])
+    given = {name: tokens[name].tolist() for name in ("token_ids", "segment_ids", "padding_mask")}
+    (said,) = ask_alone(folder, [("all", given)], root)
     images = {"hidden_states": tiny_encoder.hidden_states(tokens)} | tokens
     for head in heads:
-        logits = np.asarray(head.model({name: images[name] for name in head.model.input}, training=False))
-        wanted = tf.nn.softmax(logits).numpy()
-        np.testing.assert_allclose(said[f"{head.name}_probabilities"], wanted, atol=1e-5, err_msg=head.model.name)
+        found = head.model({name: images[name] for name in head.model.input}, training=False)
+        wanted = {"score": found[:, 0]} if kind == "regression" else found
+        for name, tensor in wanted.items():
+            values = np.asarray(tensor)
+            real = values > -1e8  # elsewhere nothing can be answered
+            assert np.ptp(values[real]) > 1e-4 or "vision" in head.name, head.name  # too deep for random weights
+            both = (np.where(real, one, 0) for one in (said[f"{head.name}_{name}"], values))
+            scale = np.abs(values[real]).max()
+            np.testing.assert_allclose(*both, rtol=1e-5, atol=1e-5 * max(scale, 1), err_msg=head.name)
+
+
+MALFORMED = {
+    "as many texts each": ("serving_default", {"text_pair": ["a", "b"]}),
+    "token_ids and padding_mask need one shape": ("serve_tokens", {"token_ids": [[1, 2]]}),
+    "a text has at most 64 tokens": (
+        "serve_tokens",
+        {name: [[1] * 80] for name in ("token_ids", "padding_mask", "segment_ids")},
+    ),
+    "ids lie below": ("serve_tokens", {"token_ids": [[1, 2, 30_000]]}),
+    "padding_mask needs ones, then zeros": ("serve_tokens", {"padding_mask": [[0, 1, 1]]}),
+    "segment_ids are 0 or 1": ("serve_tokens", {"segment_ids": [[0, 0, 5]]}),
+    "as many rows and tokens": ("serve_hidden_states", {"hidden_states": np.zeros((1, 3, 2, 8))}),
+    "needs ones, then zeros": ("serve_hidden_states", {"padding_mask": [[7, 7, 7]]}),
+}
+
+
+@pytest.mark.parametrize("says", MALFORMED)
+def test_malformed_requests_fail_with_a_line(says, pair_signatures):
+    name, change = MALFORMED[says]
+    row = {"token_ids": [[1, 2, 3]], "segment_ids": [[0, 0, 1]], "padding_mask": [[1, 1, 1]]}
+    given = {"text": ["a"], "text_pair": ["b"], "hidden_states": np.zeros((1, 3, 3, 8))} | row
+    ask = pair_signatures[name]
+    specs = ask.structured_input_signature[1].items()
+    assert np.isfinite(ask(**{key: tf.constant(given[key], spec.dtype) for key, spec in specs})["score"]).all()
+    given |= change
+    with pytest.raises(tf.errors.InvalidArgumentError, match=says):
+        ask(**{key: tf.constant(given[key], spec.dtype) for key, spec in specs})
+
+
+@pytest.fixture(scope="module")
+def pair_signatures(tiny_encoder):
+    sizes = {"num_hidden_states": tiny_encoder.num_hidden_states, "hidden_dim": tiny_encoder.hidden_dim}
+    model = build_head("comparison_adapter_2", kind="regression", **sizes)
+    return build_servable(tiny_encoder, [ServedHead("pair", model, TaskKind.REGRESSION)], pairs=True).build_signatures()
 
 
 def test_what_lies_beside_the_model(runs, root):
@@ -233,6 +297,11 @@ def test_a_version_is_replaced_and_nothing_else(runs, root):
     (target / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match=r"holds thesis\.txt beside a SavedModel"):
         export_runs([runs["classification"]], target)
+    above = export_runs([runs["regression"]], target.parent / "version")
+    inside = export_runs([runs["regression"]], above / "1")
+    with pytest.raises(RunError, match=r"holds 1/.* beside a SavedModel"):
+        export_runs([runs["classification"]], above)
+    assert tf.saved_model.contains_saved_model(str(inside))
     with pytest.raises(RunError, match="`dtype` needs one of float32, bfloat16, got 'int3'"):
         export_runs([runs["classification"]], root / "none", dtype="int3")
 
@@ -244,11 +313,30 @@ def test_heads_that_cannot_share_a_pass(runs, train, root):
         export_runs([runs["classification"], fewer], root / "none")
     table = {"text": texts, "label": LABELS["classification"](texts)}
     half = train("half", table, encoder=str(TINY), dtype="bfloat16")
-    with pytest.raises(RunError, match="their encoders have the fingerprints"):
+    with pytest.raises(RunError, match=r"their encoders are .* in float32 \(.* in bfloat16 \("):
         export_runs([runs["classification"], half], root / "none")
     with pytest.raises(RunError, match="a run or more"):
         export_runs([], root / "none")
     assert not (root / "none").exists()
+
+
+def test_names_of_outputs_are_told_apart(tiny_encoder):
+    heads = [
+        ServedHead(name, build_head("last_layer", num_hidden_states=3, hidden_dim=8, kind="span"), TaskKind.SPAN)
+        for name in ("x", "x_null")
+    ]
+    with pytest.raises(RunError, match="two outputs would be called x_null_score"):
+        build_servable(tiny_encoder, heads).build_signatures()
+
+
+def test_blocks_that_no_head_reads_are_not_kept(tiny_encoder):
+    model = build_head("last_layer", num_hidden_states=1, hidden_dim=8, kind="regression")
+    options = {"tokens": "all", "pooler": False, "pairs": False, "max_length": 64, "dtype": "float32"}
+    first = Servable(tiny_encoder, [ServedHead("first", model, TaskKind.REGRESSION)], layers=[0], **options)
+    first.build_signatures()
+    assert {variable.name.split(".")[0].split(":")[0] for variable in first._kept} == {
+        *("token_embedding", "position_embedding", "segment_embedding", "embeddings_norm")
+    }
 
 
 def test_one_trace_serves_all_batches_and_lengths(runs, root):
@@ -268,12 +356,17 @@ def test_an_encoder_whose_tokenizer_has_no_twin(train, root):
     """It reads tokens alone, and says why."""
     texts = make_texts(260, 6)
     table = {"text": texts, "label": LABELS["classification"](texts)}
-    run = train("roberta", table, encoder=str(TINY.parent / "roberta"))
-    model = export_runs([run], root / "models" / "roberta" / "1")
-    tokens = run.load_encoder().tokenize(TEXTS[:5])
+    both = [train(name, table, encoder=str(TINY.parent / "roberta")) for name in ("roberta", "roberta_too")]
+    said = []
+    model = export_runs(both, root / "models" / "roberta" / "1", notice=said.append)
+    assert len(said) == 1 and said[0].endswith("it exports serve_tokens only.")
+    tokens = both[0].load_encoder().tokenize(TEXTS[:5])
     given = {name: tokens[name].tolist() for name in ("token_ids", "segment_ids", "padding_mask")}
-    for said in ask_alone(model, [("serving_default", given), ("serve_tokens", given)], root):
-        np.testing.assert_allclose(said["probabilities"], run.predict(TEXTS[:5]).probabilities, atol=1e-5)
+    wanted = both[0].predict(TEXTS[:5]).probabilities
+    asked = [("serving_default", given), ("serve_tokens", given), ("roberta", given)]
+    *whole, alone = ask_alone(model, asked, root)
+    for one in (*(one["roberta_probabilities"] for one in whole), alone["probabilities"]):
+        np.testing.assert_allclose(one, wanted, atol=1e-5)
     assert "exports serve_tokens only" in (model / EXTRA / CARD).read_text(encoding="utf-8")
 
 
