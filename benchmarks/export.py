@@ -29,7 +29,10 @@ def main() -> None:
 
     for path in given.runs:
         run = bv.load_run(path)
-        task, rows = bv.get_task(run.config["task"]), run.load_rows(bv.get_task(run.config["task"]), given.data_dir)[1]
+        if run.kind is TaskKind.SPAN:
+            parser.error(f"{path} answers questions: this benchmark is of labels and scores.")
+        task = bv.get_task(run.config["task"])
+        rows = run.load_rows(task, given.data_dir)[1]
         inputs = {"text": rows.texts} | ({} if rows.text_pairs is None else {"text_pair": rows.text_pairs})
         batches = [
             {name: tf.constant(list(texts[start : start + 32])) for name, texts in inputs.items()}
@@ -47,7 +50,7 @@ def main() -> None:
                     seconds[dtype].append(time.perf_counter() - start)
                     outputs[dtype] = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
             for dtype, found in outputs.items():
-                if task.kind is TaskKind.REGRESSION:
+                if run.kind is TaskKind.REGRESSION:
                     predictions = found["score"]
                 else:
                     predictions = found["probabilities"].argmax(axis=1)

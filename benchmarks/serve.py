@@ -79,7 +79,7 @@ def main() -> None:
         answer(given.answer, given.data_dir)
         return
     with tempfile.TemporaryDirectory() as folder:
-        paths = {(count, alone): Path(folder) / f"{count}-{alone}" for count in COUNTS for alone in (False,)}
+        paths = {(count, False): Path(folder) / f"{count}-heads" for count in COUNTS}
         paths[1, True] = Path(folder) / "alone"
         for (count, alone), path in paths.items():
             build(path, count, given.head, alone)

@@ -292,7 +292,7 @@ def _requiring(*required: tuple[tf.Tensor, str]) -> Any:
 
 def _list_captured(signatures: Iterable[Any]) -> list[tf.Variable]:
     """The variables that functions read, each once: weights that became constants are named by them too, but unread."""
-    kept = {}
+    kept: dict[int, tf.Variable] = {}
     for signature in signatures:
         captured = {id(tensor) for tensor in signature.captured_inputs}
         kept |= {id(one): one for one in signature.variables if id(one.handle) in captured}

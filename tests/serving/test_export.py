@@ -199,8 +199,7 @@ def build_heads(encoder, kind):
         yield ServedHead(name, model, TaskKind(kind))
 
 
-@pytest.mark.parametrize("constant", [True, False], ids=["constants", "variables"])
-@pytest.mark.parametrize("kind", ["regression", "span"])
+@pytest.mark.parametrize(("kind", "constant"), [("regression", True), ("regression", False), ("span", True)])
 def test_every_preset(kind, constant, tiny_encoder, root, monkeypatch):
     """The outputs of all listed heads on one encoder pass, against Keras on the encoder's states."""
     monkeypatch.setattr(servable, "CONSTANT", 40_000_000 if constant else 0)

@@ -59,16 +59,19 @@ def test_a_question_whose_part_has_more_tokens_is_cut_again(twins):
 
 
 @pytest.mark.parametrize("task", ["cola", "mrpc", "rte", "stsb"])
-def test_real_texts(twins, real_data, task):
-    rows = get_task(task).load("dev", real_data / "glue")
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_real_texts(twins, real_data, task, split):
+    rows = get_task(task).load(split, real_data / "glue")
     for start in range(0, len(rows), 256):
         batch = slice(start, start + 256)
         twins.check(rows.texts[batch], None if rows.text_pairs is None else rows.text_pairs[batch])
 
 
-def test_real_questions_and_answers_cut_out_in_the_graph(twins, real_data):
-    rows = get_task("squad2").load("dev", real_data / "squad")
-    questions, contexts = rows.texts[::9], rows.text_pairs[::9]
+@pytest.mark.parametrize("split", ["train", "dev"])
+@pytest.mark.parametrize("part", range(8))
+def test_real_questions_and_answers_cut_out_in_the_graph(twins, real_data, split, part):
+    rows = get_task("squad2").load(split, real_data / "squad")
+    questions, contexts = rows.texts[part::8], rows.text_pairs[part::8]
     found = twins.graph.tokenize_windows(encode(questions), encode(contexts))
     expected = twins.fast.tokenize_windows(questions, contexts, 384, 128, 64)
     compare_windows(found, expected)

@@ -14,6 +14,7 @@ import pytest
 
 import bertvision_tf as bv
 from bertvision_tf.serving import export_runs
+from bertvision_tf.serving.servable import TOKENS
 from tests.serving.server import serve
 
 REQUESTS = int(os.environ.get("BERTVISION_REQUESTS", "400"))
@@ -29,6 +30,17 @@ MALFORMED = [
     b'{"inputs": {"words": ["a"]}}',
     b'{"signature_name": "none", "inputs": {"text": ["a"]}}',
     b'{"inputs": {"text": ["a\xff"]}}',
+    *(
+        json.dumps({"signature_name": "serve_tokens", "inputs": dict(zip(TOKENS, matrices, strict=True))}).encode()
+        for matrices in (
+            ([[1, 2]], [[0, 0]], [[0, 1]]),  # padded on the left
+            ([[1, 2]], [[0, 0]], [[7, 7]]),
+            ([[1, 2]], [[0, 3]], [[1, 1]]),
+            ([[1, 10**6]], [[0, 0]], [[1, 1]]),
+            ([[1] * 101], [[0] * 101], [[1] * 101]),  # too long
+            ([[1, 2]], [[0, 0, 0]], [[1, 1]]),
+        )
+    ),
 ]
 
 
