@@ -330,7 +330,7 @@ def predict(
         typer.Option(help="A served model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME."),
     ] = None,
     signature: Annotated[str, typer.Option(help="Of the served model.")] = "serving_default",
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a served model may take for a request.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=0.1, max=86400, help="Seconds that a served model may take.")] = 60.0,
 ) -> None:
     """Predict the rows of a table with a run's head, or with a model behind TensorFlow Serving."""
     with _errors_as_lines():
@@ -349,7 +349,11 @@ def predict(
         else:
             columns = _predict_with_url(url, signature, timeout, table, text_column, text_pair_column)
         added = zip(*columns.values(), strict=True)
-        names = [f"predicted_{name}" if name in table.header else name for name in columns]
+        names = []
+        for name in columns:
+            while name in table.header:
+                name = f"predicted_{name}"
+            names.append(name)
         write_table(
             output, [*table.header, *names], ([*row, *more] for row, more in zip(table.rows, added, strict=True))
         )

@@ -331,7 +331,8 @@ def _pool_tokens(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix
     name = f"{prefix}token_pooling"
     if config.token_pooling is TokenPoolingMode.ATTENTION:
         return TokenAttention(name=name)(image, padding_mask)
-    return TokenPooling(str(config.token_pooling), name=name)(image, padding_mask)
+    # In float32 under any policy, as what `split_head` measures is kept.
+    return TokenPooling(str(config.token_pooling), name=name, dtype="float32")(image, padding_mask)
 
 
 def _flatten_tokens(image: Tensor, padding_mask: Tensor, config: HeadConfig, prefix: str) -> Tensor:

@@ -18,7 +18,7 @@ class HeadSize:
 
     Attributes:
         trainable_parameters: numbers that are trained.
-        multiply_adds: of its products and convolutions, for one example of `num_tokens` tokens.
+        multiply_adds: of its products of matrices and its convolutions, for one example of `num_tokens` tokens.
     """
 
     trainable_parameters: int

@@ -100,7 +100,9 @@ def _check_replaceable(path: Path, mark: str, what: str, holds: Sequence[str]) -
         raise RunError(f"{path} is there already and holds no {what}: name another output folder.")
     for file in path.rglob("*") if holds and path.exists() else ():
         inside = file.relative_to(path).as_posix()
-        if not file.is_dir() and not any(PurePosixPath("/", inside).match(f"/{one}") for one in holds):
+        folder = file.is_dir() and not file.is_symlink()
+        known = {one.rpartition("/")[0] for one in holds} if folder else holds
+        if not any(PurePosixPath("/", inside).match(f"/{one}") for one in known):
             raise RunError(f"{path} holds {inside} beside a {what}: name another output folder.")
 
 

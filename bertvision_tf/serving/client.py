@@ -137,7 +137,7 @@ class _Rest:
             with urllib.request.urlopen(request, timeout=self._seconds) as answer:
                 found = json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            raise ServingError(f"{url} says: {_read_message(error.read()) or error.reason}") from None
+            raise ServingError(f"{url} says: {_read_message(error) or error.reason}") from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
@@ -153,11 +153,11 @@ def _read_array(values: Any) -> np.ndarray:
     return found.astype(object) if found.dtype.kind == "U" else found
 
 
-def _read_message(content: bytes) -> str:
+def _read_message(refusal: urllib.error.HTTPError) -> str:
     """The message of a refusal, on one line."""
     try:
-        return " ".join(str(json.loads(content)["error"]).split())
-    except (ValueError, KeyError, TypeError):
+        return " ".join(str(json.loads(refusal.read())["error"]).split())
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return ""
 
 

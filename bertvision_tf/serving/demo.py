@@ -121,8 +121,8 @@ def launch_demo(
     """
     try:
         socket.getaddrinfo(host, port)  # gradio would ask again for each port
-    except OSError as error:
-        raise RunError(f"the page cannot listen on {host}: {error.strerror or error}.") from None
+    except (OSError, UnicodeError) as error:
+        raise RunError(f"the page cannot listen on {host}: {getattr(error, 'strerror', None) or error}.") from None
     page = build_demo(runs)
     import gradio as gr
 

@@ -19,8 +19,10 @@ MARK = "saved_model.pb"
 EXTRA = "assets.extra"  # the folder of what stands beside a model
 CARD, WARM_UP, BATCHING = "MODEL_CARD.md", "tf_serving_warmup_requests", "batching_parameters.txt"
 TEXT_OPS = frozenset({"FastWordpieceTokenizeWithOffsets"})  # of those of tensorflow_text that TensorFlow Serving links
-# Texts need no padding; ids of several widths would be padded with their first value, and are not put together.
-BATCHES = """max_batch_size { value: 64 }
+# For texts. Requests of ids that have several widths cannot be put together: TensorFlow Serving pads with what stands
+# first, which is no padding here, or refuses them.
+BATCHES = """max_batch_size { value: 4096 }
+max_execution_batch_size { value: 64 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 1000 }
 num_batch_threads { value: 2 }
@@ -51,8 +53,8 @@ def export_runs(
     """Writes an encoder with the heads that the selection rows chose in each of some runs as one SavedModel.
 
     One encoder pass feeds all heads; `Servable.build_signatures` names the signatures. It loads with tensorflow and
-    tensorflow_text alone. In `assets.extra` lie a model card, requests that warm TensorFlow Serving up, and a file for
-    its batching.
+    tensorflow_text alone. In `assets.extra` lie a model card, and of a model that reads texts requests that warm
+    TensorFlow Serving up and a file for its batching.
 
     Args:
         runs: or their folders, whose heads read the same hidden states of the same encoder.
@@ -87,7 +89,8 @@ def export_runs(
             notice(f"it reads no texts: {servable.why_no_tokenizer}")
         (folder / EXTRA).mkdir()
         write_card(folder / EXTRA / CARD, opened, servable, signatures)
-        (folder / EXTRA / BATCHING).write_text(BATCHES, encoding="utf-8")
+        if servable.tokenizer is not None:
+            (folder / EXTRA / BATCHING).write_text(BATCHES, encoding="utf-8")
         try:
             _write_warm_up(folder / EXTRA / WARM_UP, signatures, servable.text_inputs)
             with _keeping_quiet():

@@ -228,7 +228,7 @@ class Servable(tf.Module):
         fits = tf.shape(mask)[1] <= self._max_length
         with _requiring(
             (tf.reduce_all(tf.shape(ids) == tf.shape(mask)), "token_ids and padding_mask need one shape"),
-            (fits, f"a text has at most {self._max_length} tokens"),
+            (fits, f"rows of ids are at most {self._max_length} wide"),
             (tf.reduce_all((ids >= 0) & (ids < self._vocabulary_size)), f"ids lie below {self._vocabulary_size}"),
             *_check_masks(tokens),
         ):

@@ -1,5 +1,6 @@
 """What a head measures of a store, kept in memory for all its epochs and seeds."""
 
+import weakref
 from collections.abc import Callable
 
 import keras
@@ -9,7 +10,8 @@ import tensorflow as tf
 from ..images import BatchPlan, load_arrays
 from ..store import Store
 
-MEASURED_BYTES = 4 * 2**30  # more than this stays on disk, as images
+MEASURED_BYTES = 4 * 2**30  # of all that is kept; more than this stays on disk, as images
+_KEPT: weakref.WeakSet["MeasuredStore"] = weakref.WeakSet()
 
 
 class MeasuredStore:
@@ -31,6 +33,7 @@ class MeasuredStore:
         self.measurements = {
             name: np.zeros((len(store), *tensor.shape[1:]), np.float32) for name, tensor in measure.output.items()
         }
+        _KEPT.add(self)
         run = tf.function(lambda images: measure(images, training=False), reduce_retracing=True)
         plan = BatchPlan(store.lengths, batch_tokens=4096)
         done = 0
@@ -42,9 +45,10 @@ class MeasuredStore:
 
     @staticmethod
     def fits(measure: keras.Model, *stores: Store) -> bool:
-        """Whether the measurements of these stores come to at most MEASURED_BYTES."""
+        """Whether the measurements of these stores, and those that are kept already, come to at most MEASURED_BYTES."""
         row = sum(4 * int(np.prod(tensor.shape[1:])) for tensor in measure.output.values())
-        return row * sum(len(store) for store in stores) <= MEASURED_BYTES
+        kept = sum(part.nbytes for one in _KEPT for part in one.measurements.values())
+        return kept + row * sum(len(store) for store in stores) <= MEASURED_BYTES
 
     def as_dataset(
         self, batch_size: int = 32, shuffle: bool = False, seed: int | None = None, **options

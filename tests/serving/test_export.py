@@ -13,7 +13,7 @@ import bertvision_tf as bv
 from bertvision_tf.errors import HeadError, RunError
 from bertvision_tf.heads import build_head, list_presets
 from bertvision_tf.serving import export_runs, servable
-from bertvision_tf.serving.export import CARD, EXTRA, TEXT_OPS, WARM_UP, list_ops
+from bertvision_tf.serving.export import BATCHING, CARD, EXTRA, TEXT_OPS, WARM_UP, list_ops
 from bertvision_tf.serving.servable import Servable, ServedHead
 from bertvision_tf.tasks import TaskKind
 
@@ -227,7 +227,7 @@ def test_every_preset(kind, constant, tiny_encoder, root, monkeypatch):
 MALFORMED = {
     "as many texts each": ("serving_default", {"text_pair": ["a", "b"]}),
     "token_ids and padding_mask need one shape": ("serve_tokens", {"token_ids": [[1, 2]]}),
-    "a text has at most 64 tokens": (
+    "rows of ids are at most 64 wide": (
         "serve_tokens",
         {name: [[1] * 80] for name in ("token_ids", "padding_mask", "segment_ids")},
     ),
@@ -295,6 +295,14 @@ def test_a_version_is_replaced_and_nothing_else(runs, root):
     assert [path.name for path in target.parent.iterdir()] == ["1"]
     (target / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match=r"holds thesis\.txt beside a SavedModel"):
+        export_runs([runs["classification"]], target)
+    (target / "thesis.txt").unlink()
+    (target / "notes").mkdir()
+    with pytest.raises(RunError, match=r"holds notes beside a SavedModel"):
+        export_runs([runs["classification"]], target)
+    (target / "notes").rmdir()
+    (target / "link").symlink_to(mine)
+    with pytest.raises(RunError, match=r"holds link beside a SavedModel"):
         export_runs([runs["classification"]], target)
     above = export_runs([runs["regression"]], target.parent / "version")
     inside = export_runs([runs["regression"]], above / "1")
@@ -366,6 +374,7 @@ def test_an_encoder_whose_tokenizer_has_no_twin(train, root):
     *whole, alone = ask_alone(model, asked, root)
     for one in (*(one["roberta_probabilities"] for one in whole), alone["probabilities"]):
         np.testing.assert_allclose(one, wanted, atol=1e-5)
+    assert not (model / EXTRA / BATCHING).exists()
     assert "exports serve_tokens only" in (model / EXTRA / CARD).read_text(encoding="utf-8")
 
 

@@ -1,5 +1,8 @@
 """Training on what a head measures of a store is training on the store."""
 
+import gc
+
+import keras
 import numpy as np
 import pytest
 
@@ -63,3 +66,40 @@ def test_a_head_that_measures_nothing(tiny_encoder, task, tmp_path):
         predict_logits(
             build_head("adapter_2_shared", num_hidden_states=3, hidden_dim=8), store.as_dataset(), measured=True
         )
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(policy, task, tiny_encoder, tmp_path):
+    """What is measured stays float32, and heads train on it."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        options = {"seeds": 1, "fit": FIT, "store": tmp_path / "states", "baselines": False}
+        for head in ("learned_pooling", "comparison_adapter_4"):
+            run = bv.train(task, tiny_encoder, head=head, output=tmp_path / head, **options)
+            assert np.isfinite(run.results["scores"]).all()
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def test_mixup_mixes_images(task, tiny_encoder, tmp_path):
+    """A mix of two images is not the mix of what is measured of them, so that nothing is measured."""
+    seen = []
+    options = {"seeds": 1, "store": tmp_path / "states", "progress": lambda what, done, total: seen.append(what)}
+    fit = {"epochs": 1, "mixup": 0.4}
+    bv.train(task, tiny_encoder, head="learned_pooling", fit=fit, baselines=False, output=tmp_path / "run", **options)
+    assert "train seed 0" in seen and "measure train" not in seen
+
+
+def test_the_limit_is_of_all_that_is_kept(task, tiny_encoder, tmp_path, monkeypatch):
+    store = bv.extract(tiny_encoder, task.load("train"), tmp_path, codec="float32")
+    measure, _ = split_head(build_head("learned_pooling", num_hidden_states=3, hidden_dim=8))
+    size = len(store) * 3 * 8 * 4
+    kept = sum(part.nbytes for one in measured._KEPT for part in one.measurements.values())
+    monkeypatch.setattr(measured, "MEASURED_BYTES", kept + size)
+    assert MeasuredStore.fits(measure, store)
+    first = MeasuredStore(measure, store, lambda done, total: None)
+    assert not MeasuredStore.fits(measure, store)
+    del first
+    gc.collect()
+    assert MeasuredStore.fits(measure, store)
