@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 COUNTS = (1, 4, 16)
-ROUNDS = 5
+ROUNDS = 9
 
 
 def build(folder: Path, count: int, head: str, alone: bool) -> None:
@@ -100,7 +100,7 @@ def main() -> None:
             return tuple(json.loads(process.stdout.readline()))
 
         print(f"heads {given.head}; requests a second, to those of one head; memory")
-        for size, count in ((1, 60), (16, 20)):
+        for size, count in ((1, 100), (16, 20)):
             rates = {name: [] for name in running}
             memory = {}
             for turn in range(ROUNDS + 1):

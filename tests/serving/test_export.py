@@ -306,7 +306,7 @@ def test_a_version_is_replaced_and_nothing_else(runs, root):
         export_runs([runs["classification"]], target)
     above = export_runs([runs["regression"]], target.parent / "version")
     inside = export_runs([runs["regression"]], above / "1")
-    with pytest.raises(RunError, match=r"holds 1/.* beside a SavedModel"):
+    with pytest.raises(RunError, match=r"holds 1 beside a SavedModel"):
         export_runs([runs["classification"]], above)
     assert tf.saved_model.contains_saved_model(str(inside))
     with pytest.raises(RunError, match="`dtype` needs one of float32, bfloat16, got 'int3'"):
