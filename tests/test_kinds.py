@@ -206,7 +206,7 @@ def test_few_shots_are_drawn_from_the_training_rows(root, tiny_encoder, unequal,
         return as_dataset(self, *args, **options)
 
     monkeypatch.setattr(bv.Store, "as_dataset", listen)
-    options = OPTIONS | {"shots": 4, "baselines": False}
+    options = OPTIONS | {"head": "adapter_2_shared", "shots": 4, "baselines": False}  # which reads images
     run = bv.train(unequal, tiny_encoder, store=root / "states", output=root / "few", **options)
     rows = unequal.load("train")
     training, selection = split_selection(rows.labels)
