@@ -20,7 +20,7 @@ from .reports.plots import to_svg, write_png
 from .reports.rows import DevRows, read_dev_rows
 from .reports.slices import name_score, slice_rows
 from .reports.table import build_header, build_named_rows
-from .runs import Run, group_by_rows, load_run, name_runs, write_folder, writing_to
+from .runs import Run, group_by_rows, name_runs, open_runs, write_folder, writing_to
 from .runs.folder import write_json
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def write_report(
     Example:
         >>> write_report(["runs/cola-learned_pooling", "runs/cola-cnn_1x5_64"], "report")
     """
-    opened = [run if isinstance(run, Run) else load_run(run) for run in runs]
+    opened = open_runs(runs)
     if not opened:
         raise RunError("a report needs a run or more.")
     if examples < 0:

@@ -107,7 +107,6 @@ class BackboneForward:
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str):
         self._states = build_states_model(build_backbone(architecture, weights, dtype))
-        self.variables: list[tf.Variable] = [variable.value for variable in self._states.variables]
 
     def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int):
         """As `Forward`'s: the embeddings' output and those of the first blocks, each (batch · tokens, hidden_dim)."""

@@ -29,9 +29,6 @@ class Forward:
         dtype: "float32" or "bfloat16", the type of products and states; kernels add up in float32.
         portable: whether the weights are variables, which a SavedModel keeps in a file of their own, and norms are
             written alike for every device that may load it.
-
-    Attributes:
-        variables: the weights, where they are variables.
     """
 
     def __init__(
@@ -52,11 +49,9 @@ class Forward:
             for end in ("kernel", "bias"):
                 parts = [self._weights.pop(f"block_{block}.{part}.{end}") for part in ("query", "key", "value")]
                 self._weights[f"block_{block}.qkv.{end}"] = np.concatenate(parts, axis=-1)
-        self.variables: list[tf.Variable] = []
         if portable:
             for group in (self._embeddings, self._weights):
                 group |= {name: tf.Variable(value, trainable=False, name=name) for name, value in group.items()}
-                self.variables += group.values()
         self._plain_norm = portable or bool(tf.config.list_physical_devices("GPU"))
 
     def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int):

@@ -11,6 +11,7 @@ from .run import (
     group_by_rows,
     load_run,
     name_runs,
+    open_runs,
     share_encoders,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "group_by_rows",
     "load_run",
     "name_runs",
+    "open_runs",
     "share_encoders",
     "write_folder",
     "write_run",

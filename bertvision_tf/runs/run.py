@@ -308,12 +308,16 @@ class Run:
         encoder, states = self.load_encoder(), self._states
         tokenized, labels = tokenize_examples(encoder, examples, states.pop("max_length"))
         build = functools.partial(images_from_tokens, encoder, tokenized, labels, batch_size=1, **states)
-        logits = [self._predict_images([element]) for element in build()]  # one window in memory at a time
+        logits = []
+        for element in build():  # one window in memory at a time
+            logits.append(self._predict_images([element]))
         if text_pair is not None and isinstance(tokenized, Windows):
             place, target = choose_window(logits, tokenized, text_pair, bool(found))
         else:
             place, target = 0, read_predictions(self.kind, logits[0])[0]
-        image = {name: tensor.numpy() for name, tensor in next(iter(build(rows=np.array([place]))))[0].items()}
+        if place < len(logits) - 1:  # the last is still there
+            element = next(iter(build(rows=np.array([place]))))
+        image = {name: tensor.numpy() for name, tensor in element[0].items()}
         cells = image["hidden_states"][0]  # (layers, tokens, hidden)
         kept = states["layers"] or range(encoder.num_hidden_states)
         said = str(found or "no answer") if span else show_found(found)
@@ -364,6 +368,11 @@ def load_run(path: str | Path) -> Run:
             f"{path} is an ensemble, no run with heads of its own: name one of {', '.join(config[MEMBERS])}."
         )
     return Run(Path(path), results, config)
+
+
+def open_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
+    """Runs, or what `load_run` opens of their folders."""
+    return [run if isinstance(run, Run) else load_run(run) for run in runs]
 
 
 def share_encoders(runs: Sequence[Run]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..encoders.encoder import DTYPES
 from ..errors import RunError
-from ..runs import Run, load_run, name_runs, write_folder, writing_to
+from ..runs import Run, name_runs, open_runs, write_folder, writing_to
 from ..tasks import TaskKind
 from .card import write_card
 from .servable import Servable, ServedHead, clean_name
@@ -72,7 +72,7 @@ def export_runs(
     Example:
         >>> export_runs(["runs/cola", "runs/sst2"], "models/texts/1")
     """
-    opened = [run if isinstance(run, Run) else load_run(run) for run in runs]
+    opened = open_runs(runs)
     if not opened:
         raise RunError("an export needs a run or more.")
     check_together(opened)

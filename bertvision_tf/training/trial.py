@@ -79,9 +79,9 @@ class Trial:
     @functools.cached_property
     def inputs(self) -> list[Store | MeasuredStore]:
         """What heads read: the stores, or what they measure of them once, where that fits and gives the same."""
-        parts = split_head(build_task_head(self.head, self.stores[0].spec, self.task))
         if self.config.mixup:  # of two images is not that of what is measured of them
-            parts = None
+            return list(self.stores)
+        parts = split_head(build_task_head(self.head, self.stores[0].spec, self.task))
         if parts is None or not MeasuredStore.fits(parts[0], *self.stores):
             return list(self.stores)
         measured, what = self.measured if self.measured is not None else {}, parts[0].to_json()
