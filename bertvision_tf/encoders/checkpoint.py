@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 # The files of a hub repository that an encoder needs: weights as safetensors or Keras's, and the tokenizer.
 HUB_FILES = ["*.json", "*.safetensors", "model.weights.h5", "*.txt", "*.model", "*.spm"]
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra")
 
@@ -72,9 +76,41 @@ def find_checkpoint(name: str) -> Path:
             f"no encoder {name!r}: expected 'minilm', 'hf://owner/name', a KerasHub preset, or a folder with a "
             "config.json."
         )
-    if not any(folder.glob("*.safetensors")) and not (folder / "model.weights.h5").is_file():
+    if not find_weight_files(folder) and not (folder / "model.weights.h5").is_file():
         raise EncoderError(_no_safetensors(name, folder))
     return folder
+
+
+def find_weight_files(folder: Path) -> dict[Path, set[str] | None]:
+    """The files of a checkpoint's weights: `model.safetensors`, or the shards that its index names.
+
+    Returns:
+        each file with the names of its tensors as the index gives them, or None without an index; {} where there are
+        no weights.
+
+    Raises:
+        EncoderError: the index cannot be read, or stands beside a model.safetensors that it does not name.
+    """
+    whole, index = folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
+    if not index.is_file():
+        return {whole: None} if whole.is_file() else {}
+    content = _read_json(index)
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(shards, dict) or not shards or not all(isinstance(file, str) for file in shards.values()):
+        raise EncoderError(f"{index} has no weight_map of tensors and their files.")
+    found: dict[Path, set[str] | None] = {}
+    for file in sorted(set(shards.values())):
+        if Path(file).name != file or not file.endswith(".safetensors"):
+            raise EncoderError(f"{index} names {file!r}: expected a .safetensors file beside it.")
+        found[folder / file] = {tensor for tensor, place in shards.items() if place == file}
+    if whole.is_file() and whole not in found:
+        raise EncoderError(f"{folder} has both {WEIGHTS} and {index.name}, which does not name it: remove one.")
+    return found
+
+
+def read_first_position(folder: Path) -> int:
+    """The row of the first token's position: RoBERTas count from the number of the padding on."""
+    return _read_first_position(folder / CONFIG, _read_config(folder))
 
 
 def read_architecture(folder: Path) -> Architecture:
@@ -83,32 +119,32 @@ def read_architecture(folder: Path) -> Architecture:
     Raises:
         EncoderError: the model type or one of its settings is none that this library reads.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EncoderError(f"{folder / 'config.json'} is no JSON: {error}.") from None
+    config, file = _read_config(folder), folder / CONFIG
     family = config.get("model_type")
     if family not in FAMILIES:
         raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(FAMILIES)}.")
     activation = config.get("hidden_act", config.get("activation", "gelu_new" if family == "albert" else "gelu"))
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise EncoderError(f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
         raise EncoderError(f"{folder} is a decoder or has relative positions; only plain encoders are read.")
     if config.get("inner_group_num", 1) != 1:
         raise EncoderError(f"{folder} repeats {config['inner_group_num']} blocks in a group; only 1 is read.")
-    try:
-        sizes = _read_sizes(config, family)
-    except KeyError as error:
-        raise EncoderError(f"{folder / 'config.json'} lacks {error}.") from None
-    if family in ("roberta", "xlm-roberta"):  # positions are counted from the padding's number on
-        sizes["max_positions"] -= config.get("pad_token_id", 1) + 1
-    return Architecture(
-        family=family,
-        activation=ACTIVATIONS[activation],
-        layer_norm_epsilon=float(config.get("layer_norm_eps", 1e-12)),
-        **sizes,
-    )
+    sizes = _read_sizes(file, config, family)
+    sizes["max_positions"] -= _read_first_position(file, config)
+    if sizes["max_positions"] < 1:
+        raise EncoderError(f"{file} leaves no position to a token: check max_position_embeddings and pad_token_id.")
+    if sizes["hidden_dim"] % sizes["num_heads"]:
+        raise EncoderError(
+            f"{file} has {sizes['num_heads']} attention heads and a hidden size of {sizes['hidden_dim']}, which they "
+            "do not divide."
+        )
+    if sizes["num_blocks"] > sizes["num_layers"]:
+        raise EncoderError(f"{file} has {sizes['num_blocks']} groups of blocks and only {sizes['num_layers']} layers.")
+    epsilon = config.get("layer_norm_eps", 1e-12)
+    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon < math.inf:
+        raise EncoderError(f"{file}: layer_norm_eps needs a number above 0, got {epsilon!r}.")
+    return Architecture(family=family, activation=ACTIVATIONS[activation], layer_norm_epsilon=float(epsilon), **sizes)
 
 
 def describe_architecture(architecture: Architecture, first_position: int) -> dict[str, Any]:
@@ -157,11 +193,43 @@ def _name_sizes(family: str) -> dict[str, tuple[str, Any]]:
     }
 
 
-def _read_sizes(config: Mapping[str, Any], family: str) -> dict[str, int]:
-    return {
-        ours: config[theirs] if default is None else config.get(theirs, config.get(default, default))
-        for ours, (theirs, default) in _name_sizes(family).items()
-    }
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EncoderError(f"{file} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise EncoderError(f"{file} is no JSON: {error}.") from None
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    config = _read_json(folder / CONFIG)
+    if not isinstance(config, dict):
+        raise EncoderError(f"{folder / CONFIG} needs a JSON object, got a {type(config).__name__}.")
+    return config
+
+
+def _read_first_position(file: Path, config: Mapping[str, Any]) -> int:
+    if config.get("model_type") not in ("roberta", "xlm-roberta"):
+        return 0
+    return _read_count(file, "pad_token_id", config.get("pad_token_id", 1), least=0) + 1
+
+
+def _read_sizes(file: Path, config: Mapping[str, Any], family: str) -> dict[str, int]:
+    sizes = {}
+    for ours, (theirs, default) in _name_sizes(family).items():
+        if default is None and theirs not in config:
+            raise EncoderError(f"{file} lacks {theirs!r}.")
+        name = theirs if theirs in config or default not in config else default
+        value = config.get(name, default)
+        sizes[ours] = _read_count(file, name, value, least=0 if ours == "num_segments" else 1)
+    return sizes
+
+
+def _read_count(file: Path, name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise EncoderError(f"{file}: {name} needs a whole number from {least} on, got {value!r}.")
+    return value
 
 
 def _find_minilm() -> Path:
@@ -201,7 +269,9 @@ def _download(name: str) -> Path:
 def _no_safetensors(name: str, folder: Path) -> str:
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.ckpt*") for path in folder.glob(pattern))
     if not pickles and not name.startswith("hf://"):
-        return f"{folder} holds no weights: expected model.safetensors."
+        others = [path.name for path in sorted(folder.glob("*.safetensors"))]
+        found = f", and found only {', '.join(others[:4])}" if others else ""
+        return f"{folder} holds no weights: expected {WEIGHTS}, or the index of its shards{found}."
     source = name.removeprefix("hf://")
     return (
         f"{name} has its weights only as {pickles[0] if pickles else 'a pickle'}, which is not read since loading a "

@@ -17,10 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import EncoderError
-from .checkpoint import Architecture
+from .checkpoint import Architecture, find_weight_files, read_first_position
 
 DENSE = ("query", "key", "value", "attention_output", "intermediate", "output")
 NORMS = ("attention_norm", "output_norm")
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+BUFFERS = ("position_ids", "token_type_ids")  # numbers that some checkpoints keep beside the weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,14 +87,14 @@ def read_weights(folder: Path, architecture: Architecture) -> dict[str, np.ndarr
     """Reads the weights of a checkpoint folder.
 
     Raises:
-        EncoderError: they are damaged, one is missing, or does not fit what config.json says.
+        EncoderError: they are damaged, one is missing or there twice, or they do not fit what config.json says: a
+            tensor has another shape, or belongs to a part of the encoder that config.json does not name.
     """
     source = _Source(folder, LAYOUTS[architecture.family].prefix)
-    weights = _walk(source, architecture)
-    positions = weights["position_embedding"][-architecture.max_positions :]  # RoBERTa's first are of no token
-    if len(positions) != architecture.max_positions:
-        raise EncoderError(f"{folder} has {len(positions)} positions, config.json says {architecture.max_positions}.")
-    return weights | {"position_embedding": positions}
+    first = read_first_position(folder)  # RoBERTa's first rows are of no token
+    weights = _walk(source, architecture, first + architecture.max_positions)
+    source.check_all_read(LAYOUTS[architecture.family])
+    return weights | {"position_embedding": weights["position_embedding"][first:]}
 
 
 def write_weights(
@@ -111,7 +113,7 @@ def write_weights(
         classifier: what stands beside the encoder, by its own names, in PyTorch's shapes.
     """
     sink = _Sink(dict(weights))
-    _walk(sink, architecture)
+    _walk(sink, architecture, None)
     positions = sink.tensors["embeddings.position_embeddings.weight"]
     sink.tensors["embeddings.position_embeddings.weight"] = np.pad(positions, ((first_position, 0), (0, 0)))
     prefix = LAYOUTS[architecture.family].prefix
@@ -120,11 +122,12 @@ def write_weights(
     save_file(contiguous, file, metadata={"format": "pt"})
 
 
-def _walk(place: "_Source | _Sink", architecture: Architecture) -> dict[str, np.ndarray]:
-    """Goes through all weights of an architecture, at a place that reads or writes them."""
+def _walk(place: "_Source | _Sink", architecture: Architecture, positions: int | None) -> dict[str, np.ndarray]:
+    """Goes through all weights of an architecture, at a place that reads or writes them; `positions` is the number of
+    rows in the table of positions."""
     layout = LAYOUTS[architecture.family]
     hidden, width, inner = architecture.hidden_dim, architecture.embedding_dim, architecture.intermediate_dim
-    tables = {"token": ("word", architecture.vocabulary_size), "position": ("position", None)}
+    tables = {"token": ("word", architecture.vocabulary_size), "position": ("position", positions)}
     if architecture.num_segments:
         tables["segment"] = ("token_type", architecture.num_segments)
     weights: dict[str, np.ndarray] = {}
@@ -153,23 +156,49 @@ class _Source:
     def __init__(self, folder: Path, prefix: str):
         self.folder = folder
         self.places: dict[str, tuple[Path, str]] = {}
-        for file in sorted(folder.glob("*.safetensors")):
+        self.unread: set[str] = set()
+        for file, expected in find_weight_files(folder).items():
             try:
                 with safe_open(file, framework="numpy") as tensors:
                     names = list(tensors.keys())
             except (OSError, SafetensorError) as error:
                 raise self._damaged(error) from None
-            self.places |= {name.removeprefix(f"{prefix}."): (file, name) for name in names}
+            if expected is not None and expected != set(names):
+                name = min(expected ^ set(names))
+                found = "lacks" if name in expected else "holds"
+                raise EncoderError(f"{file} {found} {name!r}, unlike what {folder}'s index says.")
+            for name in names:
+                self._add(name, name.removeprefix(f"{prefix}."), file)
+
+    def _add(self, full_name: str, name: str, file: Path) -> None:
+        for old, new in OLD_NAMES.items():
+            name = f"{name.removesuffix(old)}{new}" if name.endswith(old) else name
+        if name in self.places:
+            other = self.places[name][1]
+            raise EncoderError(
+                f"the weights of {self.folder} hold one tensor twice: {other!r} and {full_name!r}; remove one."
+            )
+        self.places[name] = (file, full_name)
+        self.unread.add(name)
+
+    def check_all_read(self, layout: Layout) -> None:
+        """Raises EncoderError where a tensor of the encoder was not read, so that config.json does not know it."""
+        parts = ("embeddings", "embeddings_project", layout.block.partition(".")[0])
+        left = [name for name in self.unread if name.partition(".")[0] in parts and not name.endswith(BUFFERS)]
+        if left:
+            raise EncoderError(
+                f"the weights of {self.folder} hold {len(left)} tensors that config.json does not describe, as "
+                f"{min(left)!r}: its numbers of layers and its sizes must be those of the weights."
+            )
 
     def has(self, name: str, stem: str) -> bool:
         return f"{stem}.weight" in self.places
 
     def read(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
-        name = old if old in self.places else name
         if name not in self.places:
             raise EncoderError(f"the weights of {self.folder} lack {name!r}.")
         file, full_name = self.places[name]
+        self.unread.discard(name)
         try:
             with safe_open(file, framework="numpy") as tensors:
                 value = tensors.get_tensor(full_name)

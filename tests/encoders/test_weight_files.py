@@ -1,0 +1,180 @@
+"""Which files a checkpoint's weights come from, and that config.json fits them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from bertvision_tf import load_encoder
+from bertvision_tf.errors import EncoderError
+
+FAMILIES = ["bert-gelu-eps1e-12-segments2", "roberta", "distilbert", "albert", "albert-groups", "electra"]
+
+
+@pytest.fixture
+def copy(tmp_path, pytestconfig):
+    """A function of a checkpoint's name that copies it."""
+
+    def copy_checkpoint(name="bert-gelu-eps1e-12-segments2"):
+        return shutil.copytree(pytestconfig.rootpath / "tests" / "checkpoints" / name, tmp_path / name)
+
+    return copy_checkpoint
+
+
+def save(tensors, file):
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def split(folder):
+    """Writes the weights as two shards and an index; gives the index."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    shards = {"model-1.safetensors": names[: len(names) // 2], "model-2.safetensors": names[len(names) // 2 :]}
+    for file, part in shards.items():
+        save({name: tensors[name] for name in part}, folder / file)
+    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return index
+
+
+def refuse(folder, message):
+    with pytest.raises(EncoderError, match=message) as error:
+        load_encoder(str(folder))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["model_old", "adapter_model", "a", "z"])
+def test_files_beside_the_weights_are_not_read(copy, tiny_encoder, name):
+    folder = copy()
+    tensors = load_file(folder / "model.safetensors")
+    save({key: value * 0 for key, value in tensors.items()}, folder / f"{name}.safetensors")
+    assert load_encoder(str(folder)).fingerprint == tiny_encoder.fingerprint
+
+
+def test_only_a_stray_file_is_no_checkpoint(copy):
+    folder = copy()
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    refuse(folder, r"expected model.safetensors, or the index of its shards, and found only weights.safetensors\.$")
+
+
+def test_shards_that_the_index_names_are_read_and_no_others(copy, tiny_encoder):
+    folder = copy()
+    index = split(folder)
+    tensors = {name: np.zeros(3, np.float32) for name in index["weight_map"]}
+    save(tensors, folder / "model-3.safetensors")
+    assert load_encoder(str(folder)).fingerprint == tiny_encoder.fingerprint
+
+
+def test_an_index_that_does_not_fit_its_shards(copy):
+    folder = copy()
+    index = split(folder)
+    moved = min(index["weight_map"])
+    index["weight_map"][moved] = "model-2.safetensors"
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    refuse(folder, f"model-1.safetensors holds '{moved}'")
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "has no weight_map"),
+        ('{"weight_map": {"a": 3}}', "has no weight_map"),
+        ('{"weight_map": {"a": "../model.safetensors"}}', "expected a .safetensors file beside it"),
+        ('{"weight_map": {"a": "model.bin"}}', "expected a .safetensors file beside it"),
+        ('{"weight_map": {"a": "model-1.safetensors"}}', "has both model.safetensors and model.safetensors.index"),
+    ],
+)
+def test_indexes_that_cannot_be_read(copy, index, message):
+    folder = copy()
+    (folder / "model.safetensors.index.json").write_text(index)
+    refuse(folder, message)
+
+
+def test_a_shard_that_is_missing(copy):
+    folder = copy()
+    split(folder)
+    (folder / "model-2.safetensors").unlink()
+    refuse(folder, "model-2.safetensors")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tensor_in_two_spellings(copy, family):
+    folder = copy(family)
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if "LayerNorm.weight" in name)
+    prefix = {"bert": "bert", "roberta": "roberta", "distilbert": "distilbert", "albert": "albert"}.get(
+        family.split("-")[0], "electra"
+    )
+    for other in (f"{prefix}.{name}", name.replace(".weight", ".gamma")):
+        save(tensors | {other: tensors[name] * 0}, folder / "model.safetensors")
+        refuse(folder, f"hold one tensor twice: .*{name}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("change", [-1, 1])
+def test_every_size_is_held_against_the_tensors(copy, family, change):
+    folder = copy(family)
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    albert, distil = family.startswith("albert"), family == "distilbert"
+    names = {"vocab_size", "max_position_embeddings"}
+    names |= {"n_layers", "dim", "hidden_dim"} if distil else {"hidden_size", "intermediate_size", "type_vocab_size"}
+    if albert:
+        names |= {"embedding_size", "num_hidden_groups"}
+    elif not distil:
+        names |= {"num_hidden_layers"}
+    if family == "electra":
+        names |= {"embedding_size"}
+    for name in sorted(names):
+        file.write_text(json.dumps(config | {name: config[name] + change}))
+        if config[name] + change == 0 or (name == "num_hidden_groups" and config[name] >= config["num_hidden_layers"]):
+            continue  # refused for another reason
+        with pytest.raises(EncoderError) as error:
+            load_encoder(str(folder))
+        assert "\n" not in str(error.value), name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer_norm_eps": None}, "layer_norm_eps needs a number above 0, got None"),
+        ({"layer_norm_eps": "1e-12"}, "layer_norm_eps needs a number above 0, got '1e-12'"),
+        ({"layer_norm_eps": 0}, "layer_norm_eps needs a number above 0, got 0"),
+        ({"num_attention_heads": 5}, "5 attention heads and a hidden size of 8"),
+        ({"num_attention_heads": 0}, "num_attention_heads needs a whole number from 1 on, got 0"),
+        ({"num_attention_heads": None}, "num_attention_heads needs a whole number from 1 on, got None"),
+        ({"hidden_size": "8"}, "hidden_size needs a whole number from 1 on, got '8'"),
+        ({"hidden_size": 8.0}, "hidden_size needs a whole number from 1 on, got 8.0"),
+        ({"num_hidden_layers": True}, "num_hidden_layers needs a whole number from 1 on, got True"),
+        ({"type_vocab_size": None}, "type_vocab_size needs a whole number from 0 on, got None"),
+        ({"hidden_act": ["gelu"]}, "hidden_act .* is not known"),
+        ({"hidden_act": None}, "hidden_act None .* is not known"),
+        ({"model_type": ["bert"]}, "model type .* is not known"),
+        ({"num_hidden_layers": 1}, "'encoder.layer.1.attention"),
+        ({"type_vocab_size": 0}, "'embeddings.token_type_embeddings.weight'"),
+    ],
+)
+def test_settings_that_cannot_be_read(copy, change, message):
+    folder = copy()
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    refuse(folder, message)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"bert"'])
+def test_a_config_that_is_no_object(copy, content):
+    folder = copy()
+    (folder / "config.json").write_text(content)
+    refuse(folder, "config.json needs a JSON object, got a")
+
+
+@pytest.mark.parametrize("number", [None, "1", -1, 200])
+def test_a_robertas_padding_number(copy, number):
+    folder = copy("roberta")
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"pad_token_id": number}))
+    refuse(folder, "pad_token_id")
