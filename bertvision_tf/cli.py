@@ -847,7 +847,14 @@ def about(
 
 def main() -> None:
     """The entry point of the installed command and of scripts/."""
+    sys.argv[1:] = [_expand_home(argument) for argument in sys.argv[1:]]
     app()
+
+
+def _expand_home(argument: str) -> str:
+    """What a shell does not expand: ~ behind an option's name, as in --output=~/runs."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return f"{option}{equals}{os.path.expanduser(value)}" if value == "~" or value.startswith("~/") else argument
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ from .training.baselines import Baseline
 from .training.draw import Draw, check_draw
 from .training.encoder_trial import EncoderTrial, check_rivals
 from .training.layer_use import LayerChoice, choose_layers
+from .training.random_states import keep_random_states
 from .training.trial import Trial, build_task_head, draw_sample, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
@@ -52,6 +53,7 @@ DEFAULT_CODEC = "int8"
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
 
 
+@keep_random_states()
 def train(
     task: str | TaskSpec,
     encoder: str | Encoder = "minilm",

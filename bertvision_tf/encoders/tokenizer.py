@@ -13,7 +13,8 @@ from ..errors import EncoderError
 if TYPE_CHECKING:
     from transformers import TokenizersBackend
 
-QUESTIONS_AT_ONCE = 256  # tokenized
+TEXTS_AT_ONCE = 2048  # tokenized: their encodings take a hundred times the memory of their tokens
+QUESTIONS_AT_ONCE = 256  # fewer, since each has many windows
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers would say that PyTorch is missing
 
@@ -134,14 +135,22 @@ class Tokenizer:
         backend = self._fast.backend_tokenizer
         backend.no_padding()
         backend.enable_truncation(max_length, strategy="longest_first")
-        encodings = backend.encode_batch(texts if pairs is None else list(zip(texts, pairs, strict=True)))
-        lengths = np.fromiter((len(e.ids) for e in encodings), np.int64, len(encodings))
-        return Tokens(
-            token_ids=np.concatenate([np.asarray(e.ids, np.int32) for e in encodings]),
-            segment_ids=np.concatenate([_find_segments(e, pairs is not None) for e in encodings]),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
-            truncated=sum(bool(e.overflowing) for e in encodings),
-        )
+        parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        cut = 0
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            rows = slice(start, start + TEXTS_AT_ONCE)
+            read = texts[rows] if pairs is None else list(zip(texts[rows], pairs[rows], strict=True))
+            encodings = backend.encode_batch(read)
+            cut += sum(bool(e.overflowing) for e in encodings)
+            parts.append(
+                (
+                    np.concatenate([np.asarray(e.ids, np.int32) for e in encodings]),
+                    np.concatenate([_find_segments(e, pairs is not None) for e in encodings]),
+                    np.fromiter((len(e.ids) for e in encodings), np.int64, len(encodings)),
+                )
+            )
+        token_ids, segment_ids, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Tokens(token_ids, segment_ids, np.cumsum([0, *lengths]), cut)
 
     def tokenize_windows(
         self, questions: Sequence[str], contexts: Sequence[str], max_length: int, stride: int, question_length: int
@@ -169,7 +178,7 @@ class Tokenizer:
         checked, pairs = _check_texts(questions, contexts)
         parts: list[tuple[np.ndarray, ...]] = []
         cut = 0
-        for start in range(0, len(checked), QUESTIONS_AT_ONCE):  # since encodings take a hundred times their tokens
+        for start in range(0, len(checked), QUESTIONS_AT_ONCE):
             asked, shortened = self._shorten(checked[start : start + QUESTIONS_AT_ONCE], question_length)
             read = (pairs or [])[start : start + QUESTIONS_AT_ONCE]
             cut += shortened

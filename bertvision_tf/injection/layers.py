@@ -33,6 +33,7 @@ from ..tasks import TaskSpec, get_task
 from ..training import FitConfig
 from ..training.draw import Draw
 from ..training.measured import MeasuredStore
+from ..training.random_states import keep_random_states
 from ..training.trial import Trial, split_task
 
 
@@ -129,6 +130,7 @@ def build_injected(
     return Head({"hidden_states": images, "padding_mask": mask}, logits, name="injected")
 
 
+@keep_random_states()
 def inject_layers(
     output: str | Path,
     encoder: Encoder,

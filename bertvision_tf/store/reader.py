@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
         >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
         (7, 11, 384)
     """
-    path = Path(path)
+    path = Path(path).expanduser().absolute()  # so that it is found from another working folder too
     manifest = read_manifest(path)
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
@@ -68,6 +68,8 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
 
 class Store:
     """The hidden states of one split of a task. Indices are places in the task's order.
+
+    It can be pickled, so that processes which are spawned can read it; the files must be there for them.
 
     Attributes:
         spec: what the states are of.
@@ -86,7 +88,7 @@ class Store:
         self.codec = get_codec(self.spec.codec)
         shards = [self._read_shard(entry) for entry in manifest.shards]
         self._places = [{name: shard.pop(name) for name in MAPPED if name in shard} for shard in shards]
-        self._map = functools.lru_cache(OPEN_SHARDS)(self._map_shard)
+        self._map = self._remember_maps()
         index = _concatenate(shards, "example_index", np.int64)
         count = sum(entry.examples for entry in manifest.shards) if self.spec.windowed else self.spec.examples
         if not np.array_equal(np.sort(index), np.arange(count)):
@@ -103,6 +105,17 @@ class Store:
         self._shard = np.repeat(np.arange(len(shards)), [len(shard["lengths"]) for shard in shards])[place]
         starts = [np.cumsum(shard["lengths"]) - shard["lengths"] for shard in shards]
         self._start = np.concatenate([np.zeros(0, np.int64), *starts])[place]
+
+    def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
+        return functools.lru_cache(OPEN_SHARDS)(self._map_shard)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the maps: another process makes its own."""
+        return {name: value for name, value in vars(self).items() if name != "_map"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._map = self._remember_maps()
 
     def __len__(self) -> int:
         return len(self.lengths)

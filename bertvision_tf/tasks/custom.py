@@ -81,10 +81,11 @@ def task_from_table(
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
     )
     cells = _read_labels(table, labels)
+    guessed = kind is None
     kind = _guess_kind(cells, labels) if kind is None else choose_kind(kind, METRICS)
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
-    classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels)
+    classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels, guessed)
     metrics, main_metric = METRICS[kind]
     task = TaskSpec(
         name=_clean(name) if name else _name_after(train),
@@ -175,7 +176,9 @@ def _guess_kind(cells: Sequence[str], columns: Sequence[str]) -> TaskKind:
     return TaskKind.REGRESSION if fractions else TaskKind.CLASSIFICATION
 
 
-def _find_classes(table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str]) -> tuple[str, ...]:
+def _find_classes(
+    table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str], guessed: bool
+) -> tuple[str, ...]:
     if kind is TaskKind.MULTILABEL:
         if len(columns) > 1:
             names_given = tuple(column.strip() for column in columns)
@@ -188,10 +191,10 @@ def _find_classes(table: Table, cells: Sequence[str], kind: TaskKind, columns: S
     if len(names) < (2 if kind is TaskKind.CLASSIFICATION else 1):
         only = f"one class only ({next(iter(names))!r})" if names else "no label"
         raise TaskError(f"{table.name}: column {columns[0]!r} has {only}; there is nothing to tell apart.")
-    if kind is TaskKind.CLASSIFICATION and len(names) > max(len(cells) // 2, 20):
+    if guessed and kind is TaskKind.CLASSIFICATION and len(names) > max(len(cells) // 2, 20):
         raise TaskError(
-            f"{table.name}: column {columns[0]!r} has {len(names)} different labels in {len(cells)} rows: are they "
-            "numbers (--kind regression), or is it another column?"
+            f"{table.name}: column {columns[0]!r} has {len(names)} different labels in {len(cells)} rows: name the "
+            "--kind (classification where they are classes, regression where they are numbers), or another column."
         )
     return tuple(sorted(names, key=_order))
 

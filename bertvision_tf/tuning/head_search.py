@@ -18,6 +18,7 @@ from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig
 from ..training.draw import Draw, check_draw
 from ..training.encoder_trial import EncoderTrial
+from ..training.random_states import keep_random_states
 from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
@@ -49,6 +50,7 @@ class Search:
     trials: list[TrialScore]
 
 
+@keep_random_states()
 def search(
     task: str | TaskSpec,
     encoder: str | Encoder = "minilm",

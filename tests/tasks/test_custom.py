@@ -353,8 +353,8 @@ def test_ids_are_those_of_the_table_where_they_are_unique():
         (
             "text,label\n" + "".join(f"x,{row}\n" for row in range(30)),
             {},
-            "{file}: column 'label' has 30 different labels in 30 rows: are they numbers (--kind regression), or is "
-            "it another column?",
+            "{file}: column 'label' has 30 different labels in 30 rows: name the --kind (classification where they "
+            "are classes, regression where they are numbers), or another column.",
         ),
         ("text,label\nx,a\ny,b\nz\n", {}, "{file}, line 4: 1 cells, the header has 2 (text, label)."),
         (
@@ -414,3 +414,10 @@ def test_columns_of_different_length():
 def test_a_row_of_a_mapping_is_counted_from_one():
     assert complaint(columns(text=["x", "", *TEXTS[2:]])) == "the table, line 2: 'text' is empty."
     assert complaint(columns(label=[0.5, None] * 10), kind="regression") == "the table, line 2: the label is empty."
+
+
+def test_the_kind_that_was_named_is_taken_at_its_word():
+    rows = columns(label=[f"class {row}" for row in range(ROWS)])
+    task = task_from_table(rows, rows, kind="classification")
+    assert (task.kind, len(task.label_names)) == ("classification", ROWS)
+    assert sorted(task.load("train").labels) == list(range(ROWS))

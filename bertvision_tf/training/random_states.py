@@ -1,0 +1,38 @@
+"""The random states of Python, numpy, TensorFlow and Keras, which belong to the caller."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+
+KERAS_SEEDS = ("global_random_seed", "global_seed_generator")
+
+
+@contextlib.contextmanager
+def keep_random_states() -> Iterator[None]:
+    """Puts the global random states back as they were, whatever the block seeds or draws. Serves as a decorator too.
+
+    Example:
+        >>> with keep_random_states():
+        ...     keras.utils.set_random_seed(0)
+        ...     head = build_head("learned_pooling", num_hidden_states=7, hidden_dim=384, num_outputs=2)
+    """
+    from keras.src.backend.common import global_state
+    from tensorflow.python.eager import context
+
+    tensorflow = context.context()
+    drawn, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
+    graph = tensorflow._seed, tensorflow._rng
+    drawn_by_tensorflow = None if graph[1] is None else graph[1].getstate()
+    kept = {name: global_state.get_global_attribute(name) for name in KERAS_SEEDS}
+    try:
+        yield
+    finally:
+        random.setstate(drawn)
+        np.random.set_state(arrays)  # noqa: NPY002
+        tensorflow._seed, tensorflow._rng = graph
+        if drawn_by_tensorflow is not None:
+            graph[1].setstate(drawn_by_tensorflow)
+        for name, value in kept.items():
+            global_state.set_global_attribute(name, value)

@@ -1,0 +1,48 @@
+"""A store in other folders and processes."""
+
+import multiprocessing
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from bertvision_tf import extract, open_store
+
+
+@pytest.fixture(scope="module")
+def store(tiny_encoder, tiny_examples, tmp_path_factory):
+    return extract(tiny_encoder, tiny_examples, tmp_path_factory.mktemp("elsewhere") / "states", max_length=16)
+
+
+def read_row(store, row):
+    return store[row]["hidden_states"]
+
+
+def test_a_pickled_store_reads_the_same(store):
+    copy = pickle.loads(pickle.dumps(store))
+    assert len(copy) == len(store) == 40
+    for row in (0, 7, 39):
+        np.testing.assert_array_equal(copy[row]["hidden_states"], store[row]["hidden_states"])
+    view = pickle.loads(pickle.dumps(store.select([0, 2])))
+    np.testing.assert_array_equal(view[7]["hidden_states"], store[7]["hidden_states"][[0, 2]])
+
+
+@pytest.mark.parametrize("method", ["spawn"])
+def test_a_store_in_another_process(store, method):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(read_row, (store, 7)), store[7]["hidden_states"])
+
+
+def test_a_store_outlives_a_change_of_folder(store, monkeypatch, tmp_path):
+    monkeypatch.chdir(store.path.parent)
+    opened = open_store("states")
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(opened[7]["hidden_states"], store[7]["hidden_states"])
+    opened.verify()
+
+
+def test_the_home_folder(store, monkeypatch):
+    monkeypatch.setenv("HOME", str(store.path.parent))
+    assert open_store("~/states").path == store.path
+    assert not os.path.exists("~")

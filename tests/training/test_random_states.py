@@ -1,0 +1,70 @@
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bertvision_tf import get_task, train
+from bertvision_tf.training.random_states import keep_random_states
+
+
+def draw():
+    return random.random(), np.random.rand(), float(tf.random.uniform(())), float(keras.random.uniform(()))  # noqa: NPY002
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_draws_go_on_as_if_nothing_had_been_seeded(seed):
+    if seed is None:
+        keras.utils.set_random_seed(3)
+        draw()
+    else:
+        keras.utils.set_random_seed(seed)
+    states = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    with keep_random_states():
+        keras.utils.set_random_seed(0)
+        inside = draw()
+    after = draw()
+    assert inside != after
+    keras.utils.set_random_seed(0)
+    assert draw() == inside
+    random.setstate(states[0])
+    assert random.random() == after[0]
+
+
+def test_they_are_put_back_after_an_error():
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+
+    @keep_random_states()
+    def fail():
+        random.seed(1)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert random.random() == expected
+
+
+def test_training_leaves_the_callers_draws_alone(tiny_encoder, tmp_path):
+    def run(epochs):
+        return train(
+            get_task("starter"), tiny_encoder, head="learned_pooling", seeds=1, limit=40, store=tmp_path / "states",
+            output=tmp_path / "run", baselines=False, fit={"epochs": 1}, fine_tune_epochs=epochs,
+            fine_tune={"batch_size": 16},
+        ).results["scores"]  # fmt: skip
+
+    random.seed(11)
+    np.random.seed(11)  # noqa: NPY002
+    tf.random.set_seed(11)
+    expected = [draw() for _ in range(3)]
+    random.seed(11)
+    np.random.seed(11)  # noqa: NPY002
+    tf.random.set_seed(11)
+    found = []
+    for epochs in (0, 0.5, 0):
+        run(epochs)
+        found.append(draw())
+    assert [one[:2] for one in found] == [one[:2] for one in expected]
+    assert len({one[0] for one in found}) == 3
