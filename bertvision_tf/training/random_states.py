@@ -23,16 +23,17 @@ def keep_random_states() -> Iterator[None]:
 
     tensorflow = context.context()
     drawn, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002
-    graph = tensorflow._seed, tensorflow._rng
-    drawn_by_tensorflow = None if graph[1] is None else graph[1].getstate()
+    seed, generator = tensorflow._seed, getattr(tensorflow, "_rng", None)  # there once the context has begun
+    drawn_by_tensorflow = None if generator is None else generator.getstate()
     kept = {name: global_state.get_global_attribute(name) for name in KERAS_SEEDS}
     try:
         yield
     finally:
         random.setstate(drawn)
         np.random.set_state(arrays)  # noqa: NPY002
-        tensorflow._seed, tensorflow._rng = graph
-        if drawn_by_tensorflow is not None:
-            graph[1].setstate(drawn_by_tensorflow)
+        tensorflow._seed = seed
+        if generator is not None:
+            generator.setstate(drawn_by_tensorflow)
+            tensorflow._rng = generator
         for name, value in kept.items():
             global_state.set_global_attribute(name, value)

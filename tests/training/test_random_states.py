@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -30,6 +32,18 @@ def test_draws_go_on_as_if_nothing_had_been_seeded(seed):
     assert draw() == inside
     random.setstate(states[0])
     assert random.random() == after[0]
+
+
+def test_before_tensorflow_has_begun():
+    code = (
+        "from bertvision_tf.training.random_states import keep_random_states as keep\n"
+        "import keras, random\n"
+        "with keep(): keras.utils.set_random_seed(0)\n"
+        "from tensorflow.python.eager import context\n"
+        "print(context.context()._seed, random.random() != 0.8444218515250481)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "None True\n"
 
 
 def test_they_are_put_back_after_an_error():
