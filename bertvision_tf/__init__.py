@@ -10,6 +10,8 @@ A name is imported when it is first used, so that `import bertvision_tf` brings 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import keras_settings
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    keras_settings.prepare_import()
     value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from .errors import BertvisionError
+from .keras_settings import pin_environment, pin_keras
 from .reports.table import show_bytes
 
 LISTED = 5  # trials of a search
@@ -847,6 +848,7 @@ def about(
 
 def main() -> None:
     """The entry point of the installed command and of scripts/."""
+    pin_environment()
     sys.argv[1:] = [_expand_home(argument) for argument in sys.argv[1:]]
     app()
 
@@ -918,6 +920,7 @@ def _start_tensorflow() -> None:
 
         tf.get_logger().setLevel("ERROR")  # it counts a head's new shapes as a user's mistake
         tf.config.list_logical_devices()
+        pin_keras()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

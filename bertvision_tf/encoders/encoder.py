@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import EncoderError
+from ..keras_settings import check_keras
 from .checkpoint import Architecture
 from .forward import Forward
 from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
@@ -44,6 +45,7 @@ class Encoder:
         weights: Mapping[str, np.ndarray],
         dtype: str = "float32",
     ):
+        check_keras()
         if dtype not in DTYPES:
             raise EncoderError(f"encoder dtype {dtype!r} is not known; known: {', '.join(DTYPES)}.")
         if tokenizer.vocabulary_size > architecture.vocabulary_size:

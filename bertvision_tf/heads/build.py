@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from ..errors import HeadError
+from ..keras_settings import check_keras
 from ..layers import (
     AdapterPooler,
     Conv1x1Adapter,
@@ -84,6 +85,7 @@ def build_head(
         >>> head.count_params()
         417000
     """
+    check_keras()
     config = head if isinstance(head, HeadConfig) else get_preset(head)
     kind = choose(HeadKind, "kind", kind)
     outputs_wanted = _check_outputs(kind, num_outputs)
