@@ -48,8 +48,7 @@ def check_keras() -> None:
     ):
         if found != wanted:
             raise BertvisionError(
-                f"Keras's {name} is {found!r}, set in this program or in ~/.keras/keras.json, and heads need {wanted!r}: "
-                f"{remedy}."
+                f"Keras's {name} is {found!r}, set here or in ~/.keras/keras.json, and heads need {wanted!r}: {remedy}."
             )
 
 

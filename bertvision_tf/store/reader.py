@@ -54,7 +54,7 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
         >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
         (7, 11, 384)
     """
-    path = Path(path).expanduser().absolute()  # so that it is found from another working folder too
+    path = Path(path).expanduser()
     manifest = read_manifest(path)
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
@@ -63,7 +63,7 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
             f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): run the same "
             "extraction again, it goes on from there."
         )
-    return Store(path, manifest)
+    return Store(path.absolute(), manifest)  # which is found from another working folder too
 
 
 class Store:
