@@ -63,7 +63,7 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
             f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): run the same "
             "extraction again, it goes on from there."
         )
-    return Store(path.absolute(), manifest)  # which is found from another working folder too
+    return Store(path, manifest)
 
 
 class Store:
@@ -82,6 +82,7 @@ class Store:
 
     def __init__(self, path: Path, manifest: Manifest):
         self.path = path
+        self._folder = path.absolute()  # found from another working folder too
         self.manifest = manifest
         self.spec = manifest.spec
         self._chosen: np.ndarray | None = None  # places of the stored states that this view has; all with None
@@ -237,7 +238,7 @@ class Store:
             StoreError: naming the first shard that is damaged.
         """
         for entry in self.manifest.shards:
-            file = self.path / entry.name
+            file = self._folder / entry.name
             try:
                 found = compute_sha256(file)
             except OSError as error:
@@ -283,7 +284,7 @@ class Store:
         return content
 
     def _map_shard(self, number: int) -> dict[str, np.ndarray]:
-        whole = np.memmap(self.path / self.manifest.shards[number].name, np.uint8, "r")
+        whole = np.memmap(self._folder / self.manifest.shards[number].name, np.uint8, "r")
         return {
             name: np.ndarray(shape, dtype, whole, offset)
             for name, (offset, dtype, shape) in self._places[number].items()

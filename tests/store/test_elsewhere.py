@@ -44,5 +44,5 @@ def test_a_store_outlives_a_change_of_folder(store, monkeypatch, tmp_path):
 
 def test_the_home_folder(store, monkeypatch):
     monkeypatch.setenv("HOME", str(store.path.parent))
-    assert open_store("~/states").path == store.path
+    assert open_store("~/states").path.samefile(store.path)
     assert not os.path.exists("~")
