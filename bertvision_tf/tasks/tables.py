@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,16 @@ def _read_delimited(path: Path) -> Table:
     if len(header) == 1 and ";" in header[0]:
         raise TaskError(f"{path} has semicolons between its cells: save it with commas, or as .tsv with tabs.")
     rows, lines = [], []
+    last = reader.line_num
     for row in _read_rows(reader, path):
+        first, last = last + 1, reader.line_num
+        if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row):
+            raise TaskError(
+                f"{path}, line {first}: a quote opens a cell that goes on to line {last} and holds tabs; is a quote "
+                "left open? Where quotes are part of the text, put the text into quotes and double those inside."
+            )
+        if not row and len(header) == 1:
+            raise TaskError(f"{path}, line {first}: the line is empty, and {header[0]!r} is the only column.")
         if len(row) not in (0, len(header)):
             raise TaskError(
                 f"{path}, line {reader.line_num}: {len(row)} cells, the header has {len(header)} ({', '.join(header)})."
@@ -126,10 +136,13 @@ def _read_delimited(path: Path) -> Table:
 
 
 def _read_rows(reader, path: Path) -> Iterator[list[str]]:
+    limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
     try:
         yield from reader
     except csv.Error as error:
         raise TaskError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:

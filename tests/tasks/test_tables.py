@@ -1,3 +1,5 @@
+import csv
+
 import numpy as np
 import pytest
 
@@ -123,7 +125,7 @@ def test_a_complaint_names_the_line(name, content, message, tmp_path):
 
 def test_a_cell_without_end_is_one_line(tmp_path):
     (tmp_path / "t.csv").write_text('a,b\n1,"' + "x\n" * 70_000)
-    with pytest.raises(TaskError, match=r"t\.csv, line \d+: field larger than .*; is a quote left open\?$"):
+    with pytest.raises(TaskError, match=r"t\.csv, line \d+: unexpected end of data; is a quote left open\?$"):
         read_table(tmp_path / "t.csv")
 
 
@@ -171,3 +173,30 @@ def test_semicolons_are_named(tmp_path):
     (tmp_path / "t.csv").write_text("Text;Klasse\na;1\n", encoding="utf-8")
     with pytest.raises(TaskError, match="has semicolons between its cells"):
         read_table(tmp_path / "t.csv")
+
+
+def test_a_quote_that_another_row_closes_is_named(tmp_path):
+    (tmp_path / "t.tsv").write_text('text\tlabel\none\t0\n"two\t1\nthree\t0\nfour"\t1\nfive\t0\n', encoding="utf-8")
+    with pytest.raises(TaskError, match=r"t\.tsv, line 3: a quote opens a cell that goes on to line 5 and holds tabs"):
+        read_table(tmp_path / "t.tsv")
+
+
+def test_quoted_cells_of_a_tsv_may_hold_a_tab_or_a_line_end(tmp_path):
+    (tmp_path / "t.tsv").write_text('text\tlabel\n"a\tb"\t0\n"c\nd"\t1\n', encoding="utf-8")
+    assert read_table(tmp_path / "t.tsv").rows == [["a\tb", "0"], ["c\nd", "1"]]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_a_cell_may_have_any_length(name, tmp_path):
+    limit = csv.field_size_limit()
+    write_table(tmp_path / name, ["text", "label"], [["word " * 60_000, "1"]])
+    assert read_table(tmp_path / name).rows == [["word " * 60_000, "1"]]
+    assert csv.field_size_limit() == limit
+
+
+def test_an_empty_line_of_one_column_is_a_row_that_is_missing(tmp_path):
+    (tmp_path / "t.csv").write_text("text\na\n\nb\n", encoding="utf-8")
+    with pytest.raises(TaskError, match=r"line 3: the line is empty, and 'text' is the only column\.$"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("text,label\na,1\n\nb,0\n\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv").lines == [2, 4]
