@@ -18,6 +18,22 @@ from .squad import is_question_table, read_question_table
 from .tables import Table, read_table
 
 DEV_FRACTION = 0.2
+NOT_A_NUMBER = {
+    "nan",
+    "na",
+    "n/a",
+    "<na>",
+    "null",
+    "none",
+    "inf",
+    "+inf",
+    "-inf",
+    "infinity",
+    "-infinity",
+    "-",
+    "?",
+    ".",
+}
 TEXT_NAMES = ("text", "sentence", "sentence1", "premise", "question1", "question", "text1", "review", "content")
 PAIR_NAMES = {
     "sentence1": "sentence2",
@@ -81,6 +97,7 @@ def task_from_table(
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
     )
     cells = _read_labels(table, labels)
+    _check_spelling(table, cells, labels, kind)
     guessed = kind is None
     kind = _guess_kind(cells, labels) if kind is None else choose_kind(kind, METRICS)
     if not table.rows:
@@ -163,6 +180,28 @@ def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
             if cell.strip().lower() in ("1", "true"):
                 chosen[row].append(column.strip())
     return [SEPARATOR.join(names) for names in chosen]
+
+
+def _check_spelling(table: Table, cells: Sequence[str], columns: Sequence[str], kind: str | None) -> None:
+    """Raises TaskError where a label is spelt as something that is no class and no number."""
+    for row, cell in enumerate(cells):
+        place = f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r}"
+        if cell[:1] + cell[-1:] in ("[]", "{}", "()"):
+            raise TaskError(
+                f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
+                "or a column of 0 and 1 for each class."
+            )
+        if cell.lower() in NOT_A_NUMBER and kind != TaskKind.CLASSIFICATION and _are_numbers(cells):
+            raise TaskError(f"{place} is no number, as the others are; leave the row out.")
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether all cells but those that stand for a missing number are numbers."""
+    rest = [cell for cell in cells if cell.lower() not in NOT_A_NUMBER]
+    try:
+        return bool(rest) and all(np.isfinite(float(cell)) for cell in rest)
+    except ValueError:
+        return False
 
 
 def _guess_kind(cells: Sequence[str], columns: Sequence[str]) -> TaskKind:

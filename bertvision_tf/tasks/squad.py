@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from .tables import read_table
 if TYPE_CHECKING:
     from .spec import TaskSpec
 
+PRINTED = re.compile(r"""\s*(\{\s*['"](text|answer_start)['"]\s*:|\[\s*(array\()?['"{\[])""")
 Question = Mapping[str, Any]  # id, question, context, title, answers
 COLUMNS = {
     "id": ("id",),
@@ -206,6 +208,10 @@ def _read_answers(cell: str, start: str, place: str) -> list[Answer]:
     try:
         content = json.loads(cell) if cell.strip()[:1] in ("[", "{") else cell
     except json.JSONDecodeError:
+        if PRINTED.match(cell):
+            raise TaskError(
+                f"{place}: answers {cell[:80]!r} are a list or an object as Python prints it; write them as JSON."
+            ) from None
         content = cell
     try:
         if isinstance(content, dict):

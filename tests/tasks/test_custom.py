@@ -421,3 +421,17 @@ def test_the_kind_that_was_named_is_taken_at_its_word():
     task = task_from_table(rows, rows, kind="classification")
     assert (task.kind, len(task.label_names)) == ("classification", ROWS)
     assert sorted(task.load("train").labels) == list(range(ROWS))
+
+
+@pytest.mark.parametrize("cells", [("[0 1 1]", "[1 0 1]"), ("['red', 'blue']", "['red']"), ("{'a'}", "(1, 0)")])
+def test_lists_as_a_program_prints_them_are_no_classes(cells):
+    message = complaint(columns(label=cells * (ROWS // 2)))
+    assert message.startswith(f"the table, line 1: the label {cells[0]!r} is a list as a program prints it")
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "NA", "n/a", "inf", "-inf", "null", "None"])
+@pytest.mark.parametrize("kind", [None, "regression"])
+def test_a_missing_number_is_no_class(cell, kind):
+    labels = [f"{row / 2}" for row in range(ROWS - 1)] + [cell]
+    message = complaint(columns(label=labels), kind=kind)
+    assert message.startswith(f"the table, line {ROWS}: the label {cell!r} is no number")

@@ -138,3 +138,21 @@ def test_half_a_character(column):
     cells = make_table()[column]
     with pytest.raises(TaskError, match=rf"line 3: '{column}' has half a character, a surrogate without its partner"):
         task_from_table(make_table(**{column: [*cells[:2], "cat \ud83d", *cells[3:]]}))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "{'text': ['1917'], 'answer_start': [3]}",
+        "{'text': array(['1917'], dtype=object), 'answer_start': array([3])}",
+        "[{'text': '1917', 'answer_start': 3}]",
+        "['1917']",
+    ],
+)
+def test_answers_as_python_prints_them_are_refused(cell):
+    from bertvision_tf import task_from_table
+    from bertvision_tf.errors import TaskError
+
+    table = {"question": ["When?"] * 12, "context": ["in 1917"] * 12, "answers": [cell] * 12}
+    with pytest.raises(TaskError, match="line 1: answers .* as Python prints it; write them as JSON"):
+        task_from_table(table)
