@@ -186,7 +186,7 @@ def _check_spelling(table: Table, cells: Sequence[str], columns: Sequence[str], 
     """Raises TaskError where a label is spelt as something that is no class and no number."""
     for row, cell in enumerate(cells):
         place = f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r}"
-        if cell[:1] + cell[-1:] in ("[]", "{}", "()"):
+        if kind != TaskKind.CLASSIFICATION and cell[:1] + cell[-1:] in ("[]", "{}", "()"):
             raise TaskError(
                 f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
                 "or a column of 0 and 1 for each class."
@@ -225,6 +225,11 @@ def _find_classes(
                 raise TaskError(f"label columns need names of their own, without {SEPARATOR!r}, got {names_given}.")
             return names_given
         names = {name for cell in cells for name in split_classes(cell)}
+        if names <= {"0", "1"} and any(len(split_classes(cell)) > 1 for cell in cells):
+            raise TaskError(
+                f"{table.name}, line {table.lines[0]}: the label {cells[0]!r} is a list of 0 and 1: write the names of "
+                "the classes that hold instead, or a column of 0 and 1 for each class."
+            )
     else:
         names = set(cells) - {""}
     if len(names) < (2 if kind is TaskKind.CLASSIFICATION else 1):
@@ -266,7 +271,15 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: s
         texts=texts[0],
         text_pairs=texts[1] if len(texts) > 1 else None,
         labels=encode_labels(task, cells, table.name, table.lines),
+        groups=_group_equal(texts),
     )
+
+
+def _group_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
+    """Rows of equal texts together, so that no split parts them: (rows,); None where all differ."""
+    numbers: dict[tuple[str, ...], int] = {}
+    groups = np.array([numbers.setdefault(row, len(numbers)) for row in zip(*texts, strict=True)])
+    return groups if 1 < len(numbers) < len(groups) else None
 
 
 def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
@@ -277,7 +290,9 @@ def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
         raise TaskError(f"{len(examples)} rows are too few to set dev rows aside: name a dev file.")
     groups = examples.kept_together
     if groups is not None and len(np.unique(groups)) > 1:
-        train, dev = split_groups(examples.labels, groups, DEV_FRACTION)
+        train, dev = split_groups(
+            examples.labels, groups, DEV_FRACTION, kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN)
+        )
     else:
         counts = np.unique(examples.labels, return_counts=True)[1] if kind is TaskKind.CLASSIFICATION else np.zeros(1)
         size = round(DEV_FRACTION * len(examples))

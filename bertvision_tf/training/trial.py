@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..errors import RunError
 from ..heads import HeadConfig, adapt_head, build_head, split_head
 from ..progress import Progress, ignore
 from ..store import Store, StoreSpec
@@ -179,6 +180,13 @@ def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: s
 def split_task(task: TaskSpec, train: Examples) -> tuple[np.ndarray, np.ndarray]:
     """The training and the selection rows of a task: stratified by label where it has classes, or by whether there is
     an answer."""
+    if task.kind is TaskKind.CLASSIFICATION:
+        held = np.unique(train.labels[train.labels >= 0])
+        if len(held) < 2:
+            raise RunError(
+                f"the {len(train)} rows of {task.name} {train.split} hold {len(held)} of {len(task.label_names)} "
+                "classes: there is nothing to tell apart; take more rows with --limit, or shuffle the file."
+            )
     stratify = task.kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN)
     return split_selection(train.labels, train.kept_together, stratify)
 

@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from bertvision_tf.errors import TaskError
+from bertvision_tf.errors import RunError, TaskError
 from bertvision_tf.tasks import task_from_table
 from bertvision_tf.tasks.labels import show_label
+from bertvision_tf.training.trial import split_task
 
 ROWS = 20
 TEXTS = [f"text {row}" for row in range(ROWS)]
@@ -435,3 +436,25 @@ def test_a_missing_number_is_no_class(cell, kind):
     labels = [f"{row / 2}" for row in range(ROWS - 1)] + [cell]
     message = complaint(columns(label=labels), kind=kind)
     assert message.startswith(f"the table, line {ROWS}: the label {cell!r} is no number")
+
+
+def test_lists_of_0_and_1_are_no_classes():
+    message = complaint(columns(label=[[row % 2, row // 2 % 2, 1] for row in range(ROWS)]))
+    assert message.startswith("the table, line 1: the label '0;0;1' is a list of 0 and 1: write the names")
+
+
+def test_equal_texts_stay_on_one_side():
+    texts = [f"ship {row} carried salt" for row in range(60)] * 4
+    task = task_from_table({"text": texts, "label": LABELS[:2] * 120})
+    train, dev = task.load("train"), task.load("dev")
+    assert not set(train.texts) & set(dev.texts)
+    assert len(train) + len(dev) == 240 and 40 <= len(dev) <= 56
+    training, selection = split_task(task, train)
+    assert not {train.texts[row] for row in training} & {train.texts[row] for row in selection}
+
+
+def test_rows_of_one_class_are_refused():
+    table = {"text": TEXTS, "label": sorted(LABELS)}
+    task = task_from_table(table, table)
+    with pytest.raises(RunError, match=r"the 4 rows of table train hold 1 of 2 classes"):
+        split_task(task, task.load("train").take(4))

@@ -154,5 +154,5 @@ def test_answers_as_python_prints_them_are_refused(cell):
     from bertvision_tf.errors import TaskError
 
     table = {"question": ["When?"] * 12, "context": ["in 1917"] * 12, "answers": [cell] * 12}
-    with pytest.raises(TaskError, match="line 1: answers .* as Python prints it; write them as JSON"):
+    with pytest.raises(TaskError, match=r"line 1: answers .* as Python prints it; write them as JSON"):
         task_from_table(table)
