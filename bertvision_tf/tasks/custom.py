@@ -15,7 +15,7 @@ from .labels import SEPARATOR, encode_labels, split_classes
 from .selection import SPLIT_SEED, split_groups
 from .spec import TASKS, TaskKind, TaskSpec, choose_kind
 from .squad import is_question_table, read_question_table
-from .tables import Table, read_table
+from .tables import LIST, Table, read_table
 
 DEV_FRACTION = 0.2
 NOT_A_NUMBER = {
@@ -64,7 +64,8 @@ def task_from_table(
     """Makes a task of a table.
 
     Args:
-        train: a .csv, .tsv, .jsonl or .parquet file, a pandas DataFrame, or a mapping of columns.
+        train: a .csv, .tsv, .jsonl or .parquet file; a data frame of pandas or polars, a pyarrow Table or a
+            `datasets.Dataset`; or a mapping of columns.
         dev: the same for the dev rows. With None a fifth of train is set aside as dev, always the same rows.
         name: the task's; by default the file's.
         text: the column of the text; with None one of TEXT_NAMES that is there.
@@ -171,7 +172,7 @@ def _simplify(column: str) -> str:
 def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
     """One cell a row; several columns of 0 and 1 become the names of those with 1, with ";" between."""
     if len(columns) == 1:
-        return [cell.strip() for cell in table.column(columns[0])]
+        return [cell.strip() for cell in table.column(columns[0], (LIST,))]
     chosen: list[list[str]] = [[] for _ in table.rows]
     for column in columns:
         for row, cell in enumerate(table.column(column)):

@@ -15,7 +15,7 @@ from ..errors import TaskError
 from .examples import Answer, Examples
 from .files import read_text
 from .readers import MISSING_AT_MOST, load_tfds_rows
-from .tables import read_table
+from .tables import LIST, OBJECT, read_table
 
 if TYPE_CHECKING:
     from .spec import TaskSpec
@@ -174,7 +174,8 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
         if found[what] is None:
             raise TaskError(f"{table.name} has no column {what!r}; it has {', '.join(map(repr, table.header))}.")
     count = len(table.rows)
-    cells = {what: table.column(name) if name else [""] * count for what, name in found.items()}
+    nested = {"answers": (LIST, OBJECT), "answer_start": (LIST,)}
+    cells = {what: table.column(name, nested.get(what, ())) if name else [""] * count for what, name in found.items()}
     questions = [
         {
             "id": cells["id"][row] or f"{split}-{row}",

@@ -1,4 +1,4 @@
-"""Tables of the user's: CSV, TSV, JSON Lines and Parquet files, pandas DataFrames, mappings of lists."""
+"""Tables of the user's: CSV, TSV, JSON Lines and Parquet files, data frames, mappings of lists."""
 
 import csv
 import dataclasses
@@ -7,15 +7,17 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import TaskError
 from .files import HALF, is_whole, read_text
+from .frames import read_frame
 from .labels import SEPARATOR
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+LIST, OBJECT, BYTES = "a list", "an object or a list of lists", "bytes that are not UTF-8"
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -28,12 +30,15 @@ class Table:
         header: the names of its columns.
         rows: the cells of each row; lists in a cell are joined by ";", what is missing is "".
         lines: where each row stands in its file, from 1.
+        odd: of columns with cells that are no single values, what those are (LIST, OBJECT or BYTES), each with the
+            first row of it, from 0.
     """
 
     name: str
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
+    odd: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         for line, row in zip((0, *self.lines), (self.header, *self.rows), strict=True):
@@ -42,15 +47,25 @@ class Table:
                     where = f"{self.name}, line {line}: {name!r}" if line else f"{self.name}: a column's name"
                     raise TaskError(f"{where} {HALF} ({cell[:40]!r}).")
 
-    def column(self, name: str) -> list[str]:
+    def column(self, name: str, nested: Container[str] = ()) -> list[str]:
         """The cells of a column.
 
+        Args:
+            name: the column's.
+            nested: which of LIST and OBJECT its cells may be, beside single values.
+
         Raises:
-            TaskError: there is none of that name, or two.
+            TaskError: there is none of that name, or two, or a cell is no single value.
         """
         if self.header.count(name) != 1:
             found = "no column" if name not in self.header else "more than one column"
             raise TaskError(f"{self.name} has {found} {name!r}; it has {', '.join(map(repr, self.header))}.")
+        for what, row in self.odd.get(name, {}).items():
+            if what not in nested:
+                raise TaskError(
+                    f"{self.name}, line {self.lines[row]}: {name!r} is {what}, expected "
+                    f"{'names, or a list of them' if LIST in nested else 'a text or a number'}."
+                )
         place = self.header.index(name)
         return [row[place] for row in self.rows]
 
@@ -59,8 +74,8 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
     """Reads a table.
 
     Args:
-        source: a .csv or .tsv file whose first line names the columns; .jsonl with an object a line; .parquet; a
-            pandas DataFrame; or a mapping of columns.
+        source: a .csv or .tsv file whose first line names the columns; .jsonl with an object a line; .parquet; or
+            what `read_frame` reads: a mapping of columns, or a data frame.
         lists_as_json: whether lists and objects in a cell become JSON, instead of texts with ";" between.
 
     Raises:
@@ -68,10 +83,8 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
     """
     show = _show_json if lists_as_json else _show_cell
     if not isinstance(source, (str, os.PathLike)):
-        if not hasattr(source, "__getitem__") or isinstance(source, Sequence):
-            raise TaskError(f"a table is a file, a DataFrame or a mapping of columns, got {type(source).__name__}.")
-        return _read_columns("the table", {str(name): list(source[name]) for name in source}, show)
-    path = Path(source)
+        return _read_columns("the table", read_frame(source), show)
+    path = Path(source).expanduser()
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
         return _read_json_lines(path, show)
@@ -161,7 +174,8 @@ def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
     if not objects:
         raise TaskError(f"{path} is empty: expected an object on each line.")
     header = list(dict.fromkeys(name for content in objects for name in content))
-    return Table(str(path), header, [[show(content.get(name)) for name in header] for content in objects], lines)
+    columns = {name: [content.get(name) for content in objects] for name in header}
+    return dataclasses.replace(_read_columns(str(path), columns, show), lines=lines)
 
 
 def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
@@ -182,13 +196,41 @@ def _read_columns(name: str, columns: Mapping[str, Sequence[Any]], show: Callabl
         raise TaskError(f"the columns of {name} differ in length: {lengths}.")
     shown = [[show(cell) for cell in cells] for cells in columns.values()]
     rows = [list(row) for row in zip(*shown, strict=True)]
-    return Table(name, list(columns), rows, list(range(1, len(rows) + 1)))
+    odd = {column: found for column, cells in columns.items() if (found := _find_odd(cells))}
+    return Table(name, list(columns), rows, list(range(1, len(rows) + 1)), odd)
+
+
+def _find_odd(cells: Sequence[Any]) -> dict[str, int]:
+    """What cells are that are no single values, and the first row of each kind."""
+    found: dict[str, int] = {}
+    for row, cell in enumerate(cells):
+        what = _name_odd(cell)
+        if what is not None:
+            found.setdefault(what, row)
+    return found
+
+
+def _name_odd(cell: Any) -> str | None:
+    if hasattr(cell, "tolist"):
+        cell = cell.tolist()
+    if isinstance(cell, (list, tuple)):
+        return OBJECT if any(_name_odd(part) for part in cell) else LIST
+    if isinstance(cell, (dict, set, frozenset)):
+        return OBJECT
+    if isinstance(cell, (bytes, bytearray)):
+        try:
+            cell.decode()
+        except UnicodeDecodeError:
+            return BYTES
+    return None
 
 
 def _show_cell(cell: Any) -> str:
     """A cell as it would stand in a CSV file: nothing for what is missing, 1 for 1.0, a;b for a list."""
     if hasattr(cell, "tolist"):
         cell = cell.tolist()  # numpy's numbers and arrays
+    if isinstance(cell, (bytes, bytearray)):
+        return cell.decode(errors="replace")  # what is not UTF-8 is refused when its column is read
     missing = type(cell).__name__ in ("NAType", "NaTType")  # pandas's
     if cell is None or missing or (isinstance(cell, float) and math.isnan(cell)):
         return ""

@@ -50,7 +50,7 @@ def test_lines_are_those_of_the_file(tmp_path):
     assert show(tmp_path / "t.csv") == (["a", "b"], [["1", "x\r\ny"], ["", ""]], [3, 5])
     (tmp_path / "t.JSONL").write_text('\n{"a": 1}\n  \n{"b": 2, "a": null}\n', encoding="utf-8")
     assert show(tmp_path / "t.JSONL") == (["a", "b"], [["1", ""], ["", "2"]], [2, 4])
-    assert show({"a": [1, 2], 3: "xy"}) == (["a", "3"], [["1", "x"], ["2", "y"]], [1, 2])
+    assert show({"a": [1, 2], 3: ["x", "y"]}) == (["a", "3"], [["1", "x"], ["2", "y"]], [1, 2])
 
 
 def test_a_line_separator_inside_a_text_ends_no_line(tmp_path):

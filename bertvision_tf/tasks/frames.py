@@ -1,0 +1,57 @@
+"""Tables in memory → columns of Python values: a mapping, or a data frame of any library."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import narwhals
+
+from ..errors import TaskError
+
+TAKEN = (
+    "a table is a file, a mapping of columns, a data frame of pandas or polars, a pyarrow Table, or a Dataset of "
+    "Hugging Face"
+)
+
+
+def read_frame(source: Any) -> dict[str, list[Any]]:
+    """The columns of a table by their names.
+
+    Args:
+        source: a mapping of columns; what narwhals reads at once, as data frames of pandas or polars and pyarrow's
+            tables; a `datasets.Dataset`; or an object of the same kind: it gives its names when it is iterated over,
+            and a column by its name.
+
+    Raises:
+        TaskError: it is no such table, a name stands there twice, or a column is a single text.
+    """
+    if isinstance(source, Mapping):
+        return {str(name): _read_column(str(name), cells) for name, cells in source.items()}
+    if hasattr(source, "column_names") and hasattr(source, "with_format") and hasattr(source, "__len__"):
+        source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
+    elif hasattr(source, "column_names") and not hasattr(source, "__len__"):
+        raise TaskError(f"{TAKEN}; got {_name_kind(source)}, whose rows come one by one.")
+    try:
+        frame = narwhals.from_native(source, eager_only=True, pass_through=True)
+        if isinstance(frame, narwhals.DataFrame):
+            return {str(name): frame[name].to_list() for name in frame.columns}
+    except Exception as error:  # each library has its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TaskError(f"the table, a {type(source).__name__}, cannot be read: {reason}") from None
+    names = list(source) if hasattr(source, "__getitem__") and hasattr(source, "__iter__") else [None]
+    if isinstance(source, Sequence) or not all(isinstance(name, (str, int)) for name in names):
+        raise TaskError(f"{TAKEN}; got {_name_kind(source)}.")
+    return {str(name): list(source[name]) for name in names}
+
+
+def _read_column(name: str, cells: Any) -> list[Any]:
+    if hasattr(cells, "column_names"):
+        raise TaskError(f"{TAKEN}; got a mapping of several Datasets: name one, as in datasets[{name!r}].")
+    if isinstance(cells, (str, bytes)) or not hasattr(cells, "__iter__"):
+        raise TaskError(f"column {name!r} of the table needs a list of cells, got {type(cells).__name__}.")
+    return list(cells)
+
+
+def _name_kind(source: Any) -> str:
+    if isinstance(source, Sequence) and len(source) and isinstance(source[0], Mapping):
+        return f"a {type(source).__name__} of rows: turn it into a mapping of columns"
+    return type(source).__name__
