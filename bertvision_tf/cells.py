@@ -17,7 +17,7 @@ CellType = TypeVar("CellType")
 
 def check_table(file: str | Path) -> Path:
     """Raises RunError where a path cannot be a table's."""
-    file = Path(file)
+    file = Path(file).expanduser()
     if not file.suffix or file.is_dir():
         raise RunError(f"{file} needs to be a file with an ending, as in comparison.csv.")
     return file

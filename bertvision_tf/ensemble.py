@@ -109,7 +109,7 @@ def ensemble_runs(
         raise RunError(
             f"{runs[0].path} has other selection rows than are set aside of {task.name} now: train it again."
         )
-    named, output = output is not None, Path(output or f"runs/{task.name}-ensemble").resolve()
+    named, output = output is not None, Path(output or f"runs/{task.name}-ensemble").expanduser().resolve()
     _check_output(output, named, runs)
     with write_run(output) as folder:
         stores = [run.open_stores(run.best_seed) for run in runs]

@@ -162,13 +162,13 @@ def train(
     tuned_rivals = [fine_tune.for_parts(parts) for parts in baseline_parts]
     progress = progress or ignore
     usual = "-".join([f"runs/{task.name}-{name}", *name_folders(fine_tune_epochs, train_share, shots)])
-    named, output = output is not None, Path(output or usual).resolve()
-    if Path(store).resolve().is_relative_to(output):
+    named, output = output is not None, Path(output or usual).expanduser().resolve()
+    store = Path(store).expanduser()
+    logs = None if tensorboard is None else Path(tensorboard).expanduser()
+    if store.resolve().is_relative_to(output):
         raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")
-    if tensorboard is not None and Path(tensorboard).resolve().is_relative_to(output):
-        raise RunError(
-            f"the logs at {tensorboard} cannot lie in the run's folder {output}, which is replaced as a whole."
-        )
+    if logs is not None and logs.resolve().is_relative_to(output):
+        raise RunError(f"the logs at {logs} cannot lie in the run's folder {output}, which is replaced as a whole.")
     with write_run(output) as folder:
         splits = [task.load(split, data_dir).take(limit) for split in ("train", *task.dev_names)]
         encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
@@ -222,7 +222,6 @@ def train(
         draw = Draw(splits[0].labels, roles[0], train_share, shots)
         common: dict[str, Any] = {"balance_classes": balance_classes, "strategy": strategy, "progress": progress}
         tuning = EncoderTrial(encoder, task, splits, roles[1], draw, store, states["max_length"], fine_tune, **common)
-        logs = None if tensorboard is None else Path(tensorboard)
         if logs is not None:
             with writing_to(logs):
                 logs.mkdir(parents=True, exist_ok=True)
@@ -243,7 +242,7 @@ def train(
             if auto:
                 places, sampled = draw_sample(roles, LAYER_ROWS)
                 sample = splits[0].select(places)
-                probed = extract_once(encoders[0], sample, Path(store), progress, codec=codec, **states)
+                probed = extract_once(encoders[0], sample, store, progress, codec=codec, **states)
                 own_draw = Draw(sample.labels, sampled[0], train_share, shots)
                 choice = choose_layers(
                     new_trial(stores=[probed], examples=[sample], draw=own_draw, selection=sampled[1])
@@ -251,8 +250,7 @@ def train(
                 states["layers"] = asked["layers"] = list(choice.kept)
         with Cost() as extracting:
             stores = [
-                [extract_once(one, rows, Path(store), progress, codec=codec, **states) for rows in splits]
-                for one in encoders
+                [extract_once(one, rows, store, progress, codec=codec, **states) for rows in splits] for one in encoders
             ]
         with Cost() as training:
             distinct = [new_trial(stores=own, examples=splits, draw=draw, selection=roles[1]) for own in stores]

@@ -82,11 +82,11 @@ def train_grid(
         yield train(
             task,
             encoder,
-            output=output and Path(output).joinpath(*folders),
+            output=output and Path(output).expanduser().joinpath(*folders),
             fine_tune_epochs=epochs,
             baselines=baselines and epochs == grid.epochs[0],
             baseline_parts=baseline_parts if epochs == grid.epochs[-1] else (),
-            tensorboard=tensorboard and Path(tensorboard).joinpath(*folders),
+            tensorboard=tensorboard and Path(tensorboard).expanduser().joinpath(*folders),
             resume=len(grid) > 1,
             progress=prefix(progress, " ".join(folders)) if folders else progress or ignore,
             **draw,
@@ -116,7 +116,8 @@ def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]
     """
     files: list[Path] = []
     each = len(runs) // len(grid.tasks)
-    with writing_to(Path(folder)):
+    folder = Path(folder).expanduser()
+    with writing_to(folder):
         for start in range(0, len(runs), each):
             results = [run.results for run in runs[start : start + each]]
             for what, wanted, draw in (
@@ -124,7 +125,7 @@ def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]
                 ("epochs", len(grid.epochs) > 1, draw_by_epochs),
             ):
                 if wanted:
-                    Path(folder).mkdir(parents=True, exist_ok=True)
-                    files.append(Path(folder) / f"{results[0]['task']}-{what}.png")
+                    folder.mkdir(parents=True, exist_ok=True)
+                    files.append(folder / f"{results[0]['task']}-{what}.png")
                     write_png(draw(results), files[-1])
     return files

@@ -41,7 +41,7 @@ def run_quickstart(
         seeds: heads of each kind.
         progress: as `train`'s.
     """
-    output = Path(output)
+    output = Path(output).expanduser()
     loaded = load_encoder(encoder)
     runs: list[Run] = []
     for head in HEADS:
@@ -76,7 +76,7 @@ def run_quickstart_qa(
         seeds: heads.
         progress: as `train`'s.
     """
-    output, dtype = Path(output), choose_dtype()
+    output, dtype = Path(output).expanduser(), choose_dtype()
     run = train(
         "starter_qa",
         encoder,

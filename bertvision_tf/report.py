@@ -126,7 +126,7 @@ def write_report(
     if examples < 0:
         raise RunError(f"`examples` needs 0 or more, got {examples}.")
     names = dict(zip(name_runs(opened), opened, strict=True))
-    output = Path(output)
+    output = Path(output).expanduser()
     with write_folder(output, DATA, "report", HELD) as folder, writing_to(output):
         (folder / PICTURES).mkdir()
         groups = group_by_rows(names)

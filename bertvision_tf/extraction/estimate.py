@@ -87,7 +87,8 @@ def estimate(
         }
         for codec in CODECS
     }
-    existing = next(folder for folder in (Path(path).absolute(), *Path(path).absolute().parents) if folder.exists())
+    folder = Path(path).expanduser().absolute()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
     return Estimate(
         examples=sum(len(rows) for rows in splits),
         tokens=int(lengths.sum()),

@@ -113,7 +113,7 @@ def extract(
         >>> task = get_task("starter")
         >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     spec = plan_spec(encoder, examples, **choices)
     if (path / MANIFEST).is_file():
         found = read_manifest(path)

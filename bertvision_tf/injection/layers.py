@@ -178,7 +178,9 @@ def inject_layers(
         if (place.block, place.layers, place.bottleneck, seed) not in done
     ]
     stores = [
-        extract_once(encoder, part, Path(store), progress, max_length=length, codec=codec) for part in splits if missing
+        extract_once(encoder, part, Path(store).expanduser(), progress, max_length=length, codec=codec)
+        for part in splits
+        if missing
     ]
     training, selection = split_task(task, splits[0])
     draw = Draw(splits[0].labels, training)

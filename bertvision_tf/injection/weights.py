@@ -106,7 +106,7 @@ def open_fine_tuned(
     task.require_labels("weight injection")
     splits = run.load_rows(task, data_dir)
     paths = dict.fromkeys(snapshot["path"] for snapshot in config["snapshots"].values())
-    snapshots = [read_snapshot(Path(path), config["dtype"]) for path in paths]
+    snapshots = [read_snapshot(Path(path).expanduser(), config["dtype"]) for path in paths]
     training, _ = split_task(task, splits[0])
     return snapshots, run.load_base_encoder(), task, splits, training
 

@@ -56,7 +56,7 @@ def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) ->
     Raises:
         RunError: the folder cannot be written, is being written by another process, or holds something else.
     """
-    path = path.resolve()
+    path = path.expanduser().resolve()
     if not path.name:
         raise RunError(f"{path} cannot be an output folder: name one below it.")
     staging, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")

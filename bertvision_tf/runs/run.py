@@ -367,7 +367,7 @@ def load_run(path: str | Path) -> Run:
         raise RunError(
             f"{path} is an ensemble, no run with heads of its own: name one of {', '.join(config[MEMBERS])}."
         )
-    return Run(Path(path), results, config)
+    return Run(Path(path).expanduser().absolute(), results, config)  # which is found from another folder too
 
 
 def open_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
@@ -419,7 +419,7 @@ def read_folder(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the folder holds none.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     contents = []
     for name in (RESULTS, CONFIG):
         try:

@@ -42,14 +42,15 @@ def write_submission(runs: Sequence[Run], folder: str | Path, data_dir: str | Pa
             raise RunError(f"{run.path} is a run on {name}; the leaderboard takes {', '.join(GLUE)}.")
         if names.count(name) > 1:
             raise RunError(f"two runs are on {name}: the leaderboard takes one.")
-    with writing_to(Path(folder)):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    folder = Path(folder).expanduser()
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     parts = [list(_read_tests(TASKS[name], data_dir)) for name in names]  # all are there before the first is predicted
     for run, files in zip(runs, parts, strict=True):
         task = TASKS[run.config["task"]]
         for name, rows in files:
             found = run.predict(rows.texts, rows.text_pairs).labels
-            file = Path(folder) / f"{name}.tsv"
+            file = folder / f"{name}.tsv"
             shown = (_show(task, prediction) for prediction in found)
             write_table(file, ("index", "prediction"), enumerate(shown))
             yield file

@@ -81,7 +81,7 @@ def export_runs(
     _check_packages()
     import tensorflow as tf
 
-    output = Path(output)
+    output = Path(output).expanduser()
     with write_folder(output, MARK, "SavedModel", HELD) as folder, writing_to(output):
         servable = build_servable(opened, dtype)
         signatures = servable.build_signatures()

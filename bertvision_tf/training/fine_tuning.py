@@ -103,7 +103,7 @@ def fine_tune(
     if strategy != "one_device":
         facts["strategy"] = strategy
     recipe = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(root) / task.name / "encoders" / recipe
+    path = Path(root).expanduser() / task.name / "encoders" / recipe
     snapshot = path / f"epochs-{epochs:g}"
     if not (snapshot / "config.json").is_file():
         try:

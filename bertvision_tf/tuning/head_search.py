@@ -152,7 +152,7 @@ def search(
         "fine_tune_epochs": fine_tune_epochs,
         "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs else None,
     }
-    output = Path(output or f"runs/search-{task.name}").resolve()
+    output = Path(output or f"runs/search-{task.name}").expanduser().resolve()
     common: dict[str, Any] = {"strategy": strategy, "progress": progress}
     with open_folder(output, setting):
         if fine_tune_epochs:
@@ -161,7 +161,7 @@ def search(
                 *(encoder, task, [rows], roles[1], draw, store, states["max_length"], fine_tune), **common
             )
             encoder = _wait_for(lambda: tuning.fine_tune(seed, fine_tune_epochs)).encoder
-        found = _wait_for(lambda: extract_once(encoder, rows, Path(store), progress, **states))
+        found = _wait_for(lambda: extract_once(encoder, rows, Path(store).expanduser(), progress, **states))
         parts = [roles] if folds is None else split_folds(rows.labels, folds, rows.kept_together)
         measured: dict[str, Any] = {}  # of the store, which all folds and heads read
         places = [
