@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ import typer
 
 from .errors import BertvisionError
 from .keras_settings import pin_environment, pin_keras
+from .notes import Note
 from .reports.table import show_bytes
 
 LISTED = 5  # trials of a search
@@ -861,9 +863,17 @@ def _expand_home(argument: str) -> str:
 
 @contextlib.contextmanager
 def _errors_as_lines() -> Iterator[None]:
-    """One line and exit status 1 for what a user can mend."""
+    """One line and exit status 1 for what a user can mend; one line for each note."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", Note)
+            usual = warnings.showwarning
+            warnings.showwarning = lambda message, category, *where: (
+                typer.echo(f"note: {message}", err=True)
+                if issubclass(category, Note)
+                else usual(message, category, *where)
+            )
+            yield
     except BertvisionError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

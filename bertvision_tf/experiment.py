@@ -37,6 +37,7 @@ from .runs.describe import (
 )
 from .store import StoreSpec
 from .tasks import TaskKind, TaskSpec, get_task
+from .tasks.doubts import load_rows
 from .tasks.selection import fingerprint_rows
 from .training import FineTuneConfig, FitConfig, Snapshot, get_strategy
 from .training.baselines import Baseline
@@ -170,7 +171,7 @@ def train(
     if logs is not None and logs.resolve().is_relative_to(output):
         raise RunError(f"the logs at {logs} cannot lie in the run's folder {output}, which is replaced as a whole.")
     with write_run(output) as folder:
-        splits = [task.load(split, data_dir).take(limit) for split in ("train", *task.dev_names)]
+        splits = [load_rows(task, split, data_dir, limit) for split in ("train", *task.dev_names)]
         encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
         states: dict[str, Any] = {
             "max_length": encoder.choose_length(max_length, task.max_length),

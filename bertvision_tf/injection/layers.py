@@ -30,6 +30,7 @@ from ..layers.layer_injection import LayerInjection
 from ..progress import Progress, ignore, prefix
 from ..store import Store
 from ..tasks import TaskSpec, get_task
+from ..tasks.doubts import load_rows
 from ..training import FitConfig
 from ..training.draw import Draw
 from ..training.measured import MeasuredStore
@@ -165,7 +166,7 @@ def inject_layers(
     for place in places:  # all can be, before one is
         check_place(encoder, place)
     task.require_labels("layer injection")
-    splits = [task.load(split, data_dir).take(limit) for split in ("train", "dev")]
+    splits = [load_rows(task, split, data_dir, limit) for split in ("train", "dev")]
     options = f"{fit.epochs} epochs at {fit.learning_rate:g}, batches of {fit.batch_size}"
     rows = "".join(f" {part.fingerprint[:8]}" for part in splits)
     setting = f"{task.name}{rows}, {encoder.name} {encoder.fingerprint[:8]} {encoder.dtype} {codec}, {options}"

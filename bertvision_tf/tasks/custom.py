@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import TaskError
+from ..notes import note
+from .doubts import say_repeated
 from .examples import Examples
 from .labels import SEPARATOR, encode_labels, split_classes
 from .selection import SPLIT_SEED, split_groups
@@ -93,17 +95,17 @@ def task_from_table(
         raise TaskError(f"{table.name}: questions have columns question, context and answers; no others can be named.")
     if kind == TaskKind.SPAN or (kind is None and label is None and text is None and is_question_table(table.header)):
         return _make_questions(train, dev, name, max_length)
+    guessed = [what for what, given in (("text", text), ("label", label), ("kind", kind)) if not given]
     text, text_pair = _find_texts(table, text, text_pair)
     labels = (
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
     )
     cells = _read_labels(table, labels)
     _check_spelling(table, cells, labels, kind)
-    guessed = kind is None
     kind = _guess_kind(cells, labels) if kind is None else choose_kind(kind, METRICS)
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
-    classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels, guessed)
+    classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels, "kind" in guessed)
     metrics, main_metric = METRICS[kind]
     task = TaskSpec(
         name=_clean(name) if name else _name_after(train),
@@ -119,12 +121,27 @@ def task_from_table(
         source="rows",
     )
     rows = {"train": _read_examples(task, table, labels, "train")}
-    if dev is not None:
-        rows["dev"] = _read_examples(task, read_table(dev), labels, "dev")
-    else:
+    if dev is None:
         rows["train"], rows["dev"] = _split_dev(rows["train"], kind)
+    else:
+        rows["dev"] = _read_examples(task, read_table(dev), labels, "dev")
+    if guessed:
+        _say_guesses(table, task, guessed)
+    say_repeated(rows["train"], rows["dev"], task.title)
     task.rows.update(rows)  # type: ignore[attr-defined]
     return task
+
+
+def _say_guesses(table: Table, task: TaskSpec, guessed: Sequence[str]) -> None:
+    """One line of what was not named: the columns and the kind."""
+    pair = f" with {task.text_pair!r}" if task.text_pair else ""
+    classes = f" of {len(task.label_names)} classes" if task.label_names else ""
+    said = {
+        "text": f"text {task.text!r}{pair}",
+        "label": f"label {task.label!r}",
+        "kind": f"kind {task.kind}{classes}",
+    }
+    note(f"{table.name}: guessed {', '.join(said[what] for what in guessed)}.")
 
 
 def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | None) -> TaskSpec:
@@ -140,6 +157,7 @@ def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | No
     rows = {"train": read_question_table(train, task, "train")}
     if dev is not None:
         rows["dev"] = read_question_table(dev, task, "dev")
+        say_repeated(rows["train"], rows["dev"], task.title)
     else:
         rows["train"], rows["dev"] = _split_dev(rows["train"], task.kind)
     task.rows.update(rows)  # type: ignore[attr-defined]
@@ -192,6 +210,8 @@ def _check_spelling(table: Table, cells: Sequence[str], columns: Sequence[str], 
                 f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
                 "or a column of 0 and 1 for each class."
             )
+        if "," in cell and kind != TaskKind.CLASSIFICATION and _are_numbers([one.replace(",", ".") for one in cells]):
+            raise TaskError(f"{place} has a decimal comma: write a point, or name the --kind classification.")
         if cell.lower() in NOT_A_NUMBER and kind != TaskKind.CLASSIFICATION and _are_numbers(cells):
             raise TaskError(f"{place} is no number, as the others are; leave the row out.")
 
@@ -295,9 +315,16 @@ def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
             examples.labels, groups, DEV_FRACTION, kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN)
         )
     else:
-        counts = np.unique(examples.labels, return_counts=True)[1] if kind is TaskKind.CLASSIFICATION else np.zeros(1)
-        size = round(DEV_FRACTION * len(examples))
-        stratify = examples.labels if counts.min() >= 2 and len(counts) <= size else None
+        size, stratify = round(DEV_FRACTION * len(examples)), None
+        if kind is TaskKind.CLASSIFICATION:
+            counts = np.unique(examples.labels, return_counts=True)[1]
+            if counts.min() >= 2 and len(counts) <= size:
+                stratify = examples.labels
+            else:
+                note(
+                    f"the dev rows are drawn without regard to class: {(counts < 2).sum()} of {len(counts)} classes "
+                    f"have one row, and {size} rows are set aside."
+                )
         train, dev = train_test_split(
             np.arange(len(examples)), test_size=size, random_state=SPLIT_SEED, stratify=stratify
         )

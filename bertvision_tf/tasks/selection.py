@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from ..errors import TaskError
+from ..notes import note
 
 FRACTION = 0.1
 AT_LEAST = 200
@@ -37,7 +38,12 @@ def split_selection(
     if groups is not None and len(np.unique(groups)) > 1:
         return split_groups(labels, groups, count / rows, stratify)
     counts = np.unique(labels, return_counts=True)[1]
-    stratify = stratify and counts.min() >= 2 and count >= len(counts)
+    if stratify and not (counts.min() >= 2 and count >= len(counts)):
+        note(
+            f"the selection rows are drawn without regard to class: {(counts < 2).sum()} of {len(counts)} classes have "
+            f"one row, and {count} rows are set aside."
+        )
+        stratify = False
     training, selection = train_test_split(
         np.arange(rows), test_size=count, random_state=SPLIT_SEED, stratify=labels if stratify else None
     )

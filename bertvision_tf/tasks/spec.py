@@ -66,6 +66,7 @@ class TaskSpec:
         source: "glue" or "squad" (a folder of the official download, or tensorflow_datasets), "package" (shipped
             here), or "rows" (those in `rows`).
         version: of SQuAD, as its files and tensorflow_datasets name it: "1.1" or "2.0".
+        remark: what one must know of its dev split to read a score; said when a run reads it.
         rows: the splits of a task that was made from the user's own rows.
     """
 
@@ -85,6 +86,7 @@ class TaskSpec:
     rows_a_group: int = 1
     source: str = "glue"
     version: str = ""
+    remark: str = ""
     rows: Mapping[str, Examples] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self):
@@ -271,6 +273,8 @@ TASKS: Mapping[str, TaskSpec] = MappingProxyType(
                 text_pair="sentence2",
                 label_names=("not_entailment", "entailment"),
                 fine_tuning=_SMALL,
+                remark="WNLI's dev rows repeat sentences of train with the other label, so that what learns from train "
+                "scores below the majority there.",
             ),
             TaskSpec(
                 name="starter",

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import math
 import os
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TaskError
+from ..notes import note
 from .files import HALF, is_whole, read_text
 from .frames import read_frame
 from .labels import SEPARATOR
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LIST, OBJECT, BYTES = "a list", "an object or a list of lists", "bytes that are not UTF-8"
+OTHER_DELIMITERS = ";\t,|"
+LOOKED_AT = 50  # rows, to guess the delimiter
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -120,13 +124,14 @@ def check_writable(path: Path) -> None:
 
 
 def _read_delimited(path: Path) -> Table:
-    delimiter = _find_delimiter(path, READ)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
+    usual, text = _find_delimiter(path, READ), read_text(path)
+    delimiter = _guess_delimiter(text, usual)
+    if delimiter != usual:
+        note(f"{path}: the cells are separated by {delimiter!r}, not by {usual!r} as the file's name says.")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header = next((row for row in _read_rows(reader, path) if row), None)
     if not header:
         raise TaskError(f"{path} is empty: expected a header and rows.")
-    if len(header) == 1 and ";" in header[0]:
-        raise TaskError(f"{path} has semicolons between its cells: save it with commas, or as .tsv with tabs.")
     rows, lines = [], []
     last = reader.line_num
     for row in _read_rows(reader, path):
@@ -146,6 +151,25 @@ def _read_delimited(path: Path) -> Table:
             rows.append(row)
             lines.append(reader.line_num)
     return Table(str(path), header, rows, lines)
+
+
+def _guess_delimiter(text: str, usual: str) -> str:
+    """The usual one; where it divides no header, the only other one that gives all of the first rows as many cells."""
+
+    def count(delimiter: str) -> set[int]:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        try:
+            return {len(row) for row in itertools.islice(reader, LOOKED_AT) if row}
+        except csv.Error:
+            return set()
+
+    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=usual), [])
+    if len(header) != 1:
+        return usual
+    fitting = [
+        other for other in OTHER_DELIMITERS if other != usual and len(found := count(other)) == 1 and max(found) > 1
+    ]
+    return fitting[0] if len(fitting) == 1 else usual
 
 
 def _read_rows(reader, path: Path) -> Iterator[list[str]]:

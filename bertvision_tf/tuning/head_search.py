@@ -14,6 +14,7 @@ from ..extraction import extract_once
 from ..heads import HeadConfig
 from ..progress import Progress, ignore
 from ..tasks import TaskSpec, get_task
+from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig
 from ..training.draw import Draw, check_draw
@@ -125,7 +126,7 @@ def search(
     space = HeadSpace(task.kind, task.text_pair is not None, tokens, dict(only or {}) | fixed)
     space.check()
     progress = progress or ignore
-    rows = task.load("train", data_dir).take(limit)
+    rows = load_rows(task, "train", data_dir, limit)
     encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
     roles = split_task(task, rows)
     states: dict[str, Any] = {

@@ -1,4 +1,5 @@
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -169,10 +170,23 @@ def test_a_quote_left_open_swallows_no_rows(name, tmp_path):
         read_table(tmp_path / name)
 
 
-def test_semicolons_are_named(tmp_path):
-    (tmp_path / "t.csv").write_text("Text;Klasse\na;1\n", encoding="utf-8")
-    with pytest.raises(TaskError, match="has semicolons between its cells"):
-        read_table(tmp_path / "t.csv")
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found_out_and_said(name, delimiter, tmp_path):
+    with open(tmp_path / name, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows([["Text", "Class"], ["a, b; c", "1"], ["two\nlines", "0"]])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert read_table(tmp_path / name).rows == [["a, b; c", "1"], ["two\nlines", "0"]]
+    usual = "," if name == "t.csv" else "\t"
+    expected = f"the cells are separated by {delimiter!r}, not by {usual!r} as the file's name says."
+    assert [str(one.message).partition(": ")[2] for one in said] == [expected] * (delimiter != usual)
+
+
+@pytest.mark.parametrize("content", ["text\na; b\nc; d\n", "text;x\na\nb\n", "a;b|c\n1;2|3\n"])
+def test_one_column_is_not_taken_for_several(content, tmp_path):
+    (tmp_path / "t.csv").write_text(content, encoding="utf-8")
+    assert len(read_table(tmp_path / "t.csv").header) == 1
 
 
 def test_a_quote_that_another_row_closes_is_named(tmp_path):

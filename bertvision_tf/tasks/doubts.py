@@ -1,0 +1,45 @@
+"""What makes the scores of rows mean less than they seem: said in a line each, and never refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..notes import note
+from .examples import Examples
+
+if TYPE_CHECKING:
+    from .spec import TaskSpec
+
+
+def load_rows(task: TaskSpec, split: str, data_dir: str | Path | None, limit: int | None) -> Examples:
+    """The first rows of a split, all of them with no limit; says which classes they lack, and what is known of it."""
+    rows = task.load(split, data_dir).take(limit)
+    if task.remark and split == "dev":
+        note(task.remark)
+    if task.kind == "classification" and (rows.labels >= 0).any():
+        held = np.unique(rows.labels[rows.labels >= 0])
+        missing = [name for place, name in enumerate(task.label_names) if place not in held]
+        if missing:
+            shown = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
+            which = "the" if limit is None or limit > len(rows) else "the first"
+            note(
+                f"{which} {len(rows)} rows of {task.name} {split} hold {len(held)} of {len(task.label_names)} classes; "
+                f"missing: {shown}."
+            )
+    return rows
+
+
+def say_repeated(train: Examples, dev: Examples, name: str) -> None:
+    """Says how many dev texts stand in train."""
+    known = Counter(_walk(train))
+    repeated = sum(row in known for row in _walk(dev))
+    if repeated:
+        note(f"{name}: {repeated} of {len(dev)} dev texts stand in train too, so that dev scores are too high.")
+
+
+def _walk(rows: Examples):
+    return zip(rows.texts, rows.text_pairs, strict=True) if rows.text_pairs is not None else iter(rows.texts)

@@ -1,0 +1,77 @@
+"""What is said of rows whose scores mean less than they seem, and of what was guessed."""
+
+import dataclasses
+import warnings
+
+import pytest
+
+from bertvision_tf import get_task, task_from_table
+from bertvision_tf.notes import Note
+from bertvision_tf.tasks import split_selection
+from bertvision_tf.tasks.doubts import load_rows
+
+TEXTS = [f"colour {row}" for row in range(40)]
+NAMED = {"text": "text", "label": "label", "kind": "classification"}
+
+
+def listen(function, *arguments, **options):
+    """What a call says, and what it gives."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = function(*arguments, **options)
+    return [str(one.message) for one in said if one.category is Note], found
+
+
+def test_what_was_guessed_is_said_once():
+    table = {"sentence1": TEXTS, "sentence2": TEXTS[::-1], "Label": ["a", "b"] * 20}
+    said, _ = listen(task_from_table, table)
+    assert said == [
+        "the table: guessed text 'sentence1' with 'sentence2', label 'Label', kind classification of 2 classes."
+    ]
+    said, _ = listen(task_from_table, table, text="sentence1", label="Label")
+    assert said == ["the table: guessed kind classification of 2 classes."]
+    assert listen(task_from_table, {"text": TEXTS, "label": ["a", "b"] * 20}, **NAMED)[0] == []
+
+
+def test_dev_texts_that_stand_in_train_are_counted():
+    train = {"text": TEXTS, "label": ["a", "b"] * 20}
+    dev = {"text": [*TEXTS[:3], *(f"new {row}" for row in range(7))], "label": ["a", "b"] * 5}
+    said, _ = listen(task_from_table, train, dev, name="mine", **NAMED)
+    assert said == ["mine: 3 of 10 dev texts stand in train too, so that dev scores are too high."]
+    pairs = {"text": TEXTS, "text_pair": TEXTS[::-1], "label": ["a", "b"] * 20}
+    assert listen(task_from_table, pairs, {**pairs, "text_pair": TEXTS}, **NAMED, text_pair="text_pair")[0] == []
+
+
+def test_classes_that_are_missing_are_named():
+    table = {"text": TEXTS, "label": ["a"] * 20 + ["b"] * 10 + ["c"] * 10}
+    task = task_from_table(table, table, name="mine", **NAMED)
+    said, rows = listen(load_rows, task, "train", None, 25)
+    assert said == ["the first 25 rows of mine train hold 2 of 3 classes; missing: 'c'."] and len(rows) == 25
+    assert listen(load_rows, task, "train", None, None)[0] == []
+
+
+def test_wnli_has_a_remark():
+    rows = get_task("starter").load("dev").take(4)
+    task = dataclasses.replace(get_task("wnli"), source="rows", rows={"train": rows, "dev": rows})
+    assert "scores below the majority" in listen(load_rows, task, "dev", None, None)[0][0]
+    assert listen(load_rows, task, "train", None, None)[0] == []
+
+
+def test_a_stratification_that_was_given_up_is_said():
+    said, _ = listen(split_selection, [0] * 20 + [1] * 19 + [2])
+    assert said == [
+        "the selection rows are drawn without regard to class: 1 of 3 classes have one row, and 20 rows are set aside."
+    ]
+    assert listen(split_selection, [0] * 20 + [1] * 20)[0] == []
+    table = {"text": TEXTS, "label": ["a"] * 20 + ["b"] * 19 + ["c"]}
+    assert listen(task_from_table, table, **NAMED)[0] == [
+        "the dev rows are drawn without regard to class: 1 of 3 classes have one row, and 8 rows are set aside."
+    ]
+
+
+@pytest.mark.parametrize("kind", [None, "regression"])
+def test_a_decimal_comma_is_named(kind):
+    from bertvision_tf.errors import TaskError
+
+    with pytest.raises(TaskError, match=r"line 1: the label '1,5' has a decimal comma"):
+        task_from_table({"text": TEXTS, "score": ["1,5", "2"] * 20}, kind=kind)
