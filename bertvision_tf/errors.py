@@ -26,7 +26,11 @@ class RunError(BertvisionError):
 
 
 class BusyError(StoreError, RunError):
-    """What is asked for is being written by another process."""
+    """What is asked for is being written by another process: `holder` is its number, None where that is not known."""
+
+    def __init__(self, message: str, holder: int | None = None):
+        super().__init__(message)
+        self.holder = holder
 
 
 class ServingError(BertvisionError):

@@ -10,6 +10,8 @@ from pathlib import Path
 from ..encoders import Encoder
 from ..progress import Progress
 from ..store import Store
+from ..store.waiting import wait_for
+from ..store.writer import check_free
 from ..tasks import Examples
 from .extract import extract, plan_spec
 
@@ -23,8 +25,13 @@ def find_store_path(root: Path, encoder: Encoder, examples: Examples, **choices)
 
 
 def extract_once(encoder: Encoder, examples: Examples, root: Path, progress: Progress, **choices) -> Store:
-    """The states of these choices under a root, found again where they are there."""
+    """The states of these choices under a root, found again where they are there, or where another process is writing
+    them, once it has."""
     path = find_store_path(root, encoder, examples, **choices)
-    return extract(
-        encoder, examples, path, progress=functools.partial(progress, f"extract {examples.split}"), **choices
-    )
+    told = functools.partial(progress, f"extract {examples.split}")
+
+    def extract_when_free() -> Store:
+        check_free(path)  # before anything is tokenized
+        return extract(encoder, examples, path, progress=told, **choices)
+
+    return wait_for(extract_when_free)

@@ -26,7 +26,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import BusyError, RunError
+from ..errors import RunError
+from ..store.waiting import build_busy_error
 from ..store.writer import lock_folder
 
 RESULTS = "results.json"
@@ -69,7 +70,7 @@ def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) ->
         try:
             lock = lock_folder(staging)
         except BlockingIOError:
-            raise BusyError(f"{path} is being written by another process.") from None
+            raise build_busy_error(path, staging) from None
         for left in staging.iterdir():  # by a run that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     try:

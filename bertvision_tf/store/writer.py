@@ -13,9 +13,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..errors import BusyError, StoreError
+from ..errors import StoreError
 from .codecs import Calibration, get_codec
 from .schema import MANIFEST, Manifest, ShardEntry, StoreSpec, read_manifest, write_manifest, write_whole
+from .waiting import build_busy_error
 
 SPARE_BYTES = 64 * 2**20  # left free on the disk beside a store
 
@@ -216,11 +217,19 @@ def lock_folder(path: Path) -> int | None:
     return folder
 
 
+def check_free(path: Path) -> None:
+    """Raises BusyError where another process is writing a store."""
+    if path.is_dir():
+        lock = _lock_store(path)
+        if lock is not None:
+            os.close(lock)
+
+
 def _lock_store(path: Path) -> int | None:
     try:
         return lock_folder(path)
     except BlockingIOError:
-        raise BusyError(f"{path} is being written by another process.") from None
+        raise build_busy_error(path, path) from None
 
 
 def _check_no_strangers(path: Path) -> None:

@@ -28,9 +28,10 @@ from safetensors.numpy import save_file
 
 from ..cost import Cost
 from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
-from ..errors import BusyError, RunError
+from ..errors import RunError
 from ..extraction.extract import tokenize_examples
 from ..images import BatchPlan, load_arrays
+from ..store.waiting import build_busy_error, wait_for
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
 from .encoder_model import EncoderModel
@@ -106,22 +107,29 @@ def fine_tune(
     path = Path(root).expanduser() / task.name / "encoders" / recipe
     snapshot = path / f"epochs-{epochs:g}"
     if not (snapshot / "config.json").is_file():
+        lock = wait_for(lambda: _lock(path))
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = lock_folder(path)
-        except BlockingIOError:
-            raise BusyError(f"{path} is being written by another process.") from None
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {error.strerror}.") from None
-        try:
-            training = _FineTuning(encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy)
-            training.run(snapshot, progress)
-            del training
+            if not (snapshot / "config.json").is_file():  # another process may have made it meanwhile
+                training = _FineTuning(
+                    encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy
+                )
+                training.run(snapshot, progress)
+                del training
         finally:
             if lock is not None:
                 os.close(lock)
     gc.collect()  # Keras models lie in cycles, gigabytes in few objects, which Python alone would keep for long
     return read_snapshot(snapshot, encoder.dtype)
+
+
+def _lock(path: Path) -> int | None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return lock_folder(path)
+    except BlockingIOError:
+        raise build_busy_error(path, path) from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 class _FineTuning:

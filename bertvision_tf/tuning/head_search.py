@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..encoders import Encoder, load_encoder
-from ..errors import BusyError, RunError
+from ..errors import RunError
 from ..extraction import extract_once
 from ..heads import HeadConfig
 from ..progress import Progress, ignore
@@ -24,9 +23,8 @@ from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
 from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, write_trials
-from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_shared, is_worker, keeping_quiet, reaching_chief
+from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_worker, keeping_quiet, reaching_chief
 
-WAIT = 1.0  # seconds between two looks at what another process writes
 Made = TypeVar("Made")
 
 
@@ -161,8 +159,8 @@ def search(
             tuning = EncoderTrial(
                 *(encoder, task, [rows], roles[1], draw, store, states["max_length"], fine_tune), **common
             )
-            encoder = _wait_for(lambda: tuning.fine_tune(seed, fine_tune_epochs)).encoder
-        found = _wait_for(lambda: extract_once(encoder, rows, Path(store).expanduser(), progress, **states))
+            encoder = tuning.fine_tune(seed, fine_tune_epochs).encoder
+        found = extract_once(encoder, rows, Path(store).expanduser(), progress, **states)
         parts = [roles] if folds is None else split_folds(rows.labels, folds, rows.kept_together)
         measured: dict[str, Any] = {}  # of the store, which all folds and heads read
         places = [
@@ -176,17 +174,6 @@ def search(
         ]
         model = HeadHyperModel(space, places, given, seed)
         return _run_trials(model, tuner, trials, output, task.main_metric, progress)
-
-
-def _wait_for(make: Callable[[], Made]) -> Made:
-    """What is made once; where several processes search together, by the first of them, and the others wait."""
-    while True:
-        try:
-            return make()
-        except BusyError:
-            if not is_shared():
-                raise
-            time.sleep(WAIT)
 
 
 def _run_trials(
