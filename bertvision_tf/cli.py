@@ -5,8 +5,10 @@ out its options: they are its help.
 """
 
 import contextlib
+import errno
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -850,9 +852,34 @@ def about(
 
 def main() -> None:
     """The entry point of the installed command and of scripts/."""
+    _open_closed_streams()
     pin_environment()
     sys.argv[1:] = [_expand_home(argument) for argument in sys.argv[1:]]
-    app()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain of it once more
+        if error.errno != errno.EPIPE:  # whoever read it has gone, as `head` does
+            typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Gives a stream that was closed, as by 2>&-, the null device: else the next file that is opened would take its
+    number, and what is printed would go into that file."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _expand_home(argument: str) -> str:
@@ -878,6 +905,7 @@ def _errors_as_lines() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # a second one ends at once
         typer.echo("interrupted; states that are finished are kept and found again", err=True)
         raise typer.Exit(130) from None
 
