@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TaskError
+from .downloads import failing_at_once
 from .examples import Examples
 from .files import read_text
 from .labels import encode_labels
@@ -100,7 +101,8 @@ def load_tfds_rows(name: str, split: str, files: str) -> list[dict[str, Any]]:
     try:
         import tensorflow_datasets as tfds
 
-        return list(tfds.as_numpy(tfds.load(name, split=split, shuffle_files=False)))
+        with failing_at_once():
+            return list(tfds.as_numpy(tfds.load(name, split=split, shuffle_files=False)))
     except Exception as error:  # tfds raises whatever its downloader, its file system or its cache raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TaskError(

@@ -1,4 +1,7 @@
 import dataclasses
+import functools
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -603,6 +606,35 @@ def test_tfds_that_fails_is_one_line(monkeypatch):
         "tensorflow_datasets cannot give glue/cola (no route to host); offline, name the folder of the official "
         "download with --data-dir."
     )
+
+
+@pytest.mark.parametrize("answer", ["refused", "silent", "no address"])
+def test_a_download_without_a_network_is_one_line_at_once(answer, monkeypatch, tmp_path):
+    """Of a server that refuses, of one that never accepts, and of a resolver that never answers."""
+    import tensorflow_datasets as tfds
+
+    def connect(self, address):
+        if answer == "refused":
+            raise ConnectionRefusedError(111, "Connection refused")
+        if answer == "silent":
+            time.sleep(self.gettimeout() or 60)
+            raise TimeoutError("timed out")
+
+    def resolve(host, port, *args, **options):
+        if answer == "no address":
+            time.sleep(60)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port or 0))]
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(tfds, "load", functools.partial(tfds.load, data_dir=str(tmp_path)))
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    start = time.monotonic()
+    with pytest.raises(TaskError, match=r"^tensorflow_datasets cannot give glue/rte .*--data-dir\.$"):
+        get_task("rte").load("train")
+    assert time.monotonic() - start < 5
 
 
 # Names
