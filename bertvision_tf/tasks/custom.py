@@ -14,7 +14,7 @@ from ..notes import note
 from .doubts import say_repeated
 from .examples import Examples
 from .labels import SEPARATOR, encode_labels, split_classes
-from .selection import SPLIT_SEED, split_groups
+from .selection import SPLIT_SEED, join_repeats, split_groups
 from .spec import TASKS, TaskKind, TaskSpec, choose_kind
 from .squad import is_question_table, read_question_table
 from .tables import LIST, Table, read_table
@@ -292,15 +292,15 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: s
         texts=texts[0],
         text_pairs=texts[1] if len(texts) > 1 else None,
         labels=encode_labels(task, cells, table.name, table.lines),
-        groups=_group_equal(texts),
+        repeats=_number_equal(texts),
     )
 
 
-def _group_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
-    """Rows of equal texts together, so that no split parts them: (rows,); None where all differ."""
+def _number_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
+    """A number for each row, the same for equal texts: (rows,); None where all differ."""
     numbers: dict[tuple[str, ...], int] = {}
-    groups = np.array([numbers.setdefault(row, len(numbers)) for row in zip(*texts, strict=True)])
-    return groups if 1 < len(numbers) < len(groups) else None
+    found = np.array([numbers.setdefault(row, len(numbers)) for row in zip(*texts, strict=True)])
+    return found if 1 < len(numbers) < len(found) else None
 
 
 def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
@@ -328,6 +328,7 @@ def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
         train, dev = train_test_split(
             np.arange(len(examples)), test_size=size, random_state=SPLIT_SEED, stratify=stratify
         )
+        train, dev = join_repeats(examples.labels, examples.repeats, train, dev, kind is TaskKind.CLASSIFICATION)
     return examples.select(np.sort(train)), dataclasses.replace(examples.select(np.sort(dev)), split="dev")
 
 

@@ -40,6 +40,8 @@ class Examples:
         columns: further columns by name (where a sentence comes from, say), for reports.
         skipped: rows of the file that were left out, since a field was missing, or an answer not in its context.
         groups: integer, (rows,), equal for rows that must stay together when train is split; None if there are none.
+        repeats: integer, (rows,), equal for rows of equal texts, which no split of the library's parts; None where all
+            texts differ, and for the official tasks, whose splits are what others report.
         answers: of each row, a question on a context, its answers; none where the context has none. None for rows
             that are no such questions.
     """
@@ -54,6 +56,7 @@ class Examples:
     groups: np.ndarray | None = None
     skipped: int = 0
     answers: Sequence[Sequence[Answer]] | None = None
+    repeats: np.ndarray | None = None
 
     def __post_init__(self):
         if not len(self.ids) == len(self.texts) == len(self.labels):
@@ -113,6 +116,7 @@ class Examples:
             labels=self.labels[np.asarray(indices, np.int64)],
             columns={name: pick(column) for name, column in self.columns.items()},
             groups=None if self.groups is None else self.groups[np.asarray(indices, np.int64)],
+            repeats=None if self.repeats is None else self.repeats[np.asarray(indices, np.int64)],
             answers=None if self.answers is None else pick(self.answers),
         )
 

@@ -15,7 +15,10 @@ NEAR = 0.1  # by how much of its size a single draw of groups may miss its size
 
 
 def split_selection(
-    labels: np.ndarray, groups: np.ndarray | None = None, stratify: bool = True
+    labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    stratify: bool = True,
+    repeats: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Splits row indices into training and selection rows: a tenth, at least 200 (at most half of a small file).
 
@@ -25,6 +28,7 @@ def split_selection(
             Where groups differ in their classes, as articles of few unanswerable questions do, both sides get each
             class if they can, in about the share that it has.
         stratify: whether each class gives its share.
+        repeats: integer, (rows,), equal for rows of equal texts, which stay on one side.
 
     Returns:
         training and selection indices, each sorted int64.
@@ -47,7 +51,37 @@ def split_selection(
     training, selection = train_test_split(
         np.arange(rows), test_size=count, random_state=SPLIT_SEED, stratify=labels if stratify else None
     )
-    return np.sort(training), np.sort(selection)
+    return join_repeats(labels, repeats, training, selection, stratify)
+
+
+def join_repeats(
+    labels: np.ndarray, repeats: np.ndarray | None, kept: np.ndarray, aside: np.ndarray, stratify: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two sides that have no text in common: a row set aside whose text is on the other side too goes there; where many
+    would, whole groups of equal texts are drawn instead, or a line says so where that would lose a class.
+
+    Args:
+        labels: (rows,).
+        repeats: integer, (rows,), equal for rows of equal texts; None where all differ.
+        kept, aside: indices of the rows on each side.
+        stratify: whether classes are looked at in such a draw.
+
+    Returns:
+        both sides, each sorted int64.
+    """
+    if repeats is not None:
+        own = ~np.isin(repeats[aside], repeats[kept])
+        if own.mean() < 1 - NEAR:
+            apart = split_groups(labels, repeats, len(aside) / len(labels), stratify)
+            if not stratify or all(len(np.unique(labels[side])) == len(np.unique(labels)) for side in apart):
+                return apart
+            note(
+                f"{(~own).sum()} of {len(aside)} rows that are set aside have texts that stand among the others too: "
+                f"the {len(np.unique(repeats))} different texts are too few to keep them apart."
+            )
+            own[:] = True
+        kept, aside = np.concatenate([kept, aside[~own]]), aside[own]
+    return np.sort(kept), np.sort(aside)
 
 
 def split_groups(

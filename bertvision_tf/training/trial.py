@@ -188,7 +188,7 @@ def split_task(task: TaskSpec, train: Examples) -> tuple[np.ndarray, np.ndarray]
                 "classes: there is nothing to tell apart; take more rows with --limit, or shuffle the file."
             )
     stratify = task.kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN)
-    return split_selection(train.labels, train.kept_together, stratify)
+    return split_selection(train.labels, train.kept_together, stratify, train.repeats)
 
 
 def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

@@ -161,7 +161,8 @@ def search(
             )
             encoder = tuning.fine_tune(seed, fine_tune_epochs).encoder
         found = extract_once(encoder, rows, Path(store).expanduser(), progress, **states)
-        parts = [roles] if folds is None else split_folds(rows.labels, folds, rows.kept_together)
+        groups = rows.repeats if rows.kept_together is None else rows.kept_together
+        parts = [roles] if folds is None else split_folds(rows.labels, folds, groups)
         measured: dict[str, Any] = {}  # of the store, which all folds and heads read
         places = [
             Trial(

@@ -75,3 +75,14 @@ def test_a_decimal_comma_is_named(kind):
 
     with pytest.raises(TaskError, match=r"line 1: the label '1,5' has a decimal comma"):
         task_from_table({"text": TEXTS, "score": ["1,5", "2"] * 20}, kind=kind)
+
+
+def test_texts_that_are_too_few_to_keep_apart_are_said():
+    table = {"text": ["good", "bad"] * 40, "label": ["a", "b"] * 40}
+    said, task = listen(task_from_table, table, name="mine", **NAMED)
+    assert said == [
+        "16 of 16 rows that are set aside have texts that stand among the others too: the 2 different texts are too "
+        "few to keep them apart.",
+        "mine: 16 of 16 dev texts stand in train too, so that dev scores are too high.",
+    ]
+    assert len(task.load("dev")) == 16
