@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import EncoderError
+from ..tasks.files import list_texts
 
 if TYPE_CHECKING:
     from transformers import TokenizersBackend
@@ -230,14 +231,10 @@ def choose_windows(max_length: int, stride: int | None = None, question_length: 
 
 
 def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tuple[list[str], list[str] | None]:
-    if isinstance(texts, str) or isinstance(text_pairs, str):
-        raise EncoderError("`texts` needs a list of strings, got one string: put it in a list.")
-    texts = list(texts)
-    pairs = None if text_pairs is None else list(text_pairs)
+    texts = list_texts(texts, "texts", EncoderError)
+    pairs = None if text_pairs is None else list_texts(text_pairs, "text_pairs", EncoderError)
     if pairs is not None and len(pairs) != len(texts):
         raise EncoderError(f"`text_pairs` has {len(pairs)} texts, `texts` {len(texts)}: they go together.")
-    if not all(isinstance(text, str) for text in (*texts, *(pairs or ()))):
-        raise EncoderError("`texts` needs strings, each one.")
     return texts, pairs
 
 

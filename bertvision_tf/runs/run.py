@@ -209,7 +209,7 @@ class Run:
         """Predicts new texts with the head chosen on the selection rows.
 
         Args:
-            texts: the first, or only, text of each.
+            texts: the first, or only, text of each: a list, a generator, or a column of a data frame.
             text_pairs: the second text of each, for tasks on pairs.
 
         Returns:
@@ -221,12 +221,16 @@ class Run:
         """
         from ..images import images_from_encoder
         from ..tasks import TaskKind
+        from ..tasks.files import list_texts
         from ..training import describe_predictions
 
         names = tuple(self.config["label_names"])
         if (text_pairs is not None) != (self.config["text_pair"] is not None):
             wanted = "pairs of texts" if self.config["text_pair"] else "single texts"
             raise RunError(f"{self.path} was trained on {wanted}.")
+        texts = list_texts(texts, "texts", RunError)
+        if text_pairs is not None:
+            text_pairs = list_texts(text_pairs, "text_pairs", RunError)
         if not len(texts):
             return Predictions([], np.zeros((0, len(names)), np.float32), names)
         if self.kind is TaskKind.SPAN:

@@ -1,8 +1,10 @@
 """Texts of the user's, and files of them."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from ..errors import TaskError
+from ..errors import BertvisionError, TaskError
 
 HALF = "has half a character, a surrogate without its partner"
 
@@ -29,3 +31,32 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise TaskError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8.") from None
+
+
+def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = TaskError) -> list[str]:
+    """Texts of the user's as a list.
+
+    Args:
+        texts: a list, a generator, a column of any library.
+        name: of the argument, for errors.
+        error: what is raised.
+
+    Raises:
+        error: it is one text, a table or a mapping, whose names would be taken for texts, or holds something that is no
+            text; then its row is named.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise error(f"`{name}` needs a list of strings, got one string: put it in a list.")
+    if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
+        raise error(f"`{name}` needs a list of strings, got a {type(texts).__name__}: name one of its columns.")
+    found: list[Any] = texts.to_pylist() if hasattr(texts, "to_pylist") else []
+    if not hasattr(texts, "to_pylist"):
+        try:
+            found = list(texts)
+        except TypeError:
+            raise error(f"`{name}` needs a list of strings, got {type(texts).__name__}.") from None
+    for row, text in enumerate(found):
+        if not isinstance(text, str):
+            shown = repr(text)[:40]
+            raise error(f"`{name}` needs strings, each one; row {row} is {shown} ({type(text).__name__}).")
+    return found
