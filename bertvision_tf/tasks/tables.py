@@ -125,61 +125,85 @@ def check_writable(path: Path) -> None:
 
 def _read_delimited(path: Path) -> Table:
     usual, text = _find_delimiter(path, READ), read_text(path)
-    delimiter = _guess_delimiter(text, usual)
+    limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
+    try:
+        delimiter = _guess_delimiter(text, usual)
+        records = _read_records(path, text, delimiter)
+        _, _, header = next((record for record in records if record[2]), (0, 0, []))
+        if not header:
+            raise TaskError(f"{path} is empty: expected a header and rows.")
+        rows, lines = [], []
+        for first, last, row in records:
+            _check_row(path, header, delimiter, first, last, row)
+            if row:
+                rows.append(row)
+                lines.append(last)
+    finally:
+        csv.field_size_limit(limit)
     if delimiter != usual:
         note(f"{path}: the cells are separated by {delimiter!r}, not by {usual!r} as the file's name says.")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header = next((row for row in _read_rows(reader, path) if row), None)
-    if not header:
-        raise TaskError(f"{path} is empty: expected a header and rows.")
-    rows, lines = [], []
-    last = reader.line_num
-    for row in _read_rows(reader, path):
-        first, last = last + 1, reader.line_num
-        if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row):
-            raise TaskError(
-                f"{path}, line {first}: a quote opens a cell that goes on to line {last} and holds tabs; is a quote "
-                "left open? Where quotes are part of the text, put the text into quotes and double those inside."
-            )
-        if not row and len(header) == 1:
-            raise TaskError(f"{path}, line {first}: the line is empty, and {header[0]!r} is the only column.")
-        if len(row) not in (0, len(header)):
-            raise TaskError(
-                f"{path}, line {reader.line_num}: {len(row)} cells, the header has {len(header)} ({', '.join(header)})."
-            )
-        if row:
-            rows.append(row)
-            lines.append(reader.line_num)
     return Table(str(path), header, rows, lines)
+
+
+def _read_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+    """The first and the last line of each record, from 1, and its cells; none of an empty line."""
+    line, plain = "", not text.partition("\n")[0].endswith("\r")
+
+    def walk() -> Iterator[str]:
+        nonlocal line
+        for line in _split_lines(text):  # noqa: UP028
+            yield line
+
+    reader, last = csv.reader(walk(), delimiter=delimiter, strict=True), 0
+    try:
+        for cells in reader:
+            if plain and line.endswith("\r\n") and not line.endswith('"\r\n'):
+                raise csv.Error("the line ends in a carriage return and the first does not: it may be part of a cell")
+            yield last + 1, reader.line_num, cells
+            last = reader.line_num
+    except csv.Error as error:
+        reason = f"{error}; is a quote left open?"
+        if "carriage return" in str(error):
+            reason = f"{error}; put the cell into quotes, or let all lines end alike."
+        if "new-line character" in str(error):
+            reason = "a carriage return stands inside a cell without quotes; put the cell into quotes."
+        raise TaskError(f"{path}, line {reader.line_num}: {reason}") from None
+
+
+def _check_row(path: Path, header: list[str], delimiter: str, first: int, last: int, row: list[str]) -> None:
+    if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row):
+        raise TaskError(
+            f"{path}, line {first}: a quote opens a cell that goes on to line {last} and holds tabs; is a quote "
+            "left open? Where quotes are part of the text, put the text into quotes and double those inside."
+        )
+    if not row and len(header) == 1:
+        raise TaskError(f"{path}, line {first}: the line is empty, and {header[0]!r} is the only column.")
+    if len(row) not in (0, len(header)):
+        raise TaskError(f"{path}, line {last}: {len(row)} cells, the header has {len(header)} ({', '.join(header)}).")
+
+
+def _split_lines(text: str) -> io.StringIO:
+    """The lines of a file, which end with a line feed, or where it has none with a carriage return."""
+    return io.StringIO(text if "\n" in text else text.replace("\r", "\n"), newline="\n")
 
 
 def _guess_delimiter(text: str, usual: str) -> str:
     """The usual one; where it divides no header, the only other one that gives all of the first rows as many cells."""
 
     def count(delimiter: str) -> set[int]:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(_split_lines(text), delimiter=delimiter, strict=True)
         try:
             return {len(row) for row in itertools.islice(reader, LOOKED_AT) if row}
         except csv.Error:
             return set()
 
-    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=usual), [])
+    header: list[str] = next(csv.reader(_split_lines(text), delimiter=usual), [])
     if len(header) != 1:
         return usual
     fitting = [
         other for other in OTHER_DELIMITERS if other != usual and len(found := count(other)) == 1 and max(found) > 1
     ]
     return fitting[0] if len(fitting) == 1 else usual
-
-
-def _read_rows(reader, path: Path) -> Iterator[list[str]]:
-    limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise TaskError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from None
-    finally:
-        csv.field_size_limit(limit)
 
 
 def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
