@@ -102,7 +102,12 @@ def task_from_table(
     )
     cells = _read_labels(table, labels)
     _check_spelling(table, cells, labels, kind)
-    kind = _guess_kind(cells, labels) if kind is None else choose_kind(kind, METRICS)
+    listed = table.odd.get(labels[0], {}).get(LIST)
+    kind = _guess_kind(cells, labels, listed is not None) if kind is None else choose_kind(kind, METRICS)
+    if listed is not None and kind is not TaskKind.MULTILABEL:
+        raise TaskError(
+            f"{table.name}, line {table.lines[listed]}: {labels[0]!r} is a list, and a {kind} has one label."
+        )
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
     classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels, "kind" in guessed)
@@ -225,8 +230,8 @@ def _are_numbers(cells: Sequence[str]) -> bool:
         return False
 
 
-def _guess_kind(cells: Sequence[str], columns: Sequence[str]) -> TaskKind:
-    if len(columns) > 1 or any(SEPARATOR in cell for cell in cells):
+def _guess_kind(cells: Sequence[str], columns: Sequence[str], listed: bool) -> TaskKind:
+    if listed or len(columns) > 1 or any(SEPARATOR in cell for cell in cells):
         return TaskKind.MULTILABEL
     try:
         numbers = [float(cell) for cell in cells]
