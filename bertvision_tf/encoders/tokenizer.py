@@ -98,8 +98,8 @@ class Tokenizer:
 
         try:
             fast: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except Exception as error:  # transformers and tokenizers raise whatever their JSON leads them to
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise EncoderError(f"{folder} has no tokenizer that can be read: {reason}") from None
         if not fast.is_fast:
             raise EncoderError(f"{folder} has no fast tokenizer (tokenizer.json or vocab.txt).")

@@ -147,6 +147,9 @@ def _say_guesses(table: Table, task: TaskSpec, guessed: Sequence[str]) -> None:
         "kind": f"kind {task.kind}{classes}",
     }
     note(f"{table.name}: guessed {', '.join(said[what] for what in guessed)}.")
+    missing = [name for name in task.label_names if name.lower() in NOT_A_NUMBER]
+    if missing:
+        note(f"{table.name}: the label {missing[0]!r} is taken for a class; leave its rows out if it is none.")
 
 
 def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | None) -> TaskSpec:

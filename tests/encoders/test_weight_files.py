@@ -178,3 +178,11 @@ def test_a_robertas_padding_number(copy, number):
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"pad_token_id": number}))
     refuse(folder, "pad_token_id")
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", ["[]", "null", "{", "\x00", "3", '"x"'])
+def test_a_broken_tokenizer(copy, file, content):
+    folder = copy()
+    (folder / file).write_text(content)
+    refuse(folder, "has no tokenizer that can be read: ")

@@ -86,3 +86,9 @@ def test_texts_that_are_too_few_to_keep_apart_are_said():
         "mine: 16 of 16 dev texts stand in train too, so that dev scores are too high.",
     ]
     assert len(task.load("dev")) == 16
+
+
+def test_a_class_that_looks_missing_is_said():
+    said, task = listen(task_from_table, {"text": TEXTS, "label": ["a", "b", "nan", "c"] * 10})
+    assert said[1:] == ["the table: the label 'nan' is taken for a class; leave its rows out if it is none."]
+    assert task.label_names == ("a", "b", "c", "nan")
