@@ -1,6 +1,10 @@
 """What the library says beside its results: what it guessed, and what makes a score mean less than it seems."""
 
+import os
+import sys
 import warnings
+
+PACKAGE = os.path.dirname(__file__)
 
 
 class Note(UserWarning):
@@ -8,5 +12,8 @@ class Note(UserWarning):
 
 
 def note(text: str) -> None:
-    """Says one line; the same line from the same place once a process, as Python's warnings do."""
-    warnings.warn(text, Note, stacklevel=3)
+    """Says one line, as a warning of the caller's own line: the first outside this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, Note, stacklevel=level)
