@@ -57,31 +57,45 @@ def split_selection(
 def join_repeats(
     labels: np.ndarray, repeats: np.ndarray | None, kept: np.ndarray, aside: np.ndarray, stratify: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two sides that have no text in common: a row set aside whose text is on the other side too goes there; where many
-    would, whole groups of equal texts are drawn instead, or a line says so where that would lose a class.
+    """Two sides that have no text in common: a row set aside whose text is on the other side too goes there, and one of
+    its class whose text stands nowhere else takes its place. Where many would move, whole groups of equal texts are
+    drawn instead, or a line says so where that would lose a class.
 
     Args:
         labels: (rows,).
         repeats: integer, (rows,), equal for rows of equal texts; None where all differ.
         kept, aside: indices of the rows on each side.
-        stratify: whether classes are looked at in such a draw.
+        stratify: whether classes are looked at.
 
     Returns:
         both sides, each sorted int64.
     """
-    if repeats is not None:
-        own = ~np.isin(repeats[aside], repeats[kept])
-        if own.mean() < 1 - NEAR:
-            apart = split_groups(labels, repeats, len(aside) / len(labels), stratify)
-            if not stratify or all(len(np.unique(labels[side])) == len(np.unique(labels)) for side in apart):
-                return apart
-            note(
-                f"{(~own).sum()} of {len(aside)} rows that are set aside have texts that stand among the others too: "
-                f"the {len(np.unique(repeats))} different texts are too few to keep them apart."
-            )
-            own[:] = True
-        kept, aside = np.concatenate([kept, aside[~own]]), aside[own]
+    if repeats is None:
+        return np.sort(kept), np.sort(aside)
+    shared = np.isin(repeats[aside], repeats[kept])
+    if shared.mean() <= NEAR:
+        return _swap(labels if stratify else np.zeros(len(labels)), repeats, kept, aside, shared)
+    apart = split_groups(labels, repeats, len(aside) / len(labels), stratify)
+    if not stratify or all(len(np.unique(labels[side])) == len(np.unique(labels)) for side in apart):
+        return apart
+    note(
+        f"{shared.sum()} of {len(aside)} rows that are set aside have texts that stand among the others too: the "
+        f"{len(np.unique(repeats))} different texts are too few to keep them apart."
+    )
     return np.sort(kept), np.sort(aside)
+
+
+def _swap(
+    classes: np.ndarray, repeats: np.ndarray, kept: np.ndarray, aside: np.ndarray, shared: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moves the shared rows of one side to the other, for as many rows of the same classes if there are any."""
+    single = kept[np.bincount(repeats)[repeats[kept]] == 1]
+    free = np.random.default_rng(SPLIT_SEED).permutation(single)
+    moved, taken = aside[shared], np.zeros(0, np.int64)
+    for label, count in zip(*np.unique(classes[moved], return_counts=True), strict=True):
+        taken = np.concatenate([taken, free[classes[free] == label][:count]])
+    kept = np.concatenate([np.setdiff1d(kept, taken), moved])
+    return np.sort(kept), np.sort(np.concatenate([aside[~shared], taken]))
 
 
 def split_groups(

@@ -466,5 +466,7 @@ def test_a_few_equal_texts_move_few_rows():
     apart = task_from_table(table)
     joined = task_from_table(table | {"text": [*texts[:-1], texts[0]]})
     moved = set(joined.load("train").ids) ^ set(apart.load("train").ids)
-    assert len(moved) <= 1
+    assert len(moved) <= 2
+    assert [len(joined.load(split)) for split in joined.splits] == [160, 40]
+    assert [joined.load("dev").labels.sum(), apart.load("dev").labels.sum()] == [20, 20]
     assert not set(joined.load("train").texts) & set(joined.load("dev").texts)
