@@ -100,6 +100,8 @@ def task_from_table(
     labels = (
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
     )
+    if {text, text_pair} & set(labels):
+        raise TaskError(f"{table.name}: {labels[0]!r} cannot be both a text and the label.")
     cells = _read_labels(table, labels)
     _check_spelling(table, cells, labels, kind)
     listed = table.odd.get(labels[0], {}).get(LIST)
@@ -132,6 +134,7 @@ def task_from_table(
         rows["dev"] = _read_examples(task, read_table(dev), labels, "dev")
     if guessed:
         _say_guesses(table, task, guessed)
+    _say_odd_labels(table, task)
     say_repeated(rows["train"], rows["dev"], task.title)
     task.rows.update(rows)  # type: ignore[attr-defined]
     return task
@@ -147,9 +150,26 @@ def _say_guesses(table: Table, task: TaskSpec, guessed: Sequence[str]) -> None:
         "kind": f"kind {task.kind}{classes}",
     }
     note(f"{table.name}: guessed {', '.join(said[what] for what in guessed)}.")
+
+
+def _say_odd_labels(table: Table, task: TaskSpec) -> None:
+    """Lines of classes that may be none, or one in two spellings."""
+    alike: dict[Any, str] = {}
+    for name in task.label_names:
+        other = alike.setdefault(_spell(name), name)
+        if other != name:
+            note(f"{table.name}: the labels {other!r} and {name!r} are two classes, and differ in spelling alone.")
     missing = [name for name in task.label_names if name.lower() in NOT_A_NUMBER]
     if missing:
         note(f"{table.name}: the label {missing[0]!r} is taken for a class; leave its rows out if it is none.")
+
+
+def _spell(name: str) -> Any:
+    """What two spellings of one class have in common: the number, or the letters without case and blanks."""
+    try:
+        return float(name)
+    except ValueError:
+        return "".join(name.lower().split())
 
 
 def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | None) -> TaskSpec:
@@ -211,6 +231,7 @@ def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
 
 def _check_spelling(table: Table, cells: Sequence[str], columns: Sequence[str], kind: str | None) -> None:
     """Raises TaskError where a label is spelt as something that is no class and no number."""
+    pointed = [cell.replace(",", ".", 1) for cell in cells]
     for row, cell in enumerate(cells):
         place = f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r}"
         if kind != TaskKind.CLASSIFICATION and cell[:1] + cell[-1:] in ("[]", "{}", "()"):
@@ -218,8 +239,10 @@ def _check_spelling(table: Table, cells: Sequence[str], columns: Sequence[str], 
                 f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
                 "or a column of 0 and 1 for each class."
             )
-        if "," in cell and kind != TaskKind.CLASSIFICATION and _are_numbers([one.replace(",", ".") for one in cells]):
-            raise TaskError(f"{place} has a decimal comma: write a point, or name the --kind classification.")
+        if {",", "_"} & set(cell) and kind != TaskKind.CLASSIFICATION and _are_numbers(pointed):
+            raise TaskError(
+                f"{place} has a decimal comma or a separator: write 1234.5, or name the --kind classification."
+            )
         if cell.lower() in NOT_A_NUMBER and kind != TaskKind.CLASSIFICATION and _are_numbers(cells):
             raise TaskError(f"{place} is no number, as the others are; leave the row out.")
 

@@ -1,6 +1,6 @@
 """Tables in memory → columns of Python values: a mapping, or a data frame of any library."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import narwhals
@@ -26,27 +26,43 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
     """
     if isinstance(source, Mapping):
         return {str(name): _read_column(str(name), cells) for name, cells in source.items()}
+    names: dict[str, list[str]] = {}  # of the classes of a column of numbers
     if hasattr(source, "column_names") and hasattr(source, "with_format") and hasattr(source, "__len__"):
+        names = {column: kind.names for column, kind in source.features.items() if hasattr(kind, "int2str")}
         source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
     elif hasattr(source, "column_names") and not hasattr(source, "__len__"):
         raise TaskError(f"{TAKEN}; got {_name_kind(source)}, whose rows come one by one.")
     try:
         frame = narwhals.from_native(source, eager_only=True, pass_through=True)
         if isinstance(frame, narwhals.DataFrame):
-            return {str(name): frame[name].to_list() for name in frame.columns}
+            columns = {str(name): frame[name].to_list() for name in frame.columns}
+            return columns | {
+                name: [_name_class(cell, known) for cell in columns[name]] for name, known in names.items()
+            }
     except Exception as error:  # each library has its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TaskError(f"the table, a {type(source).__name__}, cannot be read: {reason}") from None
-    names = list(source) if hasattr(source, "__getitem__") and hasattr(source, "__iter__") else [None]
-    if isinstance(source, Sequence) or not all(isinstance(name, (str, int)) for name in names):
-        raise TaskError(f"{TAKEN}; got {_name_kind(source)}.")
-    return {str(name): list(source[name]) for name in names}
+    try:
+        if not isinstance(source, Sequence) and all(isinstance(name, (str, int)) for name in source):
+            return {str(name): list(source[name]) for name in source}
+    except Exception:  # each kind of object has its own
+        pass
+    raise TaskError(f"{TAKEN}; got {_name_kind(source)}.")
+
+
+def _name_class(cell: Any, names: Sequence[str]) -> str | None:
+    """A class of a Dataset by its name; a number below 0 stands for none."""
+    return None if cell is None or cell < 0 else names[cell]
 
 
 def _read_column(name: str, cells: Any) -> list[Any]:
     if hasattr(cells, "column_names"):
         raise TaskError(f"{TAKEN}; got a mapping of several Datasets: name one, as in datasets[{name!r}].")
-    if isinstance(cells, (str, bytes)) or not hasattr(cells, "__iter__"):
+    if (
+        isinstance(cells, (str, bytes, Set, Mapping))
+        or getattr(cells, "ndim", 1) == 0
+        or not hasattr(cells, "__iter__")
+    ):
         raise TaskError(f"column {name!r} of the table needs a list of cells, got {type(cells).__name__}.")
     return list(cells)
 

@@ -132,9 +132,11 @@ def _read_delimited(path: Path) -> Table:
         _, _, header = next((record for record in records if record[2]), (0, 0, []))
         if not header:
             raise TaskError(f"{path} is empty: expected a header and rows.")
-        rows, lines = [], []
+        rows, lines, long = [], [], []
         for first, last, row in records:
             _check_row(path, header, delimiter, first, last, row)
+            if any("\n" in cell and delimiter in cell for cell in row):
+                long.append(first)
             if row:
                 rows.append(row)
                 lines.append(last)
@@ -142,6 +144,11 @@ def _read_delimited(path: Path) -> Table:
         csv.field_size_limit(limit)
     if delimiter != usual:
         note(f"{path}: the cells are separated by {delimiter!r}, not by {usual!r} as the file's name says.")
+    if long:
+        note(
+            f"{path}: rows with a quoted cell that runs over several lines and holds {delimiter!r}: {len(long)}, the "
+            f"first in line {long[0]}; if a quote was left open there, rows are lost."
+        )
     return Table(str(path), header, rows, lines)
 
 
@@ -176,6 +183,11 @@ def _check_row(path: Path, header: list[str], delimiter: str, first: int, last: 
             f"{path}, line {first}: a quote opens a cell that goes on to line {last} and holds tabs; is a quote "
             "left open? Where quotes are part of the text, put the text into quotes and double those inside."
         )
+    for name, cell in zip(header, row, strict=False):
+        if cell[:1] in (" ", "\t") and cell.strip()[:1] == cell.strip()[-1:] == '"' != cell.strip():
+            raise TaskError(
+                f"{path}, line {first}: in {name!r} a blank stands before a quote ({cell[:40]!r}): remove it."
+            )
     if not row and len(header) == 1:
         raise TaskError(f"{path}, line {first}: the line is empty, and {header[0]!r} is the only column.")
     if len(row) not in (0, len(header)):
@@ -212,9 +224,11 @@ def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
         if not line.strip():
             continue
         try:
-            content = json.loads(line)
+            content = json.loads(line, object_pairs_hook=_read_object)
         except json.JSONDecodeError as error:
             raise TaskError(f"{path}, line {number}: no JSON ({error.msg}).") from None
+        except (ValueError, RecursionError) as error:
+            raise TaskError(f"{path}, line {number}: {error}.") from None
         if not isinstance(content, dict):
             raise TaskError(f"{path}, line {number}: expected an object, got {type(content).__name__}.")
         objects.append(content)
@@ -224,6 +238,14 @@ def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
     header = list(dict.fromkeys(name for content in objects for name in content))
     columns = {name: [content.get(name) for content in objects] for name in header}
     return dataclasses.replace(_read_columns(str(path), columns, show), lines=lines)
+
+
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return content
 
 
 def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:

@@ -470,3 +470,7 @@ def test_a_few_equal_texts_move_few_rows():
     assert [len(joined.load(split)) for split in joined.splits] == [160, 40]
     assert [joined.load("dev").labels.sum(), apart.load("dev").labels.sum()] == [20, 20]
     assert not set(joined.load("train").texts) & set(joined.load("dev").texts)
+
+
+def test_a_text_is_no_label():
+    assert complaint(columns(), text="label") == "the table: 'label' cannot be both a text and the label."

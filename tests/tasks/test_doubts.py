@@ -73,7 +73,7 @@ def test_a_stratification_that_was_given_up_is_said():
 def test_a_decimal_comma_is_named(kind):
     from bertvision_tf.errors import TaskError
 
-    with pytest.raises(TaskError, match=r"line 1: the label '1,5' has a decimal comma"):
+    with pytest.raises(TaskError, match=r"line 1: the label '1,5' has a decimal comma or a separator"):
         task_from_table({"text": TEXTS, "score": ["1,5", "2"] * 20}, kind=kind)
 
 
@@ -92,3 +92,19 @@ def test_a_class_that_looks_missing_is_said():
     said, task = listen(task_from_table, {"text": TEXTS, "label": ["a", "b", "nan", "c"] * 10})
     assert said[1:] == ["the table: the label 'nan' is taken for a class; leave its rows out if it is none."]
     assert task.label_names == ("a", "b", "c", "nan")
+
+
+def test_classes_that_differ_in_spelling_alone_are_said():
+    said, task = listen(task_from_table, {"text": TEXTS, "label": ["Pos", "pos", "neg", "neg"] * 10})
+    assert said[1:] == ["the table: the labels 'Pos' and 'pos' are two classes, and differ in spelling alone."]
+    assert len(task.label_names) == 3
+    said, _ = listen(task_from_table, {"text": TEXTS, "label": ["1", "1.0", "0", "0"] * 10})
+    assert said[1:] == ["the table: the labels '1' and '1.0' are two classes, and differ in spelling alone."]
+
+
+@pytest.mark.parametrize("cell", ["1,5", "1_000", "1_000.5"])
+def test_a_separator_in_a_number_is_named(cell):
+    from bertvision_tf.errors import TaskError
+
+    with pytest.raises(TaskError, match=f"line 2: the label '{cell}' has a decimal comma or a separator"):
+        task_from_table({"text": TEXTS, "score": ["2.5", cell] * 20})

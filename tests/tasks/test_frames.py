@@ -108,7 +108,19 @@ def test_what_is_no_table_is_refused():
         ([{"text": "a", "label": "b"}], "a list of rows: turn it into a mapping of columns"),
         (np.zeros((3, 2)), "ndarray"),
         (7, "got int"),
+        (pandas.Series(TEXTS, name="text"), "got Series"),
+        ({"text": set(TEXTS), "label": ["a"]}, "column 'text' of the table needs a list of cells, got set"),
+        ({"text": np.array("x"), "label": ["a"]}, "column 'text' of the table needs a list of cells, got ndarray"),
         ({"text": "one text", "label": ["a"]}, "column 'text' of the table needs a list of cells, got str"),
         (pandas.DataFrame([["a", "b"]], columns=["text", "text"]), "DataFrame, cannot be read"),
     ):
         assert named in complaint(source)
+
+
+def test_classes_of_a_dataset_have_their_names():
+    datasets = pytest.importorskip("datasets")
+    kinds = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1] * 6}, features=datasets.Features(kinds))
+    assert task_from_table(rows).label_names == ("neg", "pos")
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, -1] * 6}, features=datasets.Features(kinds))
+    assert complaint(rows, kind="classification").startswith("the table: column 'label' has one class only ('neg')")

@@ -214,3 +214,34 @@ def test_an_empty_line_of_one_column_is_a_row_that_is_missing(tmp_path):
         read_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("text,label\na,1\n\nb,0\n\n", encoding="utf-8")
     assert read_table(tmp_path / "t.csv").lines == [2, 4]
+
+
+def test_a_name_that_stands_twice_in_an_object(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{"a": 1, "b": 2, "a": 3}\n', encoding="utf-8")
+    with pytest.raises(TaskError, match=r"t\.jsonl, line 2: 'a' stands there twice\.$"):
+        read_table(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize("cell", ["[" * 100_000 + "]" * 100_000, "1" * 5000])
+def test_json_that_python_gives_up_on(cell, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"a": ' + cell + "}\n", encoding="utf-8")
+    with pytest.raises(TaskError, match=r"t\.jsonl, line 1: ") as raised:
+        read_table(tmp_path / "t.jsonl")
+    assert len(str(raised.value)) < 400
+
+
+def test_a_blank_before_a_quote_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text('text, label\na, "b"\n', encoding="utf-8")
+    with pytest.raises(TaskError, match="line 2: in ' label' a blank stands before a quote"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_cells_that_may_have_swallowed_rows_are_said(tmp_path):
+    (tmp_path / "t.csv").write_text('text,label\na,1\n"b,0\nc,1\nd",0\n"e\nf",1\n', encoding="utf-8")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert len(read_table(tmp_path / "t.csv").rows) == 3
+    assert [str(one.message).partition(": ")[2] for one in said] == [
+        "rows with a quoted cell that runs over several lines and holds ',': 1, the first in line 3; if a quote was "
+        "left open there, rows are lost."
+    ]
