@@ -16,26 +16,11 @@ from .examples import Examples
 from .labels import SEPARATOR, encode_labels, split_classes
 from .selection import SPLIT_SEED, join_repeats, split_groups
 from .spec import TASKS, TaskKind, TaskSpec, choose_kind
+from .spellings import check_spelling, say_guesses, say_odd_labels
 from .squad import is_question_table, read_question_table
 from .tables import LIST, Table, read_table
 
 DEV_FRACTION = 0.2
-NOT_A_NUMBER = {
-    "nan",
-    "na",
-    "n/a",
-    "<na>",
-    "null",
-    "none",
-    "inf",
-    "+inf",
-    "-inf",
-    "infinity",
-    "-infinity",
-    "-",
-    "?",
-    ".",
-}
 TEXT_NAMES = ("text", "sentence", "sentence1", "premise", "question1", "question", "text1", "review", "content")
 PAIR_NAMES = {
     "sentence1": "sentence2",
@@ -103,7 +88,7 @@ def task_from_table(
     if {text, text_pair} & set(labels):
         raise TaskError(f"{table.name}: {labels[0]!r} cannot be both a text and the label.")
     cells = _read_labels(table, labels)
-    _check_spelling(table, cells, labels, kind)
+    check_spelling(table, cells, labels, kind)
     listed = table.odd.get(labels[0], {}).get(LIST)
     kind = _guess_kind(cells, labels, listed is not None) if kind is None else choose_kind(kind, METRICS)
     if listed is not None and kind is not TaskKind.MULTILABEL:
@@ -133,43 +118,11 @@ def task_from_table(
     else:
         rows["dev"] = _read_examples(task, read_table(dev), labels, "dev")
     if guessed:
-        _say_guesses(table, task, guessed)
-    _say_odd_labels(table, task)
+        say_guesses(table, task, guessed)
+    say_odd_labels(table, task)
     say_repeated(rows["train"], rows["dev"], task.title)
     task.rows.update(rows)  # type: ignore[attr-defined]
     return task
-
-
-def _say_guesses(table: Table, task: TaskSpec, guessed: Sequence[str]) -> None:
-    """One line of what was not named: the columns and the kind."""
-    pair = f" with {task.text_pair!r}" if task.text_pair else ""
-    classes = f" of {len(task.label_names)} classes" if task.label_names else ""
-    said = {
-        "text": f"text {task.text!r}{pair}",
-        "label": f"label {task.label!r}",
-        "kind": f"kind {task.kind}{classes}",
-    }
-    note(f"{table.name}: guessed {', '.join(said[what] for what in guessed)}.")
-
-
-def _say_odd_labels(table: Table, task: TaskSpec) -> None:
-    """Lines of classes that may be none, or one in two spellings."""
-    alike: dict[Any, str] = {}
-    for name in task.label_names:
-        other = alike.setdefault(_spell(name), name)
-        if other != name:
-            note(f"{table.name}: the labels {other!r} and {name!r} are two classes, and differ in spelling alone.")
-    missing = [name for name in task.label_names if name.lower() in NOT_A_NUMBER]
-    if missing:
-        note(f"{table.name}: the label {missing[0]!r} is taken for a class; leave its rows out if it is none.")
-
-
-def _spell(name: str) -> Any:
-    """What two spellings of one class have in common: the number, or the letters without case and blanks."""
-    try:
-        return float(name)
-    except ValueError:
-        return "".join(name.lower().split())
 
 
 def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | None) -> TaskSpec:
@@ -227,33 +180,6 @@ def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
             if cell.strip().lower() in ("1", "true"):
                 chosen[row].append(column.strip())
     return [SEPARATOR.join(names) for names in chosen]
-
-
-def _check_spelling(table: Table, cells: Sequence[str], columns: Sequence[str], kind: str | None) -> None:
-    """Raises TaskError where a label is spelt as something that is no class and no number."""
-    pointed = [cell.replace(",", ".", 1) for cell in cells]
-    for row, cell in enumerate(cells):
-        place = f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r}"
-        if kind != TaskKind.CLASSIFICATION and cell[:1] + cell[-1:] in ("[]", "{}", "()"):
-            raise TaskError(
-                f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
-                "or a column of 0 and 1 for each class."
-            )
-        if {",", "_"} & set(cell) and kind != TaskKind.CLASSIFICATION and _are_numbers(pointed):
-            raise TaskError(
-                f"{place} has a decimal comma or a separator: write 1234.5, or name the --kind classification."
-            )
-        if cell.lower() in NOT_A_NUMBER and kind != TaskKind.CLASSIFICATION and _are_numbers(cells):
-            raise TaskError(f"{place} is no number, as the others are; leave the row out.")
-
-
-def _are_numbers(cells: Sequence[str]) -> bool:
-    """Whether all cells but those that stand for a missing number are numbers."""
-    rest = [cell for cell in cells if cell.lower() not in NOT_A_NUMBER]
-    try:
-        return bool(rest) and all(np.isfinite(float(cell)) for cell in rest)
-    except ValueError:
-        return False
 
 
 def _guess_kind(cells: Sequence[str], columns: Sequence[str], listed: bool) -> TaskKind:

@@ -1,0 +1,123 @@
+"""CSV and TSV files → rows of cells, each as it stands there, or an error that names its line."""
+
+import csv
+import io
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import TaskError
+from ..notes import note
+from .files import read_text
+
+OTHER_DELIMITERS = ";\t,|"
+LOOKED_AT = 50  # rows, to guess the delimiter
+
+
+def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], list[int]]:
+    """Reads a file of cells with a delimiter between. A cell that holds a delimiter, a quote or a line end is quoted.
+
+    Args:
+        path: the file.
+        usual: the delimiter that its name promises. Where it divides no header, another is found out, and said.
+
+    Returns:
+        the header, the rows, and the last line of each in the file, from 1. Empty lines are left out.
+
+    Raises:
+        TaskError: a row has more or fewer cells than the header, a line of a file of one column is empty, a quote is
+            left open, or the file is empty.
+    """
+    text = read_text(path)
+    limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
+    try:
+        delimiter = _guess_delimiter(text, usual)
+        records = _read_records(path, text, delimiter)
+        _, _, header = next((record for record in records if record[2]), (0, 0, []))
+        if not header:
+            raise TaskError(f"{path} is empty: expected a header and rows.")
+        rows, lines, long = [], [], []
+        for first, last, row in records:
+            _check_row(path, header, delimiter, first, last, row)
+            if any("\n" in cell and delimiter in cell for cell in row):
+                long.append(first)
+            if row:
+                rows.append(row)
+                lines.append(last)
+    finally:
+        csv.field_size_limit(limit)
+    if delimiter != usual:
+        note(f"{path}: the cells are separated by {delimiter!r}, not by {usual!r} as the file's name says.")
+    if long:
+        note(
+            f"{path}: rows with a quoted cell that runs over several lines and holds {delimiter!r}: {len(long)}, the "
+            f"first in line {long[0]}; if a quote was left open there, rows are lost."
+        )
+    return header, rows, lines
+
+
+def _read_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+    """The first and the last line of each record, from 1, and its cells; none of an empty line."""
+    line, plain = "", not text.partition("\n")[0].endswith("\r")
+
+    def walk() -> Iterator[str]:
+        nonlocal line
+        for line in _split_lines(text):  # noqa: UP028
+            yield line
+
+    reader, last = csv.reader(walk(), delimiter=delimiter, strict=True), 0
+    try:
+        for cells in reader:
+            if plain and line.endswith("\r\n") and not line.endswith('"\r\n'):
+                raise csv.Error("the line ends in a carriage return and the first does not: it may be part of a cell")
+            yield last + 1, reader.line_num, cells
+            last = reader.line_num
+    except csv.Error as error:
+        reason = f"{error}; is a quote left open?"
+        if "carriage return" in str(error):
+            reason = f"{error}; put the cell into quotes, or let all lines end alike."
+        if "new-line character" in str(error):
+            reason = "a carriage return stands inside a cell without quotes; put the cell into quotes."
+        raise TaskError(f"{path}, line {reader.line_num}: {reason}") from None
+
+
+def _check_row(path: Path, header: list[str], delimiter: str, first: int, last: int, row: list[str]) -> None:
+    if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row):
+        raise TaskError(
+            f"{path}, line {first}: a quote opens a cell that goes on to line {last} and holds tabs; is a quote "
+            "left open? Where quotes are part of the text, put the text into quotes and double those inside."
+        )
+    for name, cell in zip(header, row, strict=False):
+        if cell[:1] in (" ", "\t") and cell.strip()[:1] == cell.strip()[-1:] == '"' != cell.strip():
+            raise TaskError(
+                f"{path}, line {first}: in {name!r} a blank stands before a quote ({cell[:40]!r}): remove it."
+            )
+    if not row and len(header) == 1:
+        raise TaskError(f"{path}, line {first}: the line is empty, and {header[0]!r} is the only column.")
+    if len(row) not in (0, len(header)):
+        raise TaskError(f"{path}, line {last}: {len(row)} cells, the header has {len(header)} ({', '.join(header)}).")
+
+
+def _split_lines(text: str) -> io.StringIO:
+    """The lines of a file, which end with a line feed, or where it has none with a carriage return."""
+    return io.StringIO(text if "\n" in text else text.replace("\r", "\n"), newline="\n")
+
+
+def _guess_delimiter(text: str, usual: str) -> str:
+    """The usual one; where it divides no header, the only other one that gives all of the first rows as many cells."""
+
+    def count(delimiter: str) -> set[int]:
+        reader = csv.reader(_split_lines(text), delimiter=delimiter, strict=True)
+        try:
+            return {len(row) for row in itertools.islice(reader, LOOKED_AT) if row}
+        except csv.Error:
+            return set()
+
+    header: list[str] = next(csv.reader(_split_lines(text), delimiter=usual), [])
+    if len(header) != 1:
+        return usual
+    fitting = [
+        other for other in OTHER_DELIMITERS if other != usual and len(found := count(other)) == 1 and max(found) > 1
+    ]
+    return fitting[0] if len(fitting) == 1 else usual
