@@ -1,8 +1,10 @@
 """A path that begins with ~ means the home folder, in the functions and in the command."""
 
 import os
+import pickle
 import sys
 
+import numpy as np
 import pytest
 
 from bertvision_tf import extract, load_encoder, load_run, open_store, task_from_table, train
@@ -48,7 +50,9 @@ def test_a_run_outlives_a_change_of_folder(home, tiny_encoder, tiny_examples, mo
     run = load_run("run")
     monkeypatch.chdir(home.parent / "elsewhere")
     run._encoder = tiny_encoder
-    assert len(run.predict(["the cat eats ."]).labels) == 1
+    expected = run.predict(["the cat eats ."])
+    copied = pickle.loads(pickle.dumps(run))  # after it has loaded what cannot be pickled
+    np.testing.assert_array_equal(copied.predict(["the cat eats ."]).probabilities, expected.probabilities)
     assert [len(store) for store in run.open_stores()] == [40, 40]
 
 

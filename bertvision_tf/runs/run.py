@@ -104,6 +104,10 @@ class Run:
         self.path, self.results, self.config = path, results, config
         self._encoder: Encoder | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A run can be pickled: another process loads encoder and head for itself."""
+        return {"path": self.path, "results": self.results, "config": self.config, "_encoder": None}
+
     @property
     def best_seed(self) -> int:
         """The seed whose head has the best selection score; the first of equals."""

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -46,3 +48,15 @@ def test_the_home_folder(store, monkeypatch):
     monkeypatch.setenv("HOME", str(store.path.parent))
     assert open_store("~/states").path.samefile(store.path)
     assert not os.path.exists("~")
+
+
+def test_a_store_in_a_forked_process(store):
+    code = (
+        "import multiprocessing, sys; from bertvision_tf import open_store\n"
+        "store = open_store(sys.argv[1]); row = store[7]['hidden_states']\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool: found = pool.map(store.__getitem__, [7, 8, 7])\n"
+        "print((found[0]['hidden_states'] == row).all(), (found[2]['hidden_states'] == row).all())"
+    )
+    command = [sys.executable, "-c", code, str(store.path)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert found.stdout == "True True\n", found.stderr
