@@ -1,6 +1,7 @@
 """Selection rows: the part of train that no encoder and no head is trained on, and where every choice is made."""
 
 import hashlib
+from bisect import bisect
 
 import numpy as np
 
@@ -88,14 +89,15 @@ def join_repeats(
 def _swap(
     classes: np.ndarray, repeats: np.ndarray, kept: np.ndarray, aside: np.ndarray, shared: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Moves the shared rows of one side to the other, for as many rows of the same classes if there are any."""
+    """Moves the shared rows of one side to the other; the next row of its class, if any, takes the place of each."""
     single = kept[np.bincount(repeats)[repeats[kept]] == 1]
-    free = np.random.default_rng(SPLIT_SEED).permutation(single)
-    moved, taken = aside[shared], np.zeros(0, np.int64)
-    for label, count in zip(*np.unique(classes[moved], return_counts=True), strict=True):
-        taken = np.concatenate([taken, free[classes[free] == label][:count]])
+    free = {label: np.sort(single[classes[single] == label]).tolist() for label in np.unique(classes[aside])}
+    moved, taken = aside[shared], []
+    for row in np.sort(moved):
+        if rows := free[classes[row]]:
+            taken.append(rows.pop(min(bisect(rows, row), len(rows) - 1)))
     kept = np.concatenate([np.setdiff1d(kept, taken), moved])
-    return np.sort(kept), np.sort(np.concatenate([aside[~shared], taken]))
+    return np.sort(kept), np.sort(np.concatenate([aside[~shared], np.array(taken, np.int64)]))
 
 
 def split_groups(
