@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -126,8 +125,12 @@ def read_architecture(folder: Path) -> Architecture:
     activation = config.get("hidden_act", config.get("activation", "gelu_new" if family == "albert" else "gelu"))
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise EncoderError(f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
-    if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
-        raise EncoderError(f"{folder} is a decoder or has relative positions; only plain encoders are read.")
+    positions = config.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        what = f"has relative positions ({positions!r})" if isinstance(positions, str) else f"says {positions!r}"
+        raise EncoderError(f"{file}: position_embedding_type {what}; only 'absolute' is read.")
+    if config.get("is_decoder"):
+        raise EncoderError(f"{folder} is a decoder; only encoders are read.")
     if config.get("inner_group_num", 1) != 1:
         raise EncoderError(f"{folder} repeats {config['inner_group_num']} blocks in a group; only 1 is read.")
     sizes = _read_sizes(file, config, family)
@@ -142,8 +145,8 @@ def read_architecture(folder: Path) -> Architecture:
     if sizes["num_blocks"] > sizes["num_layers"]:
         raise EncoderError(f"{file} has {sizes['num_blocks']} groups of blocks and only {sizes['num_layers']} layers.")
     epsilon = config.get("layer_norm_eps", 1e-12)
-    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon < math.inf:
-        raise EncoderError(f"{file}: layer_norm_eps needs a number above 0, got {epsilon!r}.")
+    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon < 1e3:
+        raise EncoderError(f"{file}: layer_norm_eps needs a number above 0, got {repr(epsilon)[:20]}.")
     return Architecture(family=family, activation=ACTIVATIONS[activation], layer_norm_epsilon=float(epsilon), **sizes)
 
 

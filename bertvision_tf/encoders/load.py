@@ -1,5 +1,8 @@
 """A name or a folder → an `Encoder`."""
 
+import os
+from pathlib import Path
+
 from .checkpoint import find_checkpoint, read_architecture
 from .encoder import Encoder
 from .preset import is_preset, is_preset_name, load_preset
@@ -7,7 +10,7 @@ from .tokenizer import Tokenizer
 from .weights import read_weights
 
 
-def load_encoder(name: str, dtype: str = "float32") -> Encoder:
+def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
     """Loads an encoder.
 
     Args:
@@ -23,10 +26,12 @@ def load_encoder(name: str, dtype: str = "float32") -> Encoder:
         >>> load_encoder("minilm").num_hidden_states
         7
     """
+    name = os.fspath(name)
     if is_preset_name(name):
         return load_preset(name, name, dtype)
     folder = find_checkpoint(name)
     if is_preset(folder):
         return load_preset(name, str(folder), dtype)
     architecture = read_architecture(folder)
-    return Encoder(name, architecture, Tokenizer.read(folder), read_weights(folder, architecture), dtype)
+    weights = read_weights(folder, architecture)
+    return Encoder(name, architecture, Tokenizer.read(folder, architecture.vocabulary_size), weights, dtype)

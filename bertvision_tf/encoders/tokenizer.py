@@ -14,6 +14,8 @@ from ..tasks.files import list_texts
 if TYPE_CHECKING:
     from transformers import TokenizersBackend
 
+FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.spm")  # any of which holds a vocabulary
+LEAST_SHARE = 0.9  # of an embedding's rows that have a token: checkpoints round their number up
 TEXTS_AT_ONCE = 2048  # tokenized: their encodings take a hundred times the memory of their tokens
 QUESTIONS_AT_ONCE = 256  # fewer, since each has many windows
 
@@ -88,14 +90,20 @@ class Tokenizer:
         self._fast = fast
 
     @classmethod
-    def read(cls, folder: Path) -> "Tokenizer":
+    def read(cls, folder: Path, rows: int = 0) -> "Tokenizer":
         """The tokenizer of a checkpoint folder.
 
+        Args:
+            folder: the checkpoint's.
+            rows: of its token embedding, of which nearly all need a token.
+
         Raises:
-            EncoderError: there is none, or no fast one.
+            EncoderError: there is none, or no fast one, or its vocabulary is cut.
         """
         from transformers import AutoTokenizer
 
+        if not any(file for name in FILES for file in folder.glob(name)):  # transformers would make an empty one
+            raise EncoderError(f"{folder} has no tokenizer: expected {', '.join(FILES[:-1])} or {FILES[-1]}.")
         try:
             fast: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # transformers and tokenizers raise whatever their JSON leads them to
@@ -103,11 +111,19 @@ class Tokenizer:
             raise EncoderError(f"{folder} has no tokenizer that can be read: {reason}") from None
         if not fast.is_fast:
             raise EncoderError(f"{folder} has no fast tokenizer (tokenizer.json or vocab.txt).")
+        _check_special_tokens(folder, fast)
+        if len(fast) < LEAST_SHARE * rows:
+            raise EncoderError(
+                f"the tokenizer of {folder} has only {len(fast)} tokens for an embedding of {rows} rows: its "
+                "vocabulary is cut, or not of this checkpoint."
+            )
         return cls(fast)
 
     @property
     def vocabulary_size(self) -> int:
-        return len(self._fast)
+        """One more than the highest number of a token, or the number of tokens, if that is more."""
+        numbers = self._fast.get_vocab().values()
+        return max(len(numbers), max(numbers, default=-1) + 1)
 
     @property
     def padding_id(self) -> int:
@@ -228,6 +244,18 @@ def choose_windows(max_length: int, stride: int | None = None, question_length: 
     """
     question_length = min(64, max_length // 4) if question_length is None else question_length
     return min(128, (max_length - question_length) * 2 // 5) if stride is None else stride, question_length
+
+
+def _check_special_tokens(folder: Path, fast: Any) -> None:
+    """Raises EncoderError where vocab.txt lacks a special token: transformers would give it a row of no token."""
+    if (folder / "tokenizer.json").is_file() or not (folder / "vocab.txt").is_file():
+        return
+    known = set((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    missing = [
+        token for token in (fast.pad_token, fast.unk_token, fast.cls_token, fast.sep_token) if token not in known
+    ]
+    if missing:
+        raise EncoderError(f"{folder / 'vocab.txt'} lacks the special token {missing[0]!r}; copy the whole file.")
 
 
 def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tuple[list[str], list[str] | None]:

@@ -22,6 +22,7 @@ from .checkpoint import Architecture, find_weight_files, read_first_position
 DENSE = ("query", "key", "value", "attention_output", "intermediate", "output")
 NORMS = ("attention_norm", "output_norm")
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+KINDS = ("F32", "F16", "BF16", "F64")  # of weights; whole numbers are quantised, and mean nothing without their scales
 BUFFERS = ("position_ids", "token_type_ids")  # numbers that some checkpoints keep beside the weights
 
 
@@ -201,12 +202,17 @@ class _Source:
         self.unread.discard(name)
         try:
             with safe_open(file, framework="numpy") as tensors:
-                value = tensors.get_tensor(full_name)
+                kind = tensors.get_slice(full_name).get_dtype()
+                if kind not in KINDS:
+                    raise EncoderError(f"{name!r} of {self.folder} holds {kind}, expected one of {', '.join(KINDS)}.")
+                value = tensors.get_tensor(full_name).astype(np.float32)
         except (OSError, SafetensorError) as error:
             raise self._damaged(error) from None
         if value.ndim != len(shape) or any(b is not None and a != b for a, b in zip(value.shape, shape, strict=True)):
             raise EncoderError(f"{name!r} of {self.folder} has shape {value.shape}, config.json says {shape}.")
-        return value.astype(np.float32)
+        if not np.isfinite(value).all():
+            raise EncoderError(f"{name!r} of {self.folder} holds numbers that are not finite.")
+        return value
 
     def pass_table(self, name: str, stem: str, rows: int | None, width: int) -> dict[str, np.ndarray]:
         return {name: self.read(f"{stem}.weight", (rows, width))}

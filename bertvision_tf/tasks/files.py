@@ -59,4 +59,6 @@ def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = T
         if not isinstance(text, str):
             shown = repr(text)[:40]
             raise error(f"`{name}` needs strings, each one; row {row} is {shown} ({type(text).__name__}).")
+        if not is_whole(text):
+            raise error(f"`{name}`, row {row}: {text[:40]!r} {HALF}.")
     return found

@@ -143,6 +143,8 @@ def test_every_size_is_held_against_the_tensors(copy, family, change):
     [
         ({"layer_norm_eps": None}, "layer_norm_eps needs a number above 0, got None"),
         ({"layer_norm_eps": "1e-12"}, "layer_norm_eps needs a number above 0, got '1e-12'"),
+        ({"layer_norm_eps": 10**400}, "layer_norm_eps needs a number above 0, got 1000"),
+        ({"position_embedding_type": None}, "position_embedding_type says None; only 'absolute' is read"),
         ({"layer_norm_eps": 0}, "layer_norm_eps needs a number above 0, got 0"),
         ({"num_attention_heads": 5}, "5 attention heads and a hidden size of 8"),
         ({"num_attention_heads": 0}, "num_attention_heads needs a whole number from 1 on, got 0"),
@@ -186,3 +188,74 @@ def test_a_broken_tokenizer(copy, file, content):
     folder = copy()
     (folder / file).write_text(content)
     refuse(folder, "has no tokenizer that can be read: ")
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "bool", "int32"])
+def test_weights_that_are_no_fractions_are_refused(copy, kind):
+    folder = copy()
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if name.endswith("query.weight"))
+    save(tensors | {name: np.ones(tensors[name].shape, kind)}, folder / "model.safetensors")
+    refuse(folder, "query.weight' of .* holds (I8|U8|BOOL|I32), expected one of F32, F16, BF16, F64")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(copy, number):
+    folder = copy()
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if name.endswith("query.bias"))
+    save(tensors | {name: np.full(tensors[name].shape, number, np.float32)}, folder / "model.safetensors")
+    refuse(folder, "query.bias' of .* holds numbers that are not finite")
+
+
+def test_weights_of_two_and_of_eight_bytes(copy, tiny_encoder):
+    folder = copy()
+    tensors = load_file(folder / "model.safetensors")
+    save({name: value.astype(np.float64) for name, value in tensors.items()}, folder / "model.safetensors")
+    assert load_encoder(folder).fingerprint == tiny_encoder.fingerprint
+    save({name: value.astype(np.float16) for name, value in tensors.items()}, folder / "model.safetensors")
+    read = load_encoder(folder).weights
+    for name, value in tiny_encoder.weights.items():
+        np.testing.assert_array_equal(read[name], value.astype(np.float16))
+
+
+def test_no_tokenizer(copy):
+    """transformers makes an empty one, to which all words are unknown."""
+    folder = copy()
+    for file in ("tokenizer.json", "vocab.txt"):
+        (folder / file).unlink()
+    refuse(folder, "has no tokenizer: expected tokenizer.json, vocab.txt")
+
+
+@pytest.mark.parametrize("kept", [slice(0, 5), slice(0, 20), slice(10, None)])
+def test_a_vocabulary_that_is_cut(copy, kept):
+    folder = copy()
+    (folder / "tokenizer.json").unlink()
+    words = (folder / "vocab.txt").read_text().splitlines(keepends=True)
+    (folder / "vocab.txt").write_text("".join(words[kept]))
+    refuse(folder, "tokens for an embedding of 30 rows: its vocabulary is cut|lacks the special token")
+
+
+@pytest.mark.parametrize("token", ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+def test_a_vocabulary_without_a_special_token(copy, token):
+    folder = copy()
+    (folder / "tokenizer.json").unlink()
+    words = (folder / "vocab.txt").read_text().splitlines()
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words if word != token))
+    refuse(folder, rf"vocab.txt lacks the special token '\{token}'")
+
+
+def test_a_vocabulary_alone_is_enough(copy, tiny_encoder):
+    folder = copy()
+    (folder / "tokenizer.json").unlink()
+    found, known = (one.tokenize(["the cat has eaten"]) for one in (load_encoder(folder), tiny_encoder))
+    np.testing.assert_array_equal(found["token_ids"], known["token_ids"])
+
+
+def test_a_number_beyond_the_embedding(copy):
+    folder = copy()
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["model"]["vocab"]["run"] = 99
+    file.write_text(json.dumps(content))
+    refuse(folder, "has 100 tokens, its embedding only 30 rows")

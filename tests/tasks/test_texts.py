@@ -41,6 +41,11 @@ def test_what_is_no_text_is_named_with_its_row(tiny_encoder, wrong, shown):
         tiny_encoder.tokenize(["the cat"], [wrong])
 
 
+def test_half_a_character_is_named_with_its_row(tiny_encoder):
+    with pytest.raises(EncoderError, match="`texts`, row 1: .* has half a character"):
+        tiny_encoder.tokenize(["the cat", "the \ud83d"])
+
+
 def test_a_table_is_no_list_of_texts():
     pandas, polars = map(pytest.importorskip, ("pandas", "polars"))
     for table in ({"text": TEXTS}, pandas.DataFrame({"text": TEXTS}), polars.DataFrame({"text": TEXTS})):
