@@ -42,7 +42,7 @@ def test_what_is_no_text_is_named_with_its_row(tiny_encoder, wrong, shown):
 
 
 def test_half_a_character_is_named_with_its_row(tiny_encoder):
-    with pytest.raises(EncoderError, match="`texts`, row 1: .* has half a character"):
+    with pytest.raises(EncoderError, match=r"`texts`, row 1: .* has half a character"):
         tiny_encoder.tokenize(["the cat", "the \ud83d"])
 
 
