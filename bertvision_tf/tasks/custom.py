@@ -13,12 +13,13 @@ from ..errors import TaskError
 from ..notes import note
 from .doubts import say_repeated
 from .examples import Examples
-from .labels import SEPARATOR, encode_labels, split_classes
+from .labels import SEPARATOR, encode_labels, read_number, split_classes
 from .selection import SPLIT_SEED, join_repeats, split_groups
 from .spec import TASKS, TaskKind, TaskSpec, choose_kind
 from .spellings import check_spelling, say_guesses, say_odd_labels
 from .squad import is_question_table, read_question_table
-from .tables import LIST, Table, read_table
+from .tables import Table, find_column, read_table
+from .values import LIST, SWITCHES
 
 DEV_FRACTION = 0.2
 TEXT_NAMES = ("text", "sentence", "sentence1", "premise", "question1", "question", "text1", "review", "content")
@@ -88,9 +89,13 @@ def task_from_table(
     if {text, text_pair} & set(labels):
         raise TaskError(f"{table.name}: {labels[0]!r} cannot be both a text and the label.")
     cells = _read_labels(table, labels)
-    check_spelling(table, cells, labels, kind)
-    listed = table.odd.get(labels[0], {}).get(LIST)
-    kind = _guess_kind(cells, labels, listed is not None) if kind is None else choose_kind(kind, METRICS)
+    check_spelling(table, cells, kind)
+    listed = next((row for what, row in table.odd.get(labels[0], {}).items() if what in (LIST, SWITCHES)), None)
+    kind = _guess_kind(table, cells, labels, listed is not None) if kind is None else choose_kind(kind, METRICS)
+    if len(labels) > 1 and kind is not TaskKind.MULTILABEL:
+        raise TaskError(
+            f"{table.name}: {len(labels)} label columns are the classes of a multilabel task, not a {kind}."
+        )
     if listed is not None and kind is not TaskKind.MULTILABEL:
         raise TaskError(
             f"{table.name}, line {table.lines[listed]}: {labels[0]!r} is a list, and a {kind} has one label."
@@ -148,30 +153,32 @@ def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | No
 def _find_texts(table: Table, text: str | None, text_pair: str | None) -> tuple[str, str | None]:
     if text is None:
         text = _find(table, TEXT_NAMES, "text", "--text-column")
-        partner = PAIR_NAMES.get(_simplify(text))
-        text_pair = text_pair or next((name for name in table.header if _simplify(name) == partner), None)
+        partner = PAIR_NAMES.get(text.strip().lower())
+        text_pair = text_pair or (find_column(table.header, [partner]) if partner else None)
     return text, text_pair
 
 
 def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
-    lower = {_simplify(column): column for column in reversed(table.header)}
-    for name in names:
-        if name in lower:
-            return lower[name]
-    raise TaskError(
-        f"{table.name}: which column is the {what}? Name it with {option}; there are "
-        f"{', '.join(map(repr, table.header))}."
-    )
-
-
-def _simplify(column: str) -> str:
-    return column.strip().lower()
+    if not table.header:
+        raise TaskError(f"{table.name} has no columns.")
+    found = find_column(table.header, names)
+    if found is None:
+        raise TaskError(
+            f"{table.name}: which column is the {what}? Name it with {option}; there are "
+            f"{', '.join(map(repr, table.header))}."
+        )
+    return found
 
 
 def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
-    """One cell a row; several columns of 0 and 1 become the names of those with 1, with ";" between."""
+    """One cell a row. Several columns of 0 and 1 become the names of those with 1, with ";" between; so do lists of 0
+    and 1, whose classes are called by their places."""
     if len(columns) == 1:
-        return [cell.strip() for cell in table.column(columns[0], (LIST,))]
+        cells = [cell.strip() for cell in table.column(columns[0], (LIST, SWITCHES))]
+        if SWITCHES not in table.odd.get(columns[0], {}):
+            return cells
+        lists = [cell.split(SEPARATOR) for cell in cells]
+        return [SEPARATOR.join(str(place) for place, one in enumerate(row) if one in ("1", "True")) for row in lists]
     chosen: list[list[str]] = [[] for _ in table.rows]
     for column in columns:
         for row, cell in enumerate(table.column(column)):
@@ -182,15 +189,19 @@ def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
     return [SEPARATOR.join(names) for names in chosen]
 
 
-def _guess_kind(cells: Sequence[str], columns: Sequence[str], listed: bool) -> TaskKind:
+def _guess_kind(table: Table, cells: Sequence[str], columns: Sequence[str], listed: bool) -> TaskKind:
     if listed or len(columns) > 1 or any(SEPARATOR in cell for cell in cells):
         return TaskKind.MULTILABEL
-    try:
-        numbers = [float(cell) for cell in cells]
-    except ValueError:
+    numbers = [read_number(cell) for cell in cells]
+    odd = [row for row, number in enumerate(numbers) if number is None and cells[row]]
+    if not any(number % 1 for number in numbers if number is not None):
         return TaskKind.CLASSIFICATION
-    fractions = np.isfinite(numbers).all() and any(number % 1 for number in numbers)
-    return TaskKind.REGRESSION if fractions else TaskKind.CLASSIFICATION
+    if odd and len(odd) < len(cells) / 2:
+        raise TaskError(
+            f"{table.name}, line {table.lines[odd[0]]}: the label {cells[odd[0]]!r} is no number, as the others are; "
+            "mend it, leave the row out, or name the --kind classification."
+        )
+    return TaskKind.CLASSIFICATION if odd else TaskKind.REGRESSION
 
 
 def _find_classes(
@@ -202,14 +213,21 @@ def _find_classes(
             if any(SEPARATOR in name for name in names_given) or len(set(names_given)) < len(columns):
                 raise TaskError(f"label columns need names of their own, without {SEPARATOR!r}, got {names_given}.")
             return names_given
-        names = {name for cell in cells for name in split_classes(cell)}
-        if names <= {"0", "1"} and any(len(split_classes(cell)) > 1 for cell in cells):
+        if SWITCHES in table.odd.get(columns[0], {}):
+            return tuple(map(str, range(table.column(columns[0], (SWITCHES,))[0].count(SEPARATOR) + 1)))
+        lists = [split_classes(cell) for cell in cells]
+        names = {name for row in lists for name in row}
+        sizes = {len(row) for row in lists}
+        twice = any(len(set(row)) < len(row) for row in lists)
+        if (names <= {"0", "1"} and len(sizes) == 1 and max(sizes) > 1) or (twice and all(map(str.isdigit, names))):
             raise TaskError(
-                f"{table.name}, line {table.lines[0]}: the label {cells[0]!r} is a list of 0 and 1: write the names of "
-                "the classes that hold instead, or a column of 0 and 1 for each class."
+                f"{table.name}, line {table.lines[0]}: the label {cells[0]!r} is a list of 0 and 1, or of numbers: "
+                "write the names of the classes that hold instead, or a column of 0 and 1 for each class."
             )
     else:
         names = set(cells) - {""}
+    if len(names) == 1 and kind is TaskKind.CLASSIFICATION and "" in cells:
+        raise TaskError(f"{table.name}, line {table.lines[cells.index('')]}: the label is empty.")
     if len(names) < (2 if kind is TaskKind.CLASSIFICATION else 1):
         only = f"one class only ({next(iter(names))!r})" if names else "no label"
         raise TaskError(f"{table.name}: column {columns[0]!r} has {only}; there is nothing to tell apart.")
@@ -223,16 +241,15 @@ def _find_classes(
 
 def _order(name: str) -> tuple[int, float, str]:
     """Numbers by size, then names by the alphabet."""
-    try:
-        number = float(name)
-    except ValueError:
-        number = float("nan")
-    return (0, number, name) if np.isfinite(number) else (1, 0.0, name)
+    number = read_number(name)
+    return (1, 0.0, name) if number is None else (0, number, name)
 
 
 def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: str) -> Examples:
     texts = [table.column(column) for column in (task.text, task.text_pair) if column is not None]
     cells = _read_labels(table, labels)
+    if split != "train" and task.kind is TaskKind.REGRESSION:
+        check_spelling(table, cells, task.kind)
     for row in range(len(table.rows)):
         for column, side in zip((task.text, task.text_pair), texts, strict=False):
             if not side[row].strip():

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..errors import TaskError
 from ..notes import note
 from .files import read_text
 
+NAMED = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?[\r\n]', re.IGNORECASE)
 OTHER_DELIMITERS = ";\t,|"
 LOOKED_AT = 50  # rows, to guess the delimiter
 
@@ -32,8 +34,11 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
     text = read_text(path)
     limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
     try:
-        delimiter = _guess_delimiter(text, usual)
+        named = NAMED.match(text)  # Excel's own first line
+        delimiter = named["delimiter"] if named else _guess_delimiter(text, usual)
         records = _read_records(path, text, delimiter)
+        if named:
+            next(records)
         _, _, header = next((record for record in records if record[2]), (0, 0, []))
         if not header:
             raise TaskError(f"{path} is empty: expected a header and rows.")
@@ -48,7 +53,8 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
     finally:
         csv.field_size_limit(limit)
     if delimiter != usual:
-        note(f"{path}: the cells are separated by {delimiter!r}, not by {usual!r} as the file's name says.")
+        says = "as its first line says" if named else f"not by {usual!r} as the file's name says"
+        note(f"{path}: the cells are separated by {delimiter!r}, {says}.")
     if long:
         note(
             f"{path}: rows with a quoted cell that runs over several lines and holds {delimiter!r}: {len(long)}, the "

@@ -25,10 +25,16 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
         TaskError: it is no such table, a name stands there twice, or a column is a single text.
     """
     if isinstance(source, Mapping):
-        return {str(name): _read_column(str(name), cells) for name, cells in source.items()}
+        columns = {str(name): _read_column(str(name), cells) for name, cells in source.items()}
+        if len(columns) < len(source):
+            raise TaskError(f"two columns of the table have one name; it has {', '.join(map(repr, source))}.")
+        return columns
     names: dict[str, list[str]] = {}  # of the classes of a column of numbers
     if hasattr(source, "column_names") and hasattr(source, "with_format") and hasattr(source, "__len__"):
-        names = {column: kind.names for column, kind in source.features.items() if hasattr(kind, "int2str")}
+        kinds = {
+            column: getattr(kind, "feature", kind) for column, kind in source.features.items()
+        }  # of a list's parts
+        names = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
         source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
     elif hasattr(source, "column_names") and not hasattr(source, "__len__"):
         raise TaskError(f"{TAKEN}; got {_name_kind(source)}, whose rows come one by one.")
@@ -40,7 +46,7 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
                 name: [_name_class(cell, known) for cell in columns[name]] for name, known in names.items()
             }
     except Exception as error:  # each library has its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise TaskError(f"the table, a {type(source).__name__}, cannot be read: {reason}") from None
     try:
         if not isinstance(source, Sequence) and all(isinstance(name, (str, int)) for name in source):
@@ -50,8 +56,10 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
     raise TaskError(f"{TAKEN}; got {_name_kind(source)}.")
 
 
-def _name_class(cell: Any, names: Sequence[str]) -> str | None:
-    """A class of a Dataset by its name; a number below 0 stands for none."""
+def _name_class(cell: Any, names: Sequence[str]) -> Any:
+    """A class of a Dataset by its name, or a list of them; a number below 0 stands for none."""
+    if isinstance(cell, list):
+        return [_name_class(part, names) for part in cell]
     return None if cell is None or cell < 0 else names[cell]
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .spec import TaskSpec
 
 SEPARATOR = ";"  # between the classes of one row where several may hold
+LARGEST = float(np.finfo(np.float32).max)
+NO_VALUE = {"nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "missing", "inf", "+inf", "-inf"}
+NO_VALUE |= {"infinity", "-infinity", "-", "?", "."}  # how programs and people write that there is none
 
 
 def encode_labels(task: TaskSpec, cells: Sequence[str | None], path: Path | str, lines: Sequence[int]) -> np.ndarray:
@@ -34,7 +37,7 @@ def encode_labels(task: TaskSpec, cells: Sequence[str | None], path: Path | str,
     from .spec import TaskKind
 
     if task.kind is TaskKind.REGRESSION:
-        return np.array([_read_number(cell, path, lines, row) for row, cell in enumerate(cells)], np.float32)
+        return np.array([_read_score(cell, path, lines, row) for row, cell in enumerate(cells)], np.float32)
     classes = {name: index for index, name in enumerate(task.label_names)}
     if task.source != "rows" and not any(name.isdigit() for name in task.label_names):
         classes |= {str(index): index for index in range(len(task.label_names))}
@@ -72,15 +75,18 @@ def split_classes(cell: str) -> list[str]:
     return [name.strip() for name in cell.split(SEPARATOR) if name.strip()]
 
 
-def _read_number(cell: str | None, path: Path | str, lines: Sequence[int], row: int) -> float:
-    if cell is None:
-        return float("nan")
+def read_number(cell: str) -> float | None:
+    """The number that a cell spells, if float32 can hold it; None of all else, as of Python's own "1_000"."""
     try:
-        with np.errstate(over="ignore"):
-            number = float(np.float32(cell))
+        number = float(cell)
     except ValueError:
-        number = float("nan")
-    if not np.isfinite(number):
+        return None
+    return number if abs(number) <= LARGEST and "_" not in cell else None
+
+
+def _read_score(cell: str | None, path: Path | str, lines: Sequence[int], row: int) -> float:
+    number = float("nan") if cell is None else read_number(cell)
+    if number is None:
         raise TaskError(f"{_place(path, lines, row)}: expected a number as label, got {cell!r}.")
     return number
 

@@ -1,32 +1,18 @@
 """How labels of the user's are spelt, and what was guessed of a table: refused, or said in a line."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import TaskError
 from ..notes import note
-from .labels import SEPARATOR
+from .labels import NO_VALUE, SEPARATOR, read_number
 from .spec import TaskKind, TaskSpec
 from .tables import Table
+from .values import SWITCHES
 
-NOT_A_NUMBER = {
-    "nan",
-    "na",
-    "n/a",
-    "<na>",
-    "null",
-    "none",
-    "inf",
-    "+inf",
-    "-inf",
-    "infinity",
-    "-infinity",
-    "-",
-    "?",
-    ".",
-}
+NAME_KIND = ", or name the --kind classification if that is a class's name"
+SIGNS = str.maketrans({"\u2212": "-"} | dict.fromkeys(",_' \u00a0\u202f$€£%"))  # in numbers as people write them
 
 
 def say_guesses(table: Table, task: TaskSpec, guessed: Sequence[str]) -> None:
@@ -42,47 +28,63 @@ def say_guesses(table: Table, task: TaskSpec, guessed: Sequence[str]) -> None:
 
 
 def say_odd_labels(table: Table, task: TaskSpec) -> None:
-    """Lines of classes that may be none, or one in two spellings."""
+    """Lines of classes that have no names, may be none, or are one in two spellings."""
+    if SWITCHES in table.odd.get(task.label or "", {}):
+        note(
+            f"{table.name}: {task.label!r} holds lists of 0 and 1, whose classes are called by their places: 0 to "
+            f"{len(task.label_names) - 1}."
+        )
     alike: dict[Any, str] = {}
     for name in task.label_names:
         other = alike.setdefault(_spell(name), name)
         if other != name:
             note(f"{table.name}: the labels {other!r} and {name!r} are two classes, and differ in spelling alone.")
-    missing = [name for name in task.label_names if name.lower() in NOT_A_NUMBER]
+    missing = [name for name in task.label_names if name.lower() in NO_VALUE]
     if missing:
         note(f"{table.name}: the label {missing[0]!r} is taken for a class; leave its rows out if it is none.")
 
 
 def _spell(name: str) -> Any:
-    """What two spellings of one class have in common: the number, or the letters without case and blanks."""
-    try:
-        return float(name)
-    except ValueError:
-        return "".join(name.lower().split())
+    """What two spellings of one class have in common: the number, or the letters without case, blanks and widths."""
+    number = read_number(name)
+    if number is not None:
+        return number
+    letters = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(letter for letter in letters if not letter.isspace() and unicodedata.category(letter) != "Cf")
 
 
-def check_spelling(table: Table, cells: Sequence[str], columns: Sequence[str], kind: str | None) -> None:
-    """Raises TaskError where a label is spelt as something that is no class and no number."""
-    pointed = [cell.replace(",", ".", 1) for cell in cells]
+def check_spelling(table: Table, cells: Sequence[str], kind: str | None) -> None:
+    """Raises TaskError where a label is spelt as something that is no class and no number.
+
+    Args:
+        table: where the cells stand.
+        cells: one a row.
+        kind: of the task; a named classification takes any spelling.
+    """
+    if kind == TaskKind.CLASSIFICATION:
+        return
+    separated, numbers = _are_numbers([cell.translate(SIGNS) for cell in cells]), _are_numbers(cells)
     for row, cell in enumerate(cells):
         place = f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r}"
-        if kind != TaskKind.CLASSIFICATION and cell[:1] + cell[-1:] in ("[]", "{}", "()"):
+        if cell[:1] + cell[-1:] in ("[]", "{}", "()"):
             raise TaskError(
                 f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
-                "or a column of 0 and 1 for each class."
+                f"or a column of 0 and 1 for each class{NAME_KIND}."
             )
-        if {",", "_"} & set(cell) and kind != TaskKind.CLASSIFICATION and _are_numbers(pointed):
-            raise TaskError(
-                f"{place} has a decimal comma or a separator: write 1234.5, or name the --kind classification."
-            )
-        if cell.lower() in NOT_A_NUMBER and kind != TaskKind.CLASSIFICATION and _are_numbers(cells):
+        if separated and cell != cell.translate(SIGNS) and cell.lower() not in NO_VALUE:
+            raise TaskError(f"{place} has a decimal comma or a separator, or a sign: write 1234.5{NAME_KIND}.")
+        if numbers and cell.lower() in NO_VALUE:
             raise TaskError(f"{place} is no number, as the others are; leave the row out.")
+    if kind == TaskKind.MULTILABEL and not any(SEPARATOR in cell for cell in cells):
+        for row, cell in enumerate(cells):
+            if "," in cell:
+                raise TaskError(
+                    f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r} has ',', and no label has "
+                    f"{SEPARATOR!r}, which stands between classes{NAME_KIND}."
+                )
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
     """Whether all cells but those that stand for a missing number are numbers."""
-    rest = [cell for cell in cells if cell.lower() not in NOT_A_NUMBER]
-    try:
-        return bool(rest) and all(np.isfinite(float(cell)) for cell in rest)
-    except ValueError:
-        return False
+    rest = [cell for cell in cells if cell.lower() not in NO_VALUE]
+    return bool(rest) and all(read_number(cell) is not None for cell in rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -14,13 +15,15 @@ import numpy as np
 from ..errors import TaskError
 from .examples import Answer, Examples
 from .files import read_text
+from .labels import NO_VALUE
 from .readers import MISSING_AT_MOST, load_tfds_rows
-from .tables import LIST, OBJECT, read_table
+from .tables import Table, find_column, read_table
+from .values import NESTED
 
 if TYPE_CHECKING:
     from .spec import TaskSpec
 
-PRINTED = re.compile(r"""\s*(\{\s*['"](text|answer_start)['"]\s*:|\[\s*(array\()?['"{\[])""")
+PRINTED = re.compile(r"""[\[{(].*[\]})]|[\w.]+\(.*\)|(["']).*\1""", re.DOTALL)  # a value as a program writes it
 Question = Mapping[str, Any]  # id, question, context, title, answers
 COLUMNS = {
     "id": ("id",),
@@ -29,7 +32,9 @@ COLUMNS = {
     "context": ("context", "passage"),
     "answers": ("answers", "answer"),
     "answer_start": ("answer_start", "start"),
+    "is_impossible": ("is_impossible",),
 }
+IMPOSSIBLE = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 def read_squad(path: Path, task: TaskSpec, split: str) -> Examples:
@@ -157,13 +162,13 @@ def _group(titles: Sequence[str], contexts: Sequence[str]) -> np.ndarray:
 
 
 def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
-    """Reads a table of the user's: columns question, context and answers (or answer); id, title and answer_start if
-    there are any.
+    """Reads a table of the user's: columns question, context and answers (or answer); id, title, answer_start and
+    is_impossible if there are any.
 
     A cell of answers is a text; or JSON, as lists in other formats become: a list of texts, a list of objects with
     text and answer_start, or an object of two lists, text and answer_start. One that is empty says that there is no
-    answer. Without a start an answer is taken where it stands first. Rows of one title, or of one context where there
-    are no titles, stay together when train is split.
+    answer; so does a column is_impossible, where it is true. Without a start an answer is taken where it stands first.
+    Rows of one title, or of one context where there are no titles, stay together when train is split.
 
     Raises:
         TaskError: a column is missing, a cell cannot be read, or what `build_questions` finds.
@@ -174,17 +179,18 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
         if found[what] is None:
             raise TaskError(f"{table.name} has no column {what!r}; it has {', '.join(map(repr, table.header))}.")
     count = len(table.rows)
-    nested = {"answers": (LIST, OBJECT), "answer_start": (LIST,)}
-    cells = {what: table.column(name, nested.get(what, ())) if name else [""] * count for what, name in found.items()}
+    nested = ("answers", "answer_start")
+    cells = {
+        what: table.column(name, NESTED if what in nested else ()) if name else [""] * count
+        for what, name in found.items()
+    }
     questions = [
         {
             "id": cells["id"][row] or f"{split}-{row}",
             "question": cells["question"][row],
             "context": cells["context"][row],
             "title": cells["title"][row] or cells["context"][row],
-            "answers": _read_answers(
-                cells["answers"][row], cells["answer_start"][row], f"{table.name}, line {table.lines[row]}"
-            ),
+            "answers": _read_row(table, row, {what: column[row] for what, column in cells.items()}),
         }
         for row in range(count)
     ]
@@ -194,40 +200,51 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
 
 def find_columns(header: Sequence[str]) -> dict[str, str | None]:
     """Which column of a table is which of COLUMNS; None of those that are not there."""
-    columns = {name.strip().lower(): name for name in reversed(header)}
-    return {what: next((columns[name] for name in names if name in columns), None) for what, names in COLUMNS.items()}
+    return {what: find_column(header, names) for what, names in COLUMNS.items()}
 
 
 def is_question_table(header: Sequence[str]) -> bool:
     """Whether columns of these names hold questions, contexts and answers, and none holds labels."""
-    found = find_columns(header)
-    labelled = any(name.strip().lower() in ("label", "labels") for name in header)
-    return not labelled and all(found[what] for what in ("question", "context", "answers"))
+    labelled = find_column(header, ("label", "labels")) is not None
+    return not labelled and all(find_column(header, COLUMNS[what]) for what in ("question", "context", "answers"))
 
 
-def _read_answers(cell: str, start: str, place: str) -> list[Answer]:
-    try:
-        content = json.loads(cell) if cell.strip()[:1] in ("[", "{") else cell
-    except json.JSONDecodeError:
-        if PRINTED.match(cell):
-            raise TaskError(
-                f"{place}: answers {cell[:80]!r} are a list or an object as Python prints it; write them as JSON."
-            ) from None
-        content = cell
-    try:
-        if isinstance(content, dict):
-            content = [
-                {"text": text, "answer_start": at}
-                for text, at in zip(*map(_as_list, (content["text"], content["answer_start"])), strict=True)
-            ]
-        if isinstance(content, list) and all(isinstance(one, (str, dict)) for one in content):
-            found = [(one, 0) if isinstance(one, str) else (one["text"], one.get("answer_start", 0)) for one in content]
-        else:
-            found = [(cell, start or 0)] if cell.strip() else []
-        return [Answer(str(text), int(float(at))) for text, at in found]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        shown = cell if len(cell) <= 80 else f"{cell[:80]}…"
-        raise TaskError(f"{place}: answers {shown!r} with start {start!r} cannot be read.") from None
+def _read_row(table: Table, row: int, cells: Mapping[str, str]) -> list[Answer]:
+    """The answers of one row, whose cells are named as COLUMNS. What looks like a value of a program and no text is one
+    only where it stands in the context."""
+    place = f"{table.name}, line {table.lines[row]}"
+    impossible = IMPOSSIBLE.get(cells["is_impossible"].strip().lower())
+    if impossible is None:
+        raise TaskError(f"{place}: is_impossible needs true or false, got {cells['is_impossible'][:40]!r}.")
+    cell, start, text = cells["answers"], cells["answer_start"], cells["answers"].strip()
+    if impossible or not text:
+        return []
+    shown, stands, content = repr(cell if len(cell) <= 80 else f"{cell[:80]}…"), text in cells["context"], None
+    if text[0] in "[{":
+        with contextlib.suppress(ValueError):
+            content = json.loads(text)
+    if content is None and not stands and (PRINTED.fullmatch(text) or text.lower() in NO_VALUE):
+        raise TaskError(
+            f"{place}: answers {shown} are no text of the context, but a value as Python prints it; write them as "
+            "JSON, or nothing where there is no answer."
+        )
+    for answers in ([cell],) if content is None else (content, [cell]) if stands else (content,):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return _pair_answers(answers, start)
+    raise TaskError(f"{place}: answers {shown} with start {start!r} cannot be read.")
+
+
+def _pair_answers(content: Any, start: str) -> list[Answer]:
+    """Answers of JSON's forms; `start` holds a number, or a list of them, for those that are texts alone."""
+    if isinstance(content, dict):
+        found = list(zip(_as_list(content["text"]), _as_list(content["answer_start"]), strict=True))
+    elif any(isinstance(one, dict) for one in content):
+        found = [(one["text"], one.get("answer_start", 0)) for one in content]
+    else:
+        found = list(zip(content, _as_list(json.loads(start)) if start else [0] * len(content), strict=True))
+    if not all(isinstance(text, str) and float(at).is_integer() for text, at in found):
+        raise ValueError("an answer is no text, or its start no whole number")
+    return [Answer(text, int(float(at))) for text, at in found]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,9 @@ from ..errors import TaskError
 from .delimited import read_delimited
 from .files import HALF, is_whole, read_text
 from .frames import read_frame
-from .labels import SEPARATOR
+from .values import LIST, find_odd, read_value, show_json, show_value
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-LIST, OBJECT, BYTES = "a list", "an object or a list of lists", "bytes that are not UTF-8"
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -29,8 +27,8 @@ class Table:
         header: the names of its columns.
         rows: the cells of each row; lists in a cell are joined by ";", what is missing is "".
         lines: where each row stands in its file, from 1.
-        odd: of columns with cells that are no single values, what those are (LIST, OBJECT or BYTES), each with the
-            first row of it, from 0.
+        odd: of columns with cells that are no single values, what those are (LIST or another of values.py), each with
+            the first row of it, from 0.
     """
 
     name: str
@@ -51,7 +49,7 @@ class Table:
 
         Args:
             name: the column's.
-            nested: which of LIST and OBJECT its cells may be, beside single values.
+            nested: which of NESTED its cells may be, beside single values.
 
         Raises:
             TaskError: there is none of that name, or two, or a cell is no single value.
@@ -80,7 +78,7 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
     Raises:
         TaskError: it cannot be read, is empty, or a row has more or fewer cells than the header.
     """
-    show = _show_json if lists_as_json else _show_cell
+    show = show_json if lists_as_json else show_value
     if not isinstance(source, (str, os.PathLike)):
         return _read_columns("the table", read_frame(source), show)
     path = Path(source).expanduser()
@@ -90,6 +88,23 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
     if suffix == ".parquet":
         return _read_parquet(path, show)
     return Table(str(path), *read_delimited(path, _find_delimiter(path, READ)))
+
+
+def find_column(header: Sequence[str], names: Sequence[str]) -> str | None:
+    """The column of the first of these names that is there, in any case and with blanks around it; None of none.
+
+    Raises:
+        TaskError: two columns have one of these names.
+    """
+    for name in names:
+        found = [column for column in header if column.strip().lower() == name]
+        if len(set(found)) > 1:
+            raise TaskError(
+                f"the columns {found[0]!r} and {found[1]!r} are both called {name!r}: name one, or rename it."
+            )
+        if found:
+            return found[0]
+    return None
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -150,13 +165,14 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
     except ImportError:
         raise TaskError(f"{path} needs pyarrow to be read: pip install pyarrow.") from None
     try:
         columns = parquet.read_table(path).to_pydict()
-    except (OSError, ArrowException) as error:
-        raise TaskError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # pyarrow has its own, and those of each encoding
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TaskError(f"{path} cannot be read: {reason}") from None
     return _read_columns(str(path), columns, show)
 
 
@@ -164,61 +180,10 @@ def _read_columns(name: str, columns: Mapping[str, Sequence[Any]], show: Callabl
     lengths = {column: len(cells) for column, cells in columns.items()}
     if len(set(lengths.values())) > 1:
         raise TaskError(f"the columns of {name} differ in length: {lengths}.")
-    shown = [[show(cell) for cell in cells] for cells in columns.values()]
-    rows = [list(row) for row in zip(*shown, strict=True)]
-    odd = {column: found for column, cells in columns.items() if (found := _find_odd(cells))}
+    values = {column: [read_value(cell) for cell in cells] for column, cells in columns.items()}
+    rows = [list(row) for row in zip(*([show(value) for value in column] for column in values.values()), strict=True)]
+    odd = {column: found for column, cells in values.items() if (found := find_odd(cells))}
     return Table(name, list(columns), rows, list(range(1, len(rows) + 1)), odd)
-
-
-def _find_odd(cells: Sequence[Any]) -> dict[str, int]:
-    """What cells are that are no single values, and the first row of each kind."""
-    found: dict[str, int] = {}
-    for row, cell in enumerate(cells):
-        what = _name_odd(cell)
-        if what is not None:
-            found.setdefault(what, row)
-    return found
-
-
-def _name_odd(cell: Any) -> str | None:
-    if hasattr(cell, "tolist"):
-        cell = cell.tolist()
-    if isinstance(cell, (list, tuple)):
-        return OBJECT if any(_name_odd(part) for part in cell) else LIST
-    if isinstance(cell, (dict, set, frozenset)):
-        return OBJECT
-    if isinstance(cell, (bytes, bytearray)):
-        try:
-            cell.decode()
-        except UnicodeDecodeError:
-            return BYTES
-    return None
-
-
-def _show_cell(cell: Any) -> str:
-    """A cell as it would stand in a CSV file: nothing for what is missing, 1 for 1.0, a;b for a list."""
-    if hasattr(cell, "tolist"):
-        cell = cell.tolist()  # numpy's numbers and arrays
-    if isinstance(cell, (bytes, bytearray)):
-        return cell.decode(errors="replace")  # what is not UTF-8 is refused when its column is read
-    missing = type(cell).__name__ in ("NAType", "NaTType")  # pandas's
-    if cell is None or missing or (isinstance(cell, float) and math.isnan(cell)):
-        return ""
-    if isinstance(cell, (list, tuple)):
-        return SEPARATOR.join(map(_show_cell, cell))
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell)
-
-
-def _show_json(cell: Any) -> str:
-    """As `_show_cell`, but lists and objects as JSON."""
-    cell = cell.tolist() if hasattr(cell, "tolist") else cell
-    return (
-        json.dumps(cell, ensure_ascii=False, default=lambda part: part.tolist())
-        if isinstance(cell, (list, tuple, dict))
-        else _show_cell(cell)
-    )
 
 
 def _find_delimiter(path: Path, known: Sequence[str] = tuple(DELIMITERS)) -> str:

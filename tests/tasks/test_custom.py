@@ -438,9 +438,51 @@ def test_a_missing_number_is_no_class(cell, kind):
     assert message.startswith(f"the table, line {ROWS}: the label {cell!r} is no number")
 
 
-def test_lists_of_0_and_1_are_no_classes():
-    message = complaint(columns(label=[[row % 2, row // 2 % 2, 1] for row in range(ROWS)]))
-    assert message.startswith("the table, line 1: the label '0;0;1' is a list of 0 and 1: write the names")
+@pytest.mark.parametrize("cells", [("0;0;1", "1;0;1"), ("0;1", "1;1"), ("2;2;0", "1;0")])
+def test_texts_of_0_and_1_are_no_classes(cells):
+    message = complaint(columns(label=cells * (ROWS // 2)))
+    assert message.startswith(f"the table, line 1: the label '{cells[0]}' is a list of 0 and 1, or of numbers")
+
+
+def test_numbers_of_classes_with_separators():
+    assert task_from_table(columns(label=["0;1", "1"] * (ROWS // 2))).label_names == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["-nan", "1e999", "#N/A", "NaT", "missing", "\u22121.5", "$2.5", "50%", "1,234.5", "1,000,000", "x", "1.2.3"],
+)
+def test_one_odd_cell_makes_scores_no_classes(cell):
+    labels = [str(row / 2) for row in range(ROWS)]
+    labels[4] = cell
+    assert complaint(columns(label=labels)).startswith(f"the table, line 5: the label {cell!r} ")
+    assert complaint(columns(label=labels), kind="regression").startswith("the table, line 5: ")
+    dev = columns(label=labels)
+    assert "line 5: " in complaint(columns(label=[str(row / 2) for row in range(ROWS)]), dev)
+    task = task_from_table(columns(label=labels), columns(label=labels), kind="classification")
+    assert cell in task.label_names
+
+
+def test_versions_and_words_are_classes():
+    assert task_from_table(columns(label=["1.5", "beta", "rc", "2.0"] * 5)).label_names == ("1.5", "2.0", "beta", "rc")
+
+
+def test_what_dev_spells_with_a_separator_is_refused():
+    train = columns(label=[str(row / 2) for row in range(ROWS)])
+    dev = columns(label=[*train["label"][:-1], "1_000"])
+    assert "the label '1_000' has a decimal comma or a separator" in complaint(train, dev)
+
+
+def test_several_columns_are_of_several_classes():
+    table = {"text": TEXTS, "a": [0, 1] * (ROWS // 2), "b": [1, 1] * (ROWS // 2)}
+    assert complaint(table, label=["a", "b"], kind="classification") == (
+        "the table: 2 label columns are the classes of a multilabel task, not a classification."
+    )
+
+
+def test_commas_are_no_separators_of_classes():
+    message = complaint(columns(label=["red,big", "red"] * (ROWS // 2)), kind="multilabel")
+    assert message.startswith("the table, line 1: the label 'red,big' has ',', and no label has ';'")
 
 
 def test_equal_texts_stay_on_one_side():

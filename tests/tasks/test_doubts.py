@@ -108,3 +108,16 @@ def test_a_separator_in_a_number_is_named(cell):
 
     with pytest.raises(TaskError, match=f"line 2: the label '{cell}' has a decimal comma or a separator"):
         task_from_table({"text": TEXTS, "score": ["2.5", cell] * 20})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Straße", "STRASSE"), ("ok", "o\u200bk"), ("\uff41", "a"), ("a b", "a\u00a0b")]
+)
+def test_spellings_that_look_alike_are_said(one, other):
+    said, _ = listen(task_from_table, {"text": TEXTS, "label": [one, other, "neg", "neg"] * 10})
+    assert len(said) == 2 and "are two classes, and differ in spelling alone" in said[1]
+
+
+def test_classes_without_names_are_said():
+    said, _ = listen(task_from_table, {"text": TEXTS, "label": [[0, 1, 1], [1, 0, 0]] * 20})
+    assert said[1] == "the table: 'label' holds lists of 0 and 1, whose classes are called by their places: 0 to 2."

@@ -123,4 +123,81 @@ def test_classes_of_a_dataset_have_their_names():
     rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1] * 6}, features=datasets.Features(kinds))
     assert task_from_table(rows).label_names == ("neg", "pos")
     rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, -1] * 6}, features=datasets.Features(kinds))
-    assert complaint(rows, kind="classification").startswith("the table: column 'label' has one class only ('neg')")
+    assert complaint(rows, kind="classification") == "the table, line 2: the label is empty."
+    kinds["label"] = datasets.List(kinds["label"])
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [[0, 1], [1]] * 6}, features=datasets.Features(kinds))
+    task = task_from_table(rows, rows)
+    assert (task.kind, task.label_names) == ("multilabel", ("neg", "pos"))
+    assert task.load("dev").labels[:2].tolist() == [[1, 1], [0, 1]]
+
+
+@frames
+def test_lists_of_0_and_1_are_classes_by_their_places(make):
+    lists = [[row % 2, row // 2 % 2, 1] for row in range(12)]
+    for labels in (lists, [list(map(bool, row)) for row in lists], [list(map(float, row)) for row in lists]):
+        task = task_from_table(make(COLUMNS | {"label": labels}), make(COLUMNS | {"label": labels}))
+        assert (task.kind, task.label_names) == ("multilabel", ("0", "1", "2"))
+        assert task.load("train").labels.tolist() == lists
+
+
+def test_places_that_never_hold_are_classes_too():
+    task = task_from_table(COLUMNS | {"label": [[0, row % 2, 0] for row in range(12)]})
+    assert task.label_names == ("0", "1", "2")
+
+
+@frames
+def test_lists_of_numbers_of_classes(make):
+    labels = [[0], [1], [0, 1]] * 4
+    task = task_from_table(make(COLUMNS | {"label": labels}), make(COLUMNS | {"label": labels}))
+    assert (task.kind, task.label_names) == ("multilabel", ("0", "1"))
+    assert task.load("dev").labels[:3].tolist() == [[1, 0], [0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[0, 1, 1]] * 11 + [[0, 1]], "line 12: 'label' is a list of 0 and 1 in most rows and not here"),
+        ([[0, 1, 1]] * 11 + [None], "line 12: 'label' is a list of 0 and 1 in most rows and not here"),
+        ([[]] + [[0, 1, 1]] * 11, "line 1: 'label' is a list of 0 and 1 in most rows and not here"),
+        ([[-1, 1, 1], [1, -1, 1]] * 6, "line 1: 'label' is a list of what is no name"),
+        ([[True], [False, True]] * 6, "line 1: 'label' is a list of what is no name"),
+        ([[0.2, 0.8], [0.5, 0.5]] * 6, "line 1: 'label' is a list of what is no name"),
+        ([["a"], ["b;c"]] * 6, "line 2: 'label' is a list of what is no name"),
+        ([["a"], ["b", None]] * 6, "line 2: 'label' is a list of what is no name"),
+        ([["a"], [" "]] * 6, "line 2: 'label' is a list of what is no name"),
+        ([object()] * 12, "line 1: 'label' is of a kind that is not read"),
+        ([{"a"}] * 12, "line 1: 'label' is of a kind that is not read"),
+    ],
+)
+def test_lists_that_are_no_classes_are_refused(labels, message):
+    assert complaint(COLUMNS | {"label": labels}).startswith(f"the table, {message}")
+
+
+def test_cells_of_other_libraries_are_plain_values():
+    pyarrow, polars, pandas = map(pytest.importorskip, ("pyarrow", "polars", "pandas"))
+    names = [["red", "big"], ["red"]] * 6
+    for cells in (
+        [pyarrow.scalar(one) for one in names],
+        [polars.Series(one) for one in names],
+        [pandas.Series(one) for one in names],
+        [np.array(one) for one in names],
+    ):
+        assert task_from_table(COLUMNS | {"label": cells}).label_names == ("big", "red")
+    none = pyarrow.scalar(None, pyarrow.string())
+    assert complaint(COLUMNS | {"text": [*TEXTS[:3], none, *TEXTS[4:]]}) == "the table, line 4: 'text' is empty."
+    dates = [np.datetime64("2020-01-01T00:00:00", "ns"), np.datetime64("2021-01-01T00:00:00", "ns")] * 6
+    assert task_from_table(COLUMNS | {"label": dates}).label_names[0].startswith("2020-01-01")
+    assert read_table({"text": [memoryview(b"a"), bytearray(b"b"), np.str_("c"), np.bytes_(b"d")]}).column("text") == [
+        *"abcd"
+    ]
+
+
+def test_columns_of_one_name_are_refused():
+    assert complaint({1: TEXTS, "1": TEXTS}) == "two columns of the table have one name; it has 1, '1'."
+    assert complaint({}) == "the table has no columns."
+    assert "the columns 'Label' and 'label' are both called 'label': name one, or rename it" in complaint(
+        {"text": TEXTS, "Label": COLUMNS["label"], "label": COLUMNS["label"]}
+    )
+    assert task_from_table(
+        {"text": TEXTS, "Label": COLUMNS["label"], "label": COLUMNS["label"]}, label="label"
+    ).label_names == ("0", "1")

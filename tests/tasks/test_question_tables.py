@@ -43,12 +43,13 @@ def test_a_mapping_of_columns():
         ({"text": ["cat"], "answer_start": [28]}, (Answer("cat", 28),)),
         ([{"text": "cat", "answer_start": 30}], (Answer("cat", 28),)),
         ([{"text": "cat"}], (Answer("cat", 4),)),
+        ("(1)", (Answer("(1)", 43),)),  # as it stands in the context
         ("mat; the", (Answer("mat; the", 19),)),  # no separator of answers
         ("[1]", (Answer("[1]", 39),)),  # no list of answers
     ],
 )
 def test_forms_of_answers(tmp_path, cell, answers):
-    rows = [{"id": str(row), "question": "Who?", "context": CONTEXT + " [1]", "answers": cell} for row in range(3)]
+    rows = [{"id": str(row), "question": "Who?", "context": CONTEXT + " [1] (1)", "answers": cell} for row in range(3)]
     file = write_rows(tmp_path / "mine.jsonl", rows)
     task = task_from_table(file, file)
     assert task.load("train").answers == [answers] * 3
@@ -147,6 +148,18 @@ def test_half_a_character(column):
         "{'text': array(['1917'], dtype=object), 'answer_start': array([3])}",
         "[{'text': '1917', 'answer_start': 3}]",
         "['1917']",
+        "('1917',)",
+        "array(['1917'], dtype=object)",
+        "dict(text=['1917'], answer_start=[3])",
+        "{'1917'}",
+        "np.str_('1917')",
+        "Answer(text='1917', start=3)",
+        '"1917"',
+        "'1917'",
+        "None",
+        "nan",
+        "null",
+        "<NA>",
     ],
 )
 def test_answers_as_python_prints_them_are_refused(cell):
@@ -156,3 +169,48 @@ def test_answers_as_python_prints_them_are_refused(cell):
     table = {"question": ["When?"] * 12, "context": ["in 1917"] * 12, "answers": [cell] * 12}
     with pytest.raises(TaskError, match=r"line 1: answers .* as Python prints it; write them as JSON"):
         task_from_table(table)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[3], [None], [True], [["cat"]], ["cat", 3], ["cat", {"text": "cat"}], [{"text": None}], [{"text": 3}],
+     {"text": None}, {"text": [None], "answer_start": [4]}, {"text": ["cat"], "answer_start": [4, 28]},
+     {"text": ["cat"], "answer_start": [4.5]}, {"text": ["cat"], "answer_start": [None]}, {"answer": "cat"}],
+)  # fmt: skip
+def test_answers_that_are_no_texts_are_refused(answers):
+    table = make_table()
+    dev = make_table(answers=[*table["answers"][:-1], answers])
+    with pytest.raises(TaskError, match=r"line 12: answers .* cannot be read"):
+        task_from_table(table, dev)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_starts_of_lists_of_answers(as_json):
+    """The second "cat" is meant."""
+    answers, starts = [["cat", "cat"]] * 12, [[CONTEXT.rindex("cat") + 3 + (row > 9), 4] for row in range(12)]
+    if as_json:
+        answers, starts = map(json.dumps, answers), map(json.dumps, starts)
+    task = task_from_table(table := make_table(answers=list(answers), answer_start=list(starts)), table)
+    assert [one.start for one in task.load("dev").answers[0]] == [31, 7]
+    assert [one.start for one in task.load("dev").answers[11]] == [32, 8]
+    with pytest.raises(TaskError, match=r"line 1: answers .* with start '\[1, 2, 3\]' cannot be read"):
+        task_from_table(make_table(answers=[["cat"]] * 12, answer_start=[[1, 2, 3]] * 12))
+
+
+@pytest.mark.parametrize("says", [True, "True", "true", 1, "1"])
+def test_impossible_questions_have_no_answers(says):
+    table = make_table(is_impossible=[says, *[False] * 11])
+    rows = task_from_table(table, table).load("dev")
+    assert rows.answers[0] == () and rows.labels.tolist() == [0, *[1] * 11]
+
+
+def test_what_is_neither_possible_nor_impossible():
+    with pytest.raises(TaskError, match="line 2: is_impossible needs true or false, got 'perhaps'"):
+        task_from_table(make_table(is_impossible=["false", "perhaps", *["false"] * 10]))
+
+
+def test_answers_of_bytes(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    table = make_table()
+    task = task_from_table(pyarrow.table(table | {"answers": [[b"cat"]] * 12}))
+    assert task.load("dev").fingerprint == task_from_table(table).load("dev").fingerprint
