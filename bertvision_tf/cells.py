@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import RunError
+from .paths import read_path
 
 CellType = TypeVar("CellType")
 
 
 def check_table(file: str | Path) -> Path:
     """Raises RunError where a path cannot be a table's."""
-    file = Path(file).expanduser()
+    file = read_path(file)
     if not file.suffix or file.is_dir():
         raise RunError(f"{file} needs to be a file with an ending, as in comparison.csv.")
     return file

@@ -11,6 +11,7 @@ import numpy as np
 
 from .errors import RunError
 from .metrics.ensembles import MODES
+from .paths import read_path
 from .progress import Progress, ignore
 from .runs import Run, name_runs, write_run, writing_to
 from .runs.contents import write_predictions
@@ -109,7 +110,7 @@ def ensemble_runs(
         raise RunError(
             f"{runs[0].path} has other selection rows than are set aside of {task.name} now: train it again."
         )
-    named, output = output is not None, Path(output or f"runs/{task.name}-ensemble").expanduser().resolve()
+    named, output = output is not None, read_path(output or f"runs/{task.name}-ensemble").resolve()
     _check_output(output, named, runs)
     with write_run(output) as folder:
         stores = [run.open_stores(run.best_seed) for run in runs]

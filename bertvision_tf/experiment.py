@@ -22,6 +22,7 @@ from .encoders import Encoder, load_encoder
 from .errors import RunError
 from .extraction import extract_once, plan_spec
 from .heads import HeadConfig, get_preset
+from .paths import read_path
 from .progress import Progress, ignore
 from .reports.table import name_head
 from .runs import Run, find_other_setting, load_run, write_run, writing_to
@@ -163,9 +164,9 @@ def train(
     tuned_rivals = [fine_tune.for_parts(parts) for parts in baseline_parts]
     progress = progress or ignore
     usual = "-".join([f"runs/{task.name}-{name}", *name_folders(fine_tune_epochs, train_share, shots)])
-    named, output = output is not None, Path(output or usual).expanduser().resolve()
-    store = Path(store).expanduser()
-    logs = None if tensorboard is None else Path(tensorboard).expanduser()
+    named, output = output is not None, read_path(output or usual).resolve()
+    store = read_path(store)
+    logs = None if tensorboard is None else read_path(tensorboard)
     if store.resolve().is_relative_to(output):
         raise RunError(f"the states at {store} cannot lie in the run's folder {output}, which is replaced as a whole.")
     if logs is not None and logs.resolve().is_relative_to(output):
@@ -235,7 +236,7 @@ def train(
             str(seed): {"path": str(snapshot.path.resolve()), "fingerprint": snapshot.encoder.fingerprint}
             for seed, snapshot in snapshots.items()
         }
-        asked["data_dir"] = data_dir and str(Path(data_dir).expanduser().resolve())
+        asked["data_dir"] = data_dir and str(read_path(data_dir).resolve())
 
         encoders = [snapshot.encoder for snapshot in tuned] or [encoder]
         choice: LayerChoice | None = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import RunError
 from .experiment import train
+from .paths import read_path
 from .progress import Progress, ignore, prefix
 from .reports.figures import draw_by_epochs, draw_by_rows
 from .reports.plots import write_png
@@ -82,11 +83,11 @@ def train_grid(
         yield train(
             task,
             encoder,
-            output=output and Path(output).expanduser().joinpath(*folders),
+            output=output and read_path(output).joinpath(*folders),
             fine_tune_epochs=epochs,
             baselines=baselines and epochs == grid.epochs[0],
             baseline_parts=baseline_parts if epochs == grid.epochs[-1] else (),
-            tensorboard=tensorboard and Path(tensorboard).expanduser().joinpath(*folders),
+            tensorboard=tensorboard and read_path(tensorboard).joinpath(*folders),
             resume=len(grid) > 1,
             progress=prefix(progress, " ".join(folders)) if folders else progress or ignore,
             **draw,
@@ -116,7 +117,7 @@ def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]
     """
     files: list[Path] = []
     each = len(runs) // len(grid.tasks)
-    folder = Path(folder).expanduser()
+    folder = read_path(folder)
     with writing_to(folder):
         for start in range(0, len(runs), each):
             results = [run.results for run in runs[start : start + each]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from .encoders import choose_dtype, load_encoder
 from .experiment import train
+from .paths import read_path
 from .progress import Progress, prefix
 from .reports.plots import draw_group_scores, write_png
 from .reports.table import build_rows, format_markdown
@@ -41,7 +42,7 @@ def run_quickstart(
         seeds: heads of each kind.
         progress: as `train`'s.
     """
-    output = Path(output).expanduser()
+    output = read_path(output)
     loaded = load_encoder(encoder)
     runs: list[Run] = []
     for head in HEADS:
@@ -76,7 +77,7 @@ def run_quickstart_qa(
         seeds: heads.
         progress: as `train`'s.
     """
-    output, dtype = Path(output).expanduser(), choose_dtype()
+    output, dtype = read_path(output), choose_dtype()
     run = train(
         "starter_qa",
         encoder,

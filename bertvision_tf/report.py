@@ -13,6 +13,7 @@ import numpy as np
 
 from . import reports
 from .errors import BertvisionError, RunError
+from .paths import read_path
 from .progress import Progress, ignore
 from .reports.figures import draw_run, draw_runs
 from .reports.mistakes import choose_examples, collect_mistakes, show_label, show_prediction
@@ -126,7 +127,7 @@ def write_report(
     if examples < 0:
         raise RunError(f"`examples` needs 0 or more, got {examples}.")
     names = dict(zip(name_runs(opened), opened, strict=True))
-    output = Path(output).expanduser()
+    output = read_path(output)
     with write_folder(output, DATA, "report", HELD) as folder, writing_to(output):
         (folder / PICTURES).mkdir()
         groups = group_by_rows(names)

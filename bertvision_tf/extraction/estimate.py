@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders import Encoder, Tokens
+from ..paths import read_path
 from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
@@ -87,7 +88,7 @@ def estimate(
         }
         for codec in CODECS
     }
-    folder = Path(path).expanduser().absolute()
+    folder = read_path(path).absolute()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     return Estimate(
         examples=sum(len(rows) for rows in splits),

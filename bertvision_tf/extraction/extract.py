@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from ..encoders import Encoder, Tokens, Windows, choose_windows
 from ..errors import StoreError
+from ..paths import read_path
 from ..spans import locate_answers
 from ..store import Store, StoreSpec, StoreWriter, get_codec, open_store
 from ..store.codecs import Calibration
@@ -113,7 +114,7 @@ def extract(
         >>> task = get_task("starter")
         >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
     """
-    path = Path(path).expanduser()
+    path = read_path(path)
     spec = plan_spec(encoder, examples, **choices)
     if (path / MANIFEST).is_file():
         found = read_manifest(path)

@@ -27,6 +27,7 @@ from ..heads import HeadConfig
 from ..heads.describe import count_trainable
 from ..heads.model import Head
 from ..layers.layer_injection import LayerInjection
+from ..paths import read_path
 from ..progress import Progress, ignore, prefix
 from ..store import Store
 from ..tasks import TaskSpec, get_task
@@ -179,7 +180,7 @@ def inject_layers(
         if (place.block, place.layers, place.bottleneck, seed) not in done
     ]
     stores = [
-        extract_once(encoder, part, Path(store).expanduser(), progress, max_length=length, codec=codec)
+        extract_once(encoder, part, read_path(store), progress, max_length=length, codec=codec)
         for part in splits
         if missing
     ]

@@ -21,6 +21,7 @@ from ..cells import append_cell, check_table, read_cells
 from ..encoders import Classifier, Encoder
 from ..errors import RunError
 from ..metrics.glue import compute_metric
+from ..paths import read_path
 from ..progress import Progress, ignore
 from ..runs import Run
 from ..tasks import TASKS, Examples, TaskSpec
@@ -106,7 +107,7 @@ def open_fine_tuned(
     task.require_labels("weight injection")
     splits = run.load_rows(task, data_dir)
     paths = dict.fromkeys(snapshot["path"] for snapshot in config["snapshots"].values())
-    snapshots = [read_snapshot(Path(path).expanduser(), config["dtype"]) for path in paths]
+    snapshots = [read_snapshot(read_path(path), config["dtype"]) for path in paths]
     training, _ = split_task(task, splits[0])
     return snapshots, run.load_base_encoder(), task, splits, training
 

@@ -27,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import RunError
+from ..paths import read_path
 from ..store.waiting import build_busy_error
 from ..store.writer import lock_folder
 
@@ -57,7 +58,7 @@ def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) ->
     Raises:
         RunError: the folder cannot be written, is being written by another process, or holds something else.
     """
-    path = path.expanduser().resolve()
+    path = read_path(path).resolve()
     if not path.name:
         raise RunError(f"{path} cannot be an output folder: name one below it.")
     staging, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")

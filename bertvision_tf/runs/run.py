@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..metrics.squad import stay_silent
+from ..paths import read_path
 from .explain import Explanation, choose_window, compute_norms, compute_similarities, show_found
 from .folder import CONFIG, MEMBERS, RESULTS, read_csv
 
@@ -36,6 +37,13 @@ RESULTS_SHOWN = (  # what reports and tables read
     *("fine_tune", "draw", "layers", "seconds", "memory_bytes", "store", "versions"),
 )
 CONFIG_SHOWN = ("task", "examples", "kind", "label_names", "tokens", "codec")
+NEEDED = {  # of the two files, what no method of a run can do without
+    RESULTS: {"seeds": list, "selection_scores": list, "store": dict},
+    CONFIG: {
+        **dict.fromkeys(("task", "kind", "encoder", "encoder_fingerprint", "dtype", "tokens"), str),
+        **{"label_names": list, "examples": dict},
+    },
+}
 VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
 
 
@@ -379,7 +387,16 @@ def load_run(path: str | Path) -> Run:
         raise RunError(
             f"{path} is an ensemble, no run with heads of its own: name one of {', '.join(config[MEMBERS])}."
         )
-    return Run(Path(path).expanduser().absolute(), results, config)  # which is found from another folder too
+    path = read_path(path).absolute()  # which is found from another folder too
+    for file, content in ((RESULTS, results), (CONFIG, config)):
+        for field, kind in NEEDED[file].items():
+            if field not in content:
+                raise RunError(f"{path} was written by another version and has no {field}: train it again.")
+            if not isinstance(content[field], kind):
+                raise RunError(f"{path / file} is damaged: {field} is a {type(content[field]).__name__}.")
+    if not len(results["seeds"]) == len(results["selection_scores"]) > 0:
+        raise RunError(f"{path / RESULTS} is damaged: it needs a selection score for each seed.")
+    return Run(path, results, config)
 
 
 def open_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
@@ -431,7 +448,7 @@ def read_folder(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the folder holds none.
     """
-    path = Path(path).expanduser()
+    path = read_path(path)
     contents = []
     for name in (RESULTS, CONFIG):
         try:
@@ -441,6 +458,8 @@ def read_folder(path: str | Path) -> list[dict[str, Any]]:
             raise RunError(f"no finished run at {path}: {what or f'{path / name} cannot be read'}.") from None
         except ValueError:
             raise RunError(f"{path / name} is damaged: no JSON.") from None
+        if not isinstance(contents[-1], dict):
+            raise RunError(f"{path / name} is damaged: expected an object, got a {type(contents[-1]).__name__}.")
     return contents
 
 

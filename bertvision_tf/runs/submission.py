@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import RunError
+from ..paths import read_path
 from ..tasks import GLUE, TASKS, Examples, TaskKind, TaskSpec
 from ..tasks.readers import read_official
 from ..tasks.tables import write_table
@@ -42,7 +43,7 @@ def write_submission(runs: Sequence[Run], folder: str | Path, data_dir: str | Pa
             raise RunError(f"{run.path} is a run on {name}; the leaderboard takes {', '.join(GLUE)}.")
         if names.count(name) > 1:
             raise RunError(f"two runs are on {name}: the leaderboard takes one.")
-    folder = Path(folder).expanduser()
+    folder = read_path(folder)
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
     parts = [list(_read_tests(TASKS[name], data_dir)) for name in names]  # all are there before the first is predicted
@@ -63,9 +64,9 @@ def _read_tests(task: TaskSpec, data_dir: str | Path | None) -> Iterator[tuple[s
         return
     yield f"{task.title}-m", task.load("test", data_dir)
     yield f"{task.title}-mm", task.load(f"test_{task.extra_dev[0]}", data_dir)
-    if data_dir is not None and (Path(data_dir).expanduser() / DIAGNOSTIC).is_file():
+    if data_dir is not None and (read_path(data_dir) / DIAGNOSTIC).is_file():
         spec = dataclasses.replace(task, name="ax", title="AX")
-        yield "AX", read_official(Path(data_dir).expanduser() / DIAGNOSTIC, spec, "test")
+        yield "AX", read_official(read_path(data_dir) / DIAGNOSTIC, spec, "test")
 
 
 def _show(task: TaskSpec, prediction: object) -> str:

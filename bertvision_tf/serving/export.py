@@ -10,6 +10,7 @@ from typing import Any
 
 from ..encoders.encoder import DTYPES
 from ..errors import RunError
+from ..paths import read_path
 from ..runs import Run, name_runs, open_runs, write_folder, writing_to
 from ..tasks import TaskKind
 from .card import write_card
@@ -81,7 +82,7 @@ def export_runs(
     _check_packages()
     import tensorflow as tf
 
-    output = Path(output).expanduser()
+    output = read_path(output)
     with write_folder(output, MARK, "SavedModel", HELD) as folder, writing_to(output):
         servable = build_servable(opened, dtype)
         signatures = servable.build_signatures()

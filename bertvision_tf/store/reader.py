@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
+from ..paths import read_path
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry, StoreSpec, read_manifest
 from .writer import compute_sha256
@@ -54,7 +55,7 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
         >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
         (7, 11, 384)
     """
-    path = Path(path).expanduser()
+    path = read_path(path)
     manifest = read_manifest(path)
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
@@ -124,6 +125,8 @@ class Store:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """hidden_states float32 (num_hidden_states, tokens, hidden_dim), token_ids, segment_ids, label, id; of a
         window also question and char_offsets, and the label is {"start", "end"}."""
+        if isinstance(index, (bool, np.bool_)) or not hasattr(index, "__index__"):
+            raise TypeError(f"a store is read example by example, by whole numbers; got {index!r}.")
         index = range(len(self))[index]  # IndexError past the end, negative from the end
         batch = self.gather([index])
         found = {

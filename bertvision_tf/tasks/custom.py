@@ -76,6 +76,13 @@ def task_from_table(
         >>> task.label_names
         ('+', '-')
     """
+    for option, given in (("name", name), ("text", text), ("text_pair", text_pair)):
+        if not isinstance(given, (str, type(None))):
+            raise TaskError(f"`{option}` needs a text, got {given!r}.")
+    if label is not None and not (isinstance(label, Sequence) and all(isinstance(one, str) for one in label)):
+        raise TaskError(f"`label` needs the name of a column, or a list of names, got {label!r}.")
+    if max_length is not None and (type(max_length) is not int or max_length < 3):
+        raise TaskError(f"`max_length` needs 3 tokens or more, got {max_length!r}.")
     table = read_table(train)
     if kind == TaskKind.SPAN and (text or text_pair or label):
         raise TaskError(f"{table.name}: questions have columns question, context and answers; no others can be named.")

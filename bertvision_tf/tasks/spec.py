@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import TaskError
+from ..paths import read_path
 from .examples import Examples
 
 
@@ -155,7 +156,7 @@ class TaskSpec:
         Raises:
             TaskError: it is not there.
         """
-        file, folder = self.find_name(split), Path(data_dir).expanduser()
+        file, folder = self.find_name(split), read_path(data_dir)
         folders = [folder / self.title, folder / self.name, folder]
         for place in folders:
             if (place / file).is_file():

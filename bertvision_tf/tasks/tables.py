@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TaskError
+from ..paths import read_path
 from .delimited import read_delimited
 from .files import HALF, is_whole, read_text
 from .frames import read_frame
@@ -81,7 +82,7 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
     show = show_json if lists_as_json else show_value
     if not isinstance(source, (str, os.PathLike)):
         return _read_columns("the table", read_frame(source), show)
-    path = Path(source).expanduser()
+    path = read_path(source)
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
         return _read_json_lines(path, show)

@@ -31,6 +31,7 @@ from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
 from ..errors import RunError
 from ..extraction.extract import tokenize_examples
 from ..images import BatchPlan, load_arrays
+from ..paths import read_path
 from ..store.waiting import build_busy_error, wait_for
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
@@ -104,7 +105,7 @@ def fine_tune(
     if strategy != "one_device":
         facts["strategy"] = strategy
     recipe = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(root).expanduser() / task.name / "encoders" / recipe
+    path = read_path(root) / task.name / "encoders" / recipe
     snapshot = path / f"epochs-{epochs:g}"
     if not (snapshot / "config.json").is_file():
         lock = wait_for(lambda: _lock(path))

@@ -11,6 +11,7 @@ from ..encoders import Encoder, load_encoder
 from ..errors import RunError
 from ..extraction import extract_once
 from ..heads import HeadConfig
+from ..paths import read_path
 from ..progress import Progress, ignore
 from ..tasks import TaskSpec, get_task
 from ..tasks.doubts import load_rows
@@ -151,7 +152,7 @@ def search(
         "fine_tune_epochs": fine_tune_epochs,
         "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs else None,
     }
-    output = Path(output or f"runs/search-{task.name}").expanduser().resolve()
+    output = read_path(output or f"runs/search-{task.name}").resolve()
     common: dict[str, Any] = {"strategy": strategy, "progress": progress}
     with open_folder(output, setting):
         if fine_tune_epochs:
@@ -160,7 +161,7 @@ def search(
                 *(encoder, task, [rows], roles[1], draw, store, states["max_length"], fine_tune), **common
             )
             encoder = tuning.fine_tune(seed, fine_tune_epochs).encoder
-        found = extract_once(encoder, rows, Path(store).expanduser(), progress, **states)
+        found = extract_once(encoder, rows, read_path(store), progress, **states)
         groups = rows.repeats if rows.kept_together is None else rows.kept_together
         parts = [roles] if folds is None else split_folds(rows.labels, folds, groups)
         measured: dict[str, Any] = {}  # of the store, which all folds and heads read

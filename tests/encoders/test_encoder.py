@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -150,3 +151,11 @@ def test_bad_calls(tiny_encoder):
 
 def test_no_texts(tiny_encoder):
     assert tiny_encoder.hidden_states(tiny_encoder.tokenize([])).shape[:2] == (0, 3)
+
+
+def test_an_encoder_is_pickled_after_use(tiny_encoder):
+    tokens = tiny_encoder.tokenize(["the cat eats"])
+    expected = tiny_encoder.hidden_states(tokens)
+    copied = pickle.loads(pickle.dumps(tiny_encoder))
+    assert copied.fingerprint == tiny_encoder.fingerprint
+    np.testing.assert_array_equal(copied.hidden_states(tokens), expected)

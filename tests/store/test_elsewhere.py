@@ -60,3 +60,9 @@ def test_a_store_in_a_forked_process(store):
     command = [sys.executable, "-c", code, str(store.path)]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert found.stdout == "True True\n", found.stderr
+
+
+@pytest.mark.parametrize("index", [True, np.True_, slice(0, 2), "0", 1.5, None])
+def test_an_example_is_named_by_a_whole_number(store, index):
+    with pytest.raises(TypeError, match="by whole numbers"):
+        store[index]

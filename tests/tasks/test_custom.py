@@ -516,3 +516,19 @@ def test_a_few_equal_texts_move_few_rows():
 
 def test_a_text_is_no_label():
     assert complaint(columns(), text="label") == "the table: 'label' cannot be both a text and the label."
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"text": ["text"]}, "`text` needs a text, got ['text']."),
+        ({"name": 5}, "`name` needs a text, got 5."),
+        ({"label": 5}, "`label` needs the name of a column, or a list of names, got 5."),
+        ({"label": [5]}, "`label` needs the name of a column, or a list of names, got [5]."),
+        ({"max_length": "128"}, "`max_length` needs 3 tokens or more, got '128'."),
+        ({"max_length": 0}, "`max_length` needs 3 tokens or more, got 0."),
+        ({"max_length": True}, "`max_length` needs 3 tokens or more, got True."),
+    ],
+)
+def test_options_of_another_type(options, message):
+    assert complaint(columns(), **options) == message
