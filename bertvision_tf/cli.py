@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from .notes import Note
 from .reports.table import show_bytes
 
 LISTED = 5  # trials of a search
+INTERRUPTED = "interrupted; states that are finished are kept and found again"
 
 app = typer.Typer(
     help="Small Keras heads on every hidden state of a BERT.",
@@ -853,6 +855,7 @@ def about(
 def main() -> None:
     """The entry point of the installed command and of scripts/."""
     _open_closed_streams()
+    _Interrupt.install()
     pin_environment()
     sys.argv[1:] = [_expand_home(argument) for argument in sys.argv[1:]]
     try:
@@ -865,6 +868,31 @@ def main() -> None:
         if error.errno != errno.EPIPE:  # whoever read it has gone, as `head` does
             typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
         sys.exit(1)
+
+
+class _Interrupt:
+    """Ctrl-C: the first raises KeyboardInterrupt, and does so again where Python could not pass it on, as from inside a
+    finalizer; the second ends at once."""
+
+    came = False
+
+    @classmethod
+    def install(cls) -> None:
+        signal.signal(signal.SIGINT, cls._receive)
+        usual = sys.unraisablehook
+        sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, KeyboardInterrupt) else usual(lost)
+
+    @classmethod
+    def check(cls) -> None:
+        if cls.came and threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    @classmethod
+    def _receive(cls, *_: Any) -> None:
+        if cls.came:
+            os._exit(130)
+        cls.came = True
+        raise KeyboardInterrupt
 
 
 def _open_closed_streams() -> None:
@@ -905,8 +933,7 @@ def _errors_as_lines() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # a second one ends at once
-        typer.echo("interrupted; states that are finished are kept and found again", err=True)
+        typer.echo(INTERRUPTED, err=True)
         raise typer.Exit(130) from None
 
 
@@ -939,6 +966,7 @@ def _show_progress() -> Iterator[Any]:
         known: dict[str, Any] = {}
 
         def progress(what: str, done: int, total: int) -> None:
+            _Interrupt.check()
             if what not in known:
                 known[what] = bars.add_task(what, total=total)
             bars.update(known[what], completed=done, total=total)

@@ -89,13 +89,13 @@ def join_repeats(
 def _swap(
     classes: np.ndarray, repeats: np.ndarray, kept: np.ndarray, aside: np.ndarray, shared: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Moves the shared rows of one side to the other; the next row of its class, if any, takes the place of each."""
+    """Moves the shared rows of one side to the other; the row of its class before it, if any, takes each's place."""
     single = kept[np.bincount(repeats)[repeats[kept]] == 1]
     free = {label: np.sort(single[classes[single] == label]).tolist() for label in np.unique(classes[aside])}
     moved, taken = aside[shared], []
     for row in np.sort(moved):
         if rows := free[classes[row]]:
-            taken.append(rows.pop(min(bisect(rows, row), len(rows) - 1)))
+            taken.append(rows.pop(max(bisect(rows, row) - 1, 0)))
     kept = np.concatenate([np.setdiff1d(kept, taken), moved])
     return np.sort(kept), np.sort(np.concatenate([aside[~shared], np.array(taken, np.int64)]))
 
