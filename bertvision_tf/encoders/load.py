@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from ..errors import EncoderError
 from ..paths import read_path
-from .checkpoint import find_checkpoint, read_architecture
+from .checkpoint import find_checkpoint, read_architecture, read_first_position
 from .encoder import Encoder
 from .preset import is_preset, is_preset_name, load_preset
 from .tokenizer import Tokenizer
@@ -34,4 +35,11 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
         return load_preset(name, str(folder), dtype)
     architecture = read_architecture(folder)
     weights = read_weights(folder, architecture)
-    return Encoder(name, architecture, Tokenizer.read(folder, architecture.vocabulary_size), weights, dtype)
+    tokenizer = Tokenizer.read(folder, architecture.vocabulary_size)
+    first = read_first_position(folder)
+    if first and first != tokenizer.padding_id + 1:
+        raise EncoderError(
+            f"{folder}: pad_token_id of config.json, from which positions count, is {first - 1}; its tokenizer pads "
+            f"with {tokenizer.padding_id}."
+        )
+    return Encoder(name, architecture, tokenizer, weights, dtype)

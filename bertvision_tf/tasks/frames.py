@@ -41,7 +41,7 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
     try:
         frame = narwhals.from_native(source, eager_only=True, pass_through=True)
         if isinstance(frame, narwhals.DataFrame):
-            columns = {str(name): frame[name].to_list() for name in frame.columns}
+            columns = {str(column.name): column.to_list() for column in frame.iter_columns()}
             return columns | {
                 name: [_name_class(cell, known) for cell in columns[name]] for name, known in names.items()
             }

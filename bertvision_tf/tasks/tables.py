@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import TaskError
 from ..paths import read_path
 from .delimited import read_delimited
-from .files import HALF, is_whole, read_text
+from .files import HALF, is_whole, read_object, read_text
 from .frames import read_frame
 from .values import LIST, find_odd, read_value, show_json, show_value
 
@@ -140,7 +140,7 @@ def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
         if not line.strip():
             continue
         try:
-            content = json.loads(line, object_pairs_hook=_read_object)
+            content = json.loads(line, object_pairs_hook=read_object)
         except json.JSONDecodeError as error:
             raise TaskError(f"{path}, line {number}: no JSON ({error.msg}).") from None
         except (ValueError, RecursionError) as error:
@@ -154,14 +154,6 @@ def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
     header = list(dict.fromkeys(name for content in objects for name in content))
     columns = {name: [content.get(name) for content in objects] for name in header}
     return dataclasses.replace(_read_columns(str(path), columns, show), lines=lines)
-
-
-def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
-    return content
 
 
 def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:

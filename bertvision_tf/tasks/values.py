@@ -25,10 +25,13 @@ NAMED = ("Interval", "Period", "Timestamp", "Timedelta")  # pandas's, whose text
 
 
 class Unread:
-    """What stands in a place that cannot be read: `what` says why."""
+    """What cannot be read: `what` says why, its text is for the eye alone."""
 
-    def __init__(self, what: str):
-        self.what = what
+    def __init__(self, what: str, text: str):
+        self.what, self.text = what, text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def read_value(cell: Any) -> Any:
@@ -41,7 +44,7 @@ def read_value(cell: Any) -> Any:
         try:
             return bytes(cell).decode()
         except UnicodeDecodeError:
-            return Unread(BYTES)
+            return Unread(BYTES, bytes(cell).decode(errors="replace"))
     if isinstance(cell, (bool, int)):
         return cell if type(cell) in (bool, int) else int(cell)
     if isinstance(cell, float):
@@ -54,11 +57,11 @@ def read_value(cell: Any) -> Any:
         return [read_value(part) for part in cell]
     if getattr(getattr(cell, "dtype", None), "kind", "") in ("m", "M"):  # numpy's dates, which it turns into numbers
         return [read_value(part) for part in cell] if cell.ndim else None if np.isnat(cell) else str(cell)
-    for convert in ("as_py", "to_pylist", "to_list", "tolist"):  # pyarrow, polars and pandas, numpy
+    for convert in ("as_py", "to_pylist", "to_list", "tolist", "numpy"):  # pyarrow; polars, pandas; numpy; TensorFlow
         if hasattr(cell, convert):
             found = getattr(cell, convert)()
-            return Unread(UNKNOWN) if type(found) is type(cell) else read_value(found)
-    return Unread(UNKNOWN)
+            return Unread(UNKNOWN, str(cell)) if type(found) is type(cell) else read_value(found)
+    return Unread(UNKNOWN, str(cell))
 
 
 def find_odd(values: Sequence[Any]) -> dict[str, int]:
@@ -109,7 +112,7 @@ def _is_switches(value: Any) -> bool:
 
 def show_value(value: Any) -> str:
     """A value as it would stand in a CSV file: nothing for what is missing, 1 for 1.0, a;b for a list."""
-    if value is None or isinstance(value, Unread):  # which is refused when its column is read
+    if value is None:
         return ""
     if isinstance(value, list):
         return SEPARATOR.join(map(show_value, value))
@@ -122,4 +125,4 @@ def show_json(value: Any) -> str:
     """As `show_value`, but lists and dicts as JSON."""
     if not isinstance(value, (list, dict)):
         return show_value(value)
-    return json.dumps(value, ensure_ascii=False, default=lambda part: None)
+    return json.dumps(value, ensure_ascii=False, default=str)

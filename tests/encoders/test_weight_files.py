@@ -144,6 +144,7 @@ def test_every_size_is_held_against_the_tensors(copy, family, change):
         ({"layer_norm_eps": None}, "layer_norm_eps needs a number above 0, got None"),
         ({"layer_norm_eps": "1e-12"}, "layer_norm_eps needs a number above 0, got '1e-12'"),
         ({"layer_norm_eps": 10**400}, "layer_norm_eps needs a number above 0, got 1000"),
+        ({"pruned_heads": {"0": [1]}}, r"heads are pruned \({'0': \[1\]}\); only whole blocks are read"),
         ({"position_embedding_type": None}, "position_embedding_type says None; only 'absolute' is read"),
         ({"layer_norm_eps": 0}, "layer_norm_eps needs a number above 0, got 0"),
         ({"num_attention_heads": 5}, "5 attention heads and a hidden size of 8"),
@@ -174,7 +175,7 @@ def test_a_config_that_is_no_object(copy, content):
     refuse(folder, "config.json needs a JSON object, got a")
 
 
-@pytest.mark.parametrize("number", [None, "1", -1, 200])
+@pytest.mark.parametrize("number", [None, "1", -1, 0, 2, 200])
 def test_a_robertas_padding_number(copy, number):
     folder = copy("roberta")
     file = folder / "config.json"
@@ -259,3 +260,19 @@ def test_a_number_beyond_the_embedding(copy):
     content["model"]["vocab"]["run"] = 99
     file.write_text(json.dumps(content))
     refuse(folder, "has 100 tokens, its embedding only 30 rows")
+
+
+def test_a_setting_that_stands_twice(copy):
+    folder = copy()
+    file = folder / "config.json"
+    file.write_text(file.read_text().replace("{", '{"hidden_size": 16,', 1))
+    refuse(folder, "config.json is no JSON that can be read: 'hidden_size' stands there twice")
+
+
+def test_a_tensor_that_stands_twice_in_the_index(copy):
+    folder = copy()
+    index = split(folder)
+    name = min(index["weight_map"])
+    text = json.dumps(index).replace(f'"{name}"', f'"{name}": "model-2.safetensors", "{name}"', 1)
+    (folder / "model.safetensors.index.json").write_text(text)
+    refuse(folder, f"'{name}' stands there twice")

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bertvision_tf import task_from_table
 from bertvision_tf.errors import TaskError
@@ -173,6 +174,14 @@ def test_lists_that_are_no_classes_are_refused(labels, message):
     assert complaint(COLUMNS | {"label": labels}).startswith(f"the table, {message}")
 
 
+def test_columns_that_are_called_by_numbers():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({0: TEXTS, 1: COLUMNS["label"]})
+    assert task_from_table(frame, text="0", label="1").label_names == ("0", "1")
+    several = pandas.MultiIndex.from_tuples([("x", "text"), ("x", "label")])
+    assert "which column is the text?" in complaint(frame.set_axis(several, axis="columns"))
+
+
 def test_cells_of_other_libraries_are_plain_values():
     pyarrow, polars, pandas = map(pytest.importorskip, ("pyarrow", "polars", "pandas"))
     names = [["red", "big"], ["red"]] * 6
@@ -181,8 +190,11 @@ def test_cells_of_other_libraries_are_plain_values():
         [polars.Series(one) for one in names],
         [pandas.Series(one) for one in names],
         [np.array(one) for one in names],
+        [tf.constant(one) for one in names],
     ):
         assert task_from_table(COLUMNS | {"label": cells}).label_names == ("big", "red")
+    numbers = {"text": tf.constant(TEXTS), "label": tf.constant(COLUMNS["label"])}
+    assert read_table(numbers).rows == read_table({name: COLUMNS[name] for name in ("text", "label")}).rows
     none = pyarrow.scalar(None, pyarrow.string())
     assert complaint(COLUMNS | {"text": [*TEXTS[:3], none, *TEXTS[4:]]}) == "the table, line 4: 'text' is empty."
     dates = [np.datetime64("2020-01-01T00:00:00", "ns"), np.datetime64("2021-01-01T00:00:00", "ns")] * 6
