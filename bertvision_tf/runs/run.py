@@ -248,10 +248,6 @@ class Run:
         if self.kind is TaskKind.SPAN:
             found = [answer.text for answer in self.answer_all(texts, text_pairs or ())]
             return Predictions(found, np.zeros((len(found), 0), np.float32), ())
-        for name, side in (("texts", texts), ("text_pairs", text_pairs or ())):
-            for row, text in enumerate(side):
-                if not text.strip():
-                    raise RunError(f"`{name}`, row {row} is empty: leave it out.")
         labels = np.full(len(texts), -1, np.int32)
         dataset = images_from_encoder(
             self.load_encoder(), self._build_examples(texts, text_pairs, labels), batch_size=32, **self._states
