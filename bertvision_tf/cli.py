@@ -24,6 +24,9 @@ from .notes import Note
 from .reports.table import show_bytes
 
 LISTED = 5  # trials of a search
+FIT_OPTIONS = {name: name for name in ("epochs", "batch_size", "learning_rate", "mixup")}
+TUNING_OPTIONS = ("parts", "learning_rate", "batch_size", "dtype")
+TABLE_OPTIONS = ("dev", "text_column", "text_pair_column", "label_column", "kind")
 INTERRUPTED = "interrupted; states that are finished are kept and found again"
 
 app = typer.Typer(
@@ -70,6 +73,11 @@ LengthOption = Annotated[int | None, typer.Option(min=3, help="Tokens a text. Le
 
 @app.command("train")
 def train_heads(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file of options, as a run's config.json; options that are given come first."),
+    ] = None,
     task: Annotated[
         str,
         typer.Option(help=f"{TASK_NAMES}; all for GLUE's nine."),
@@ -141,58 +149,38 @@ def train_heads(
         _start_tensorflow()
         from .grid import Grid, plot_grid, train_grid
         from .reports.table import choose_most_rows
-        from .tasks import GLUE, get_task
+        from .settings import GROUP_OF, RunSettings
 
-        config, searched = _read_head(head) if head else (None, {})
-        changes = searched | _given(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mixup=mixup)
-        tuning_changes = _given(
-            parts=fine_tune_parts,
-            schedule=schedule,
-            learning_rate=fine_tune_learning_rate,
-            batch_size=fine_tune_batch_size,
-            dtype=fine_tune_dtype,
+        given = {
+            name: value
+            for name, value in context.params.items()
+            if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+        }
+        settings = RunSettings() if config is None else RunSettings.from_file(config)
+        own: dict[str, Any] = {name: value for name, value in given.items() if name in GROUP_OF}
+        chosen, searched = _read_head(head) if head else (settings.head.head, {})
+        own |= {"head": chosen, "fit": _change(settings.head.fit, **searched, **_pick(given, **FIT_OPTIONS))}
+        own["fine_tune"] = _change(
+            settings.tuning.fine_tune,
+            **_pick(given, schedule="schedule", **{f"fine_tune_{name}": name for name in TUNING_OPTIONS}),
         )
-        if task.lower() == "all" and train is None:
-            tasks: list[Any] = list(GLUE)
-            for spec in map(get_task, GLUE):  # all are there before the first is begun
-                for split in spec.splits:
-                    if data_dir is not None:
-                        spec.find_file(split, data_dir)
-        else:
-            tasks = [_choose_task(task, train, dev, text_column, text_pair_column, label_column, kind)]
-        few = _read_numbers("--shots", shots, int, 1) if shots else []
-        shares = _read_numbers("--train-share", train_share, float, 0) if train_share else [1.0] * (not few)
-        grid = Grid(tasks, _read_numbers("--fine-tune-epochs", fine_tune_epochs, float, 0), shares, few)
+        if "layers" in given:
+            own["layers"] = layers if layers == "auto" else _read_layers(layers)
+        if "baseline_parts" in given:
+            own["baseline_parts"] = baseline_parts.split(",") if baseline_parts else ()
+        if "baseline_epochs" in given:
+            own["baseline_epochs"] = _read_numbers("--baseline-epochs", baseline_epochs, float, 0)
+        for name in ("fine_tune_epochs", "train_share", "shots"):
+            own.pop(name, None)  # cells of the grid
+        settings = settings.change(**own)
+        tasks = _choose_tasks(settings, given, task, train, dev, text_column, text_pair_column, label_column, kind)
+        grid = Grid(tasks, *_choose_axes(settings, given))
         runs = []
         for run in train_grid(
-            grid,
-            encoder,
-            dtype=dtype,
-            head=config,
-            seeds=seeds,
-            store=store,
-            output=output,
-            data_dir=data_dir,
-            limit=limit,
-            balance_classes=balance_classes,
-            max_length=max_length,
-            tokens=tokens,
-            pooler=pooler,
-            layers=layers if layers == "auto" else _read_layers(layers),
-            codec=codec,
-            fine_tune_seeds=fine_tune_seeds,
-            fine_tune=tuning_changes,
-            fit=changes,
-            strategy=strategy,
-            baselines=baselines,
-            baseline_parts=baseline_parts.split(",") if baseline_parts else (),
-            baseline_epochs=_read_numbers("--baseline-epochs", baseline_epochs, float, 0),
-            export=export,
-            tensorboard=tensorboard,
-            progress=progress,
+            grid, encoder if "encoder" in given else settings.encoder, settings=settings, progress=progress
         ):
             runs.append(run)
-        pictures = plot_grid(grid, runs, output or Path("runs"))
+        pictures = plot_grid(grid, runs, settings.places.output or Path("runs"))
     each = len(runs) // len(tasks)
     if len(tasks) > 1 and each == 1:
         _print_tasks([run.results for run in runs])
@@ -1008,6 +996,47 @@ def _read_head(head: str) -> tuple[Any, dict[str, Any]]:
     if isinstance(content, dict) and isinstance(content.get("head"), dict) and isinstance(content.get("fit"), dict):
         return HeadConfig.from_dict(content["head"]), content["fit"]
     return HeadConfig.from_json(text), {}
+
+
+def _pick(given: dict[str, Any], **names: str) -> dict[str, Any]:
+    """The options that were given, by other names."""
+    return {theirs: given[ours] for ours, theirs in names.items() if given.get(ours) is not None}
+
+
+def _change(base: Any, **changes: Any) -> Any:
+    """What differs from the defaults of a configuration: that of a file of settings, and what is given beside it."""
+    return {**(base or {}), **changes}
+
+
+def _choose_tasks(settings: Any, given: dict[str, Any], task: str, *table: Any) -> list[Any]:
+    """The tasks of the options, or of the settings where no option names one."""
+    from .tasks import GLUE, get_task, task_from_table
+
+    train = table[0]
+    if train is None and not any(name in given for name in ("task", *TABLE_OPTIONS)):
+        return [get_task(settings.task) if settings.table is None else task_from_table(**settings.table)]
+    if train is not None or task.lower() != "all":
+        return [_choose_task(task, *table)]
+    for spec in map(get_task, GLUE):  # all are there before the first is begun
+        for split in spec.splits:
+            if settings.rows.data_dir is not None:
+                spec.find_file(split, settings.rows.data_dir)
+    return list(GLUE)
+
+
+def _choose_axes(settings: Any, given: dict[str, Any]) -> tuple[list[float], list[float], list[int]]:
+    """Epochs, shares and shots of a grid."""
+    epochs, few, shares = [settings.tuning.fine_tune_epochs], [], []
+    if "fine_tune_epochs" in given:
+        epochs = _read_numbers("--fine-tune-epochs", given["fine_tune_epochs"], float, 0)
+    if "shots" in given:
+        few = _read_numbers("--shots", given["shots"], int, 1)
+    if "train_share" in given:
+        shares = _read_numbers("--train-share", given["train_share"], float, 0)
+    if not few and not shares:
+        few = [settings.rows.shots] if settings.rows.shots else []
+        shares = [] if few else [settings.rows.train_share]
+    return epochs, shares, few
 
 
 def _given(**options: Any) -> dict[str, Any]:

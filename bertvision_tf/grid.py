@@ -19,6 +19,7 @@ from .progress import Progress, ignore, prefix
 from .reports.figures import draw_by_epochs, draw_by_rows
 from .reports.plots import write_png
 from .runs import Run, writing_to
+from .settings import RunSettings, takes_options
 from .tasks import TaskSpec, get_task
 from .training.draw import check_draw
 from .training.encoder_trial import check_rivals
@@ -50,58 +51,55 @@ class Grid:
         return len(self.tasks) * len(self.draws) * len(self.epochs)
 
 
+@takes_options
 def train_grid(
     grid: Grid,
     encoder: Any,
     *,
-    output: str | Path | None = None,
-    baselines: bool = True,
-    baseline_parts: Sequence[str] = (),
-    tensorboard: str | Path | None = None,
+    settings: RunSettings | None = None,
     progress: Progress | None = None,
-    **options,
+    **options: Any,
 ) -> Iterator[Run]:
     """Runs the cells of a grid, all epochs of a task's rows one after the other.
 
     Args:
         grid: the cells.
         encoder: as `train`'s.
-        output: the folder of all runs, in which each has one of its own; that of the run where there is one cell; by
-            default runs/.
-        baselines, baseline_parts: as `train`'s; of one run of each task's rows, since they know no epochs: the simple
-            ones of the first, the fine-tuned ones of the last, which go on from its snapshots.
-        tensorboard: as `train`'s; the logs of each run lie as its folder in `output`.
-        progress, **options: as `train`'s.
+        settings, **options: as `train`'s, but for what the cells differ in. `output` is the folder of all runs, in
+            which each has one of its own, and that of the run where there is one cell; by default runs/. `tensorboard`
+            is divided likewise. Rivals are fitted for one run of each task's rows, since they know no epochs: the
+            simple ones for the first, the fine-tuned ones for the last, which go on from its snapshots.
+        progress: as `train`'s.
     """
-    _check_grid(grid, baseline_parts, options.get("baseline_epochs", (1,)))
+    settings = (settings or RunSettings()).change(**options)
+    _check_grid(grid, settings)
+    rivals, places = settings.rivals, settings.places
     for task, draw, epochs in itertools.product(grid.tasks, grid.draws, grid.epochs):
         name = get_task(task).name
         folders = [name] * (len(grid.tasks) > 1)
         if len(grid.draws) > 1:
             folders += [f"{what.removeprefix('train_')}-{value:g}" for what, value in draw.items()]
         folders += [f"epochs-{epochs:g}"] * (len(grid.epochs) > 1)
-        yield train(
-            task,
-            encoder,
-            output=output and read_path(output).joinpath(*folders),
+        cell = settings.change(
+            **{"train_share": 1.0, "shots": None} | draw,
             fine_tune_epochs=epochs,
-            baselines=baselines and epochs == grid.epochs[0],
-            baseline_parts=baseline_parts if epochs == grid.epochs[-1] else (),
-            tensorboard=tensorboard and read_path(tensorboard).joinpath(*folders),
+            baselines=rivals.baselines and epochs == grid.epochs[0],
+            baseline_parts=rivals.baseline_parts if epochs == grid.epochs[-1] else (),
+            output=places.output and read_path(places.output).joinpath(*folders),
+            tensorboard=places.tensorboard and read_path(places.tensorboard).joinpath(*folders),
             resume=len(grid) > 1,
-            progress=prefix(progress, " ".join(folders)) if folders else progress or ignore,
-            **draw,
-            **options,
         )
+        told = prefix(progress, " ".join(folders)) if folders else progress or ignore
+        yield train(task, encoder, settings=cell, progress=told)
 
 
-def _check_grid(grid: Grid, baseline_parts: Sequence[str], baseline_epochs: Sequence[float]) -> None:
+def _check_grid(grid: Grid, settings: RunSettings) -> None:
     """Raises what is wrong with the last cell before the first has run."""
     for task, draw in itertools.product(grid.tasks, grid.draws):
         check_draw(get_task(task), draw.get("train_share", 1.0), draw.get("shots"))
     if not all(0 <= epochs < math.inf for epochs in grid.epochs):
         raise RunError(f"a grid needs epochs from 0 on, got {list(grid.epochs)}.")
-    check_rivals(baseline_parts, baseline_epochs)
+    check_rivals(settings.rivals.baseline_parts, settings.rivals.baseline_epochs)
 
 
 def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]:

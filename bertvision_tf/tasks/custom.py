@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..errors import TaskError
 from ..notes import note
+from ..paths import read_path
 from .doubts import say_repeated
 from .examples import Examples
 from .labels import SEPARATOR, encode_labels, read_number, split_classes
@@ -123,6 +125,7 @@ def task_from_table(
         main_metric=main_metric,
         max_length=max_length or 128,
         source="rows",
+        origin=_describe_origin(train, dev, name=name, text=text, text_pair=text_pair, label=labels, kind=str(kind)),
     )
     rows = {"train": _read_examples(task, table, labels, "train")}
     if dev is None:
@@ -145,6 +148,7 @@ def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | No
         max_length=max_length or TASKS["squad2"].max_length,
         source="rows",
         version="",
+        origin=_describe_origin(train, dev, name=name, kind=str(TaskKind.SPAN)),
         rows={},
     )
     rows = {"train": read_question_table(train, task, "train")}
@@ -155,6 +159,14 @@ def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | No
         rows["train"], rows["dev"] = _split_dev(rows["train"], task.kind)
     task.rows.update(rows)  # type: ignore[attr-defined]
     return task
+
+
+def _describe_origin(train: Any, dev: Any, **options: Any) -> dict[str, Any]:
+    """The arguments that make the task again; {} of a table in memory."""
+    files = {what: source for what, source in (("train", train), ("dev", dev)) if source is not None}
+    if not all(isinstance(source, (str, os.PathLike)) for source in files.values()):
+        return {}
+    return {what: str(read_path(file).absolute()) for what, file in files.items()} | options
 
 
 def _find_texts(table: Table, text: str | None, text_pair: str | None) -> tuple[str, str | None]:

@@ -68,6 +68,7 @@ class TaskSpec:
             here), or "rows" (those in `rows`).
         version: of SQuAD, as its files and tensorflow_datasets name it: "1.1" or "2.0".
         remark: what one must know of its dev split to read a score; said when a run reads it.
+        origin: the arguments of `task_from_table` that make it of files; {} of a task that is not made of files.
         rows: the splits of a task that was made from the user's own rows.
     """
 
@@ -88,6 +89,7 @@ class TaskSpec:
     source: str = "glue"
     version: str = ""
     remark: str = ""
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     rows: Mapping[str, Examples] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self):

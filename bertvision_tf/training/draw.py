@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from ..errors import RunError
+from ..settings import RowSettings
 from ..tasks import TaskKind, TaskSpec, take_shots
 
 
@@ -44,14 +45,9 @@ class Draw:
 
 def check_draw(task: TaskSpec, share: float, shots: int | None) -> None:
     """Raises RunError where a task's training rows cannot be drawn so."""
-    if shots is not None and shots < 1:
-        raise RunError(f"`shots` needs 1 or more, got {shots}.")
+    RowSettings(train_share=share, shots=shots)
     if shots is not None and task.kind is not TaskKind.CLASSIFICATION:
         raise RunError(f"`shots` needs a task of single classes, {task.name} is a {task.kind}.")
-    if not 0 < share <= 1:
-        raise RunError(f"`train_share` needs more than 0 and at most 1, got {share}.")
-    if shots is not None and share < 1:
-        raise RunError("`shots` and `train_share` both say how many rows are trained on: leave one out.")
 
 
 def balance(labels: np.ndarray, classes: int) -> dict[int, float]:

@@ -1,0 +1,258 @@
+"""What is settled before a run's encoder has run: what is asked is checked, and the rows and the encoder are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .encoders import Encoder, load_encoder
+from .errors import RunError
+from .extraction import plan_spec
+from .heads import HeadConfig, get_preset
+from .paths import read_path
+from .progress import Progress
+from .runs import Run, find_other_setting, load_run, writing_to
+from .settings import RunSettings
+from .store import StoreSpec
+from .tasks import Examples, TaskKind, TaskSpec, get_task, task_from_table
+from .tasks.doubts import load_rows
+from .tasks.selection import fingerprint_rows
+from .training import FineTuneConfig, FitConfig, get_strategy
+from .training.draw import Draw, check_draw
+from .training.encoder_trial import EncoderTrial, check_rivals
+from .training.trial import build_task_head, split_task
+
+DEFAULT_HEAD = "standardized_adapter_64_shared"
+DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
+DEFAULT_SPAN_HEAD = "cnn_1x5_64"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is asked, checked before anything is read.
+
+    Attributes:
+        settings: all options.
+        task, head: what they name.
+        head_name: the preset's, or "custom-" and a fingerprint.
+        fine_tune: how the encoder is fine-tuned, if it is.
+        store, output, logs: folders; no logs with None.
+    """
+
+    settings: RunSettings
+    task: TaskSpec
+    head: HeadConfig
+    head_name: str
+    fine_tune: FineTuneConfig
+    store: Path
+    output: Path
+    logs: Path | None
+
+
+def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
+    """Checks what is asked.
+
+    Args:
+        settings: all options.
+        task: instead of the one that the settings name.
+
+    Raises:
+        BertvisionError: options do not go together, or not with the task.
+    """
+    if task is None and settings.table is not None:
+        task = task_from_table(**settings.table)
+    task = get_task(settings.task if task is None else task)
+    rows, tuning, rivals = settings.rows, settings.tuning, settings.rivals
+    check_draw(task, rows.train_share, rows.shots)
+    if rows.balance_classes and task.kind is not TaskKind.CLASSIFICATION:
+        raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
+    check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
+    head, name = _choose_head(settings, task)
+    fine_tune = tuning.fine_tune
+    if not isinstance(fine_tune, FineTuneConfig):
+        fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
+    usual = "-".join([f"runs/{task.name}-{name}", *name_folders(settings)])
+    places = settings.places
+    output, store = read_path(places.output or usual).resolve(), read_path(places.store)
+    logs = None if places.tensorboard is None else read_path(places.tensorboard)
+    for what, folder in (("states", store), ("logs", logs)):
+        if folder is not None and folder.resolve().is_relative_to(output):
+            raise RunError(
+                f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
+            )
+    return Plan(settings, task, head, name, fine_tune, store, output, logs)
+
+
+def name_folders(settings: RunSettings) -> list[str]:
+    """What tells a run from others of its task and head, as parts of its folder's name."""
+    shots, share, epochs = settings.rows.shots, settings.rows.train_share, settings.tuning.fine_tune_epochs
+    names = [f"shots-{shots}"] if shots else [f"share-{share:g}"] if share < 1 else []
+    return names + ([f"epochs-{epochs:g}"] if epochs else [])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Preparation:
+    """What the steps of a run work on.
+
+    Attributes:
+        plan: what is asked.
+        encoder: as it is before any fine-tuning.
+        splits: train and the dev splits.
+        roles: indices of the training rows and of the selection rows.
+        states: which hidden states are kept, as `extract` takes it; all of them while layers are still to be chosen.
+        fit: how a head is trained.
+        progress: called with what is being done.
+    """
+
+    plan: Plan
+    encoder: Encoder
+    splits: list[Examples]
+    roles: tuple[np.ndarray, np.ndarray]
+    states: Mapping[str, Any]
+    fit: FitConfig
+    progress: Progress
+
+    @property
+    def settings(self) -> RunSettings:
+        return self.plan.settings
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What heads and encoders are trained with alike."""
+        return {
+            "balance_classes": self.settings.rows.balance_classes,
+            "strategy": self.settings.head.strategy,
+            "progress": self.progress,
+        }
+
+    @property
+    def draw(self) -> Draw:
+        """Which of the training rows a seed is trained on."""
+        rows = self.settings.rows
+        return Draw(self.splits[0].labels, self.roles[0], rows.train_share, rows.shots)
+
+    @property
+    def tuning(self) -> EncoderTrial:
+        """The encoder that is fine-tuned."""
+        plan, length = self.plan, self.states["max_length"]
+        return EncoderTrial(
+            *(self.encoder, plan.task, self.splits, self.roles[1], self.draw, plan.store, length, plan.fine_tune),
+            **self.common,
+        )
+
+
+def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparation:
+    """Reads the rows and the encoder, and checks what depends on them."""
+    settings, task = plan.settings, plan.task
+    rows, wanted = settings.rows, settings.states
+    splits = [load_rows(task, split, rows.data_dir, rows.limit) for split in ("train", *task.dev_names)]
+    encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
+    states: dict[str, Any] = {
+        "max_length": encoder.choose_length(wanted.max_length, task.max_length),
+        "tokens": wanted.tokens,
+        "pooler": wanted.pooler,
+        "layers": None if wanted.auto else wanted.layers,
+        "codec": wanted.codec,
+    }
+    fit = settings.head.fit
+    if not isinstance(fit, FitConfig):
+        fit = FitConfig.for_head(plan.head, **(fit or {}))
+    _check_choices(plan, fit, plan_spec(encoder, splits[0], **states))
+    return Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
+
+
+def describe_settings(work: Preparation) -> dict[str, Any]:
+    """config.json before anything has run: the options, what they came to, and the rows and the encoder."""
+    plan, settings = work.plan, work.settings
+    task, encoder, rivals = plan.task, work.encoder, settings.rivals
+    tuned = settings.tuning.fine_tune_epochs or rivals.baseline_parts
+    found = {
+        "task": task.name,
+        "examples": {rows.split: rows.fingerprint for rows in work.splits},
+        "selection_rows": fingerprint_rows(work.roles[1]),
+        "kind": str(task.kind),
+        "text": task.text,
+        "text_pair": task.text_pair,
+        "label_names": list(task.label_names),
+        "encoder": _absolute(encoder.name),
+        "dtype": encoder.dtype,
+        "encoder_fingerprint": encoder.fingerprint,
+        "head": plan.head.to_dict(),
+        "seeds": settings.head.all_seeds,
+        **work.states,
+        "layers": list(plan_spec(encoder, work.splits[0], **work.states).layers),
+        "choose_layers": settings.states.auto,
+        "baseline_epochs": list(rivals.baseline_epochs) if rivals.baseline_parts else [],
+        "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
+        "fit": dataclasses.asdict(work.fit),
+    }
+    places = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir"}
+    return {name: value for name, value in (settings.to_dict() | found).items() if name not in places}
+
+
+def describe_sources(plan: Plan) -> dict[str, Any]:
+    """What config.json says beside `describe_settings`, for the run to be run again: none of it makes it another."""
+    data_dir, origin = plan.settings.rows.data_dir, plan.task.origin
+    return {
+        "head_name": plan.head_name,
+        "data_dir": data_dir and str(read_path(data_dir).resolve()),
+        **({"table": dict(origin)} if origin else {}),
+    }
+
+
+def find_finished(work: Preparation, asked: Mapping[str, Any]) -> Run | None:
+    """The finished run that `resume` asks for, if its settings and versions are the very same.
+
+    Raises:
+        RunError: the usual folder holds a run of other settings, which would be replaced.
+    """
+    output, places = work.plan.output, work.settings.places
+    chosen = {"layers"} if work.settings.states.auto else set()
+    other = find_other_setting(output, {name: value for name, value in asked.items() if name not in chosen})
+    if places.resume and other == "" and (not places.export or (output / "saved_model").is_dir()):
+        return load_run(output)
+    if other and places.output is None:
+        raise RunError(f"{output} holds a run with {other}: name another --output, or this one to replace it.")
+    return None
+
+
+def make_logs(plan: Plan) -> None:
+    """Makes the folder of TensorBoard's logs, before hours of work are lost to one that cannot be written."""
+    if plan.logs is not None:
+        with writing_to(plan.logs):
+            plan.logs.mkdir(parents=True, exist_ok=True)
+
+
+def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str]:
+    """The head, and what it is called: by default that of the task's kind."""
+    head = settings.head.head
+    if head is None:
+        single = task.text_pair is None or settings.states.tokens == "cls"
+        head = DEFAULT_SPAN_HEAD if task.kind is TaskKind.SPAN else DEFAULT_HEAD if single else DEFAULT_PAIR_HEAD
+    if isinstance(head, str):
+        return get_preset(head), head
+    config = HeadConfig.from_dict(head) if isinstance(head, Mapping) else head
+    return config, f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
+
+
+def _check_choices(plan: Plan, fit: FitConfig, states: StoreSpec) -> None:
+    """Raises what is wrong with a head or a strategy before the encoder has run for hours."""
+    task = plan.task
+    get_strategy(plan.settings.head.strategy)
+    if task.kind is TaskKind.SPAN and fit.mixup:
+        raise RunError(f"`mixup` mixes labels, and {task.name} asks for answers in a text: leave it out.")
+    build_task_head(plan.head, states, task)
+    if plan.head.comparison and task.text_pair is None:
+        raise RunError(f"a comparison head reads pairs of texts, {task.name} has single ones: choose another head.")
+
+
+def _absolute(encoder: str) -> str:
+    """A folder's full path, so that the run can be used from another folder; other names as they are."""
+    folder = os.path.abspath(os.path.expanduser(encoder))
+    return folder if os.path.isdir(folder) and encoder != "minilm" else encoder
