@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOMES[name] != "errors":
+    if _HOMES[name] not in ("errors", "store", "tasks"):  # which know no Keras
         keras_settings.prepare_import()
     value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value

@@ -27,6 +27,7 @@ LISTED = 5  # trials of a search
 FIT_OPTIONS = {name: name for name in ("epochs", "batch_size", "learning_rate", "mixup")}
 TUNING_OPTIONS = ("parts", "learning_rate", "batch_size", "dtype")
 TABLE_OPTIONS = ("dev", "text_column", "text_pair_column", "label_column", "kind")
+SHOW_CURSOR = b"\x1b[?25h"
 INTERRUPTED = "interrupted; states that are finished are kept and found again"
 
 app = typer.Typer(
@@ -852,6 +853,8 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG) or error.filename is not None:
+            raise  # none of standard output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain of it once more
         if error.errno != errno.EPIPE:  # whoever read it has gone, as `head` does
             typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
@@ -866,6 +869,8 @@ class _Interrupt:
 
     @classmethod
     def install(cls) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a shell's job in the background
+            return
         signal.signal(signal.SIGINT, cls._receive)
         usual = sys.unraisablehook
         sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, KeyboardInterrupt) else usual(lost)
@@ -878,6 +883,8 @@ class _Interrupt:
     @classmethod
     def _receive(cls, *_: Any) -> None:
         if cls.came:
+            if sys.stderr.isatty():
+                os.write(2, SHOW_CURSOR)  # which a progress bar hides
             os._exit(130)
         cls.came = True
         raise KeyboardInterrupt

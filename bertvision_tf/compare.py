@@ -16,7 +16,7 @@ from .heads.config import TokenPoolingMode
 from .progress import Progress, ignore, prefix
 from .reports.table import show_score
 from .tasks import get_task
-from .training.random_states import keep_random_states
+from .training.random_states import keeps_random_states
 
 TASKS = ("cola", "mrpc", "rte", "stsb")
 LARGE = 1_000_000  # weights; from there on one seed, and LARGE_TASKS alone
@@ -97,7 +97,7 @@ def plan_cells(encoder: Encoder, heads: Sequence[str], tasks: Sequence[str], see
     return Plan([cell for _, cell in sorted(cells, key=lambda cell: cell[0])], skipped)
 
 
-@keep_random_states()
+@keeps_random_states
 def compare_heads(
     output: str | Path,
     encoder: Encoder,

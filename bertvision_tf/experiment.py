@@ -36,14 +36,14 @@ from .training import Snapshot
 from .training.baselines import Baseline
 from .training.draw import Draw
 from .training.layer_use import LayerChoice, choose_layers
-from .training.random_states import keep_random_states
+from .training.random_states import keeps_random_states
 from .training.trial import Outcome, Trial, draw_sample
 
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
 
 
 @takes_options
-@keep_random_states()
+@keeps_random_states
 def train(
     task: str | TaskSpec | None = None,
     encoder: str | Encoder | None = None,

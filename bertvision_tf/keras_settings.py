@@ -1,7 +1,7 @@
 """Keras's global settings, which the user may have in ~/.keras/keras.json, in variables, or set in a program.
 
 The command pins them in its own process. From Python they are the caller's: one that would change a result, or end in a
-traceback, is refused with one line.
+traceback, is refused with one line. A mixed policy is taken as asked: heads compute in its type.
 """
 
 import os
@@ -39,6 +39,7 @@ def check_keras() -> None:
         ("backend", keras.config.backend(), "tensorflow", f"set {BACKEND}=tensorflow before Keras is imported"),
         ("floatx", keras.config.floatx(), "float32", "keras.config.set_floatx('float32')"),
         ("variable dtype", policy.variable_dtype or "float32", "float32", "keras.config.set_dtype_policy('float32')"),
+        ("epsilon", keras.config.epsilon(), 1e-7, "keras.config.set_epsilon(1e-7)"),
         (
             "image data format",
             keras.config.image_data_format(),

@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 
-PACKAGE = os.path.dirname(__file__)
+PACKAGE = os.path.join(os.path.dirname(__file__), "")
 
 
 class Note(UserWarning):

@@ -103,3 +103,24 @@ def test_an_interrupt_inside_a_finalizer_is_not_lost():
     found = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (130, "step 0\n")
     assert found.stderr == "interrupted; states that are finished are kept and found again\n"
+
+
+def test_an_ignored_interrupt_stays_ignored():
+    """As a shell has it for what runs in the background."""
+    code = (
+        "import os, signal, sys\nfrom bertvision_tf import cli\n"
+        "@cli.app.command()\ndef wait():\n    os.kill(os.getpid(), signal.SIGINT)\n    print('finished')\n"
+        "sys.argv = ['bertvision', 'wait']\ncli.main()"
+    )
+    ignored = f"trap '' INT; exec {sys.executable} -c \"$0\""
+    found = subprocess.run(["bash", "-c", ignored, code], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "finished\n"), found.stderr
+
+
+def test_errors_of_other_files_are_not_said_of_the_output():
+    code = (
+        "import sys\nfrom bertvision_tf import cli\n@cli.app.command()\ndef fail():\n    open('/nowhere/file')\n"
+        "sys.argv = ['bertvision', 'fail']\ncli.main()"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 1 and "FileNotFoundError" in found.stderr and "the output" not in found.stderr

@@ -35,7 +35,7 @@ from ..tasks.doubts import load_rows
 from ..training import FitConfig
 from ..training.draw import Draw
 from ..training.measured import MeasuredStore
-from ..training.random_states import keep_random_states
+from ..training.random_states import keeps_random_states
 from ..training.trial import Trial, split_task
 
 
@@ -132,7 +132,7 @@ def build_injected(
     return Head({"hidden_states": images, "padding_mask": mask}, logits, name="injected")
 
 
-@keep_random_states()
+@keeps_random_states
 def inject_layers(
     output: str | Path,
     encoder: Encoder,

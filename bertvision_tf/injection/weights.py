@@ -30,7 +30,7 @@ from ..training.encoder_model import EncoderModel
 from ..training.fine_tuning import load_token_batches
 from ..training.optimizer import RowAdamW
 from ..training.outputs import build_loss, scale_labels
-from ..training.random_states import keep_random_states
+from ..training.random_states import keeps_random_states
 from ..training.snapshot import read_snapshot
 from ..training.trial import split_task
 
@@ -147,7 +147,7 @@ def put_back(
     return mixed, back
 
 
-@keep_random_states()
+@keeps_random_states
 def inject_weights(
     output: str | Path,
     snapshots: Sequence[Snapshot],

@@ -42,16 +42,22 @@ def build_busy_error(path: Path, locked: Path) -> BusyError:
         path: what is being written.
         locked: the folder whose lock that process holds.
     """
-    return BusyError(f"{path} is being written by another process.", _find_holder(locked))
+    holder = _find_holder(locked)
+    whose = "this" if holder == os.getpid() else "another"
+    return BusyError(f"{path} is being written by {whose} process.", holder)
 
 
 def _find_holder(folder: Path) -> int | None:
     try:
-        inode = folder.stat().st_ino
-        for line in LOCKS.read_text().splitlines():
-            fields = line.split()  # as in "1: FLOCK ADVISORY WRITE 1234 08:01:5678 0 EOF"
-            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
-                return int(fields[4])
+        status = folder.stat()
+        locks = [line.split() for line in LOCKS.read_text().splitlines()]
+        # each as in "1: FLOCK ADVISORY WRITE 1234 08:01:5678 0 EOF"; some file systems show another device here
+        of_inode = {
+            fields[5]: int(fields[4])
+            for fields in locks
+            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(status.st_ino)
+        }
     except (OSError, IndexError, ValueError):
-        pass  # no Linux, or another form
-    return None
+        return None  # no Linux, or another form
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return of_inode.get(place, next(iter(of_inode.values()), None))

@@ -15,7 +15,7 @@ from ..notes import note
 from ..paths import read_path
 from .doubts import say_repeated
 from .examples import Examples
-from .labels import SEPARATOR, encode_labels, read_number, split_classes
+from .labels import SEPARATOR, SWITCH, encode_labels, read_number, split_classes
 from .selection import SPLIT_SEED, join_repeats, split_groups
 from .spec import TASKS, TaskKind, TaskSpec, choose_kind
 from .spellings import check_spelling, say_guesses, say_odd_labels
@@ -95,9 +95,12 @@ def task_from_table(
     labels = (
         [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
     )
+    if text == text_pair:
+        raise TaskError(f"{table.name}: {text!r} cannot be both texts of a pair.")
     if {text, text_pair} & set(labels):
         raise TaskError(f"{table.name}: {labels[0]!r} cannot be both a text and the label.")
-    cells = _read_labels(table, labels)
+    switches = _count_switches(table, labels)
+    cells = _read_labels(table, labels, switches)
     check_spelling(table, cells, kind)
     listed = next((row for what, row in table.odd.get(labels[0], {}).items() if what in (LIST, SWITCHES)), None)
     kind = _guess_kind(table, cells, labels, listed is not None) if kind is None else choose_kind(kind, METRICS)
@@ -111,7 +114,9 @@ def task_from_table(
         )
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
-    classes = () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels, "kind" in guessed)
+    classes = (
+        () if kind is TaskKind.REGRESSION else _find_classes(table, cells, kind, labels, switches, "kind" in guessed)
+    )
     metrics, main_metric = METRICS[kind]
     task = TaskSpec(
         name=_clean(name) if name else _name_after(train),
@@ -127,11 +132,11 @@ def task_from_table(
         source="rows",
         origin=_describe_origin(train, dev, name=name, text=text, text_pair=text_pair, label=labels, kind=str(kind)),
     )
-    rows = {"train": _read_examples(task, table, labels, "train")}
+    rows = {"train": _read_examples(task, table, labels, switches, "train")}
     if dev is None:
         rows["train"], rows["dev"] = _split_dev(rows["train"], kind)
     else:
-        rows["dev"] = _read_examples(task, read_table(dev), labels, "dev")
+        rows["dev"] = _read_examples(task, read_table(dev), labels, switches, "dev")
     if guessed:
         say_guesses(table, task, guessed)
     say_odd_labels(table, task)
@@ -189,23 +194,42 @@ def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
     return found
 
 
-def _read_labels(table: Table, columns: Sequence[str]) -> list[str]:
+def _count_switches(table: Table, columns: Sequence[str]) -> int:
+    """How many classes lists of 0 and 1 speak of; 0 where labels are no such lists."""
+    if len(columns) > 1 or SWITCHES not in table.odd.get(columns[0], {}):
+        return 0
+    return table.column(columns[0], (SWITCHES,))[0].count(SEPARATOR) + 1
+
+
+def _read_labels(table: Table, columns: Sequence[str], switches: int) -> list[str]:
     """One cell a row. Several columns of 0 and 1 become the names of those with 1, with ";" between; so do lists of 0
-    and 1, whose classes are called by their places."""
+    and 1, of which train has so many `switches`, whose classes are called by their places."""
     if len(columns) == 1:
         cells = [cell.strip() for cell in table.column(columns[0], (LIST, SWITCHES))]
-        if SWITCHES not in table.odd.get(columns[0], {}):
+        found = _count_switches(table, columns)
+        if cells and found != switches and (switches or any(_stand_twice(cell.split(SEPARATOR)) for cell in cells)):
+            now, then = (
+                f"a list of {count} times 0 or 1" if count else "a name or a list of names"
+                for count in (found, switches)
+            )
+            raise TaskError(f"{table.name}, line {table.lines[0]}: {columns[0]!r} is {now}, and in train {then}.")
+        if not switches:
             return cells
         lists = [cell.split(SEPARATOR) for cell in cells]
-        return [SEPARATOR.join(str(place) for place, one in enumerate(row) if one in ("1", "True")) for row in lists]
+        return [SEPARATOR.join(str(place) for place, one in enumerate(row) if SWITCH[one.lower()]) for row in lists]
     chosen: list[list[str]] = [[] for _ in table.rows]
     for column in columns:
         for row, cell in enumerate(table.column(column)):
-            if cell.strip().lower() not in ("0", "1", "false", "true"):
+            holds = SWITCH.get(cell.strip().lower())
+            if holds is None:
                 raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} needs 0 or 1, got {cell!r}.")
-            if cell.strip().lower() in ("1", "true"):
+            if holds:
                 chosen[row].append(column.strip())
     return [SEPARATOR.join(names) for names in chosen]
+
+
+def _stand_twice(names: Sequence[str]) -> bool:
+    return len(set(names)) < len(names)
 
 
 def _guess_kind(table: Table, cells: Sequence[str], columns: Sequence[str], listed: bool) -> TaskKind:
@@ -224,7 +248,7 @@ def _guess_kind(table: Table, cells: Sequence[str], columns: Sequence[str], list
 
 
 def _find_classes(
-    table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str], guessed: bool
+    table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str], switches: int, guessed: bool
 ) -> tuple[str, ...]:
     if kind is TaskKind.MULTILABEL:
         if len(columns) > 1:
@@ -232,12 +256,12 @@ def _find_classes(
             if any(SEPARATOR in name for name in names_given) or len(set(names_given)) < len(columns):
                 raise TaskError(f"label columns need names of their own, without {SEPARATOR!r}, got {names_given}.")
             return names_given
-        if SWITCHES in table.odd.get(columns[0], {}):
-            return tuple(map(str, range(table.column(columns[0], (SWITCHES,))[0].count(SEPARATOR) + 1)))
+        if switches:
+            return tuple(map(str, range(switches)))
         lists = [split_classes(cell) for cell in cells]
         names = {name for row in lists for name in row}
         sizes = {len(row) for row in lists}
-        twice = any(len(set(row)) < len(row) for row in lists)
+        twice = any(map(_stand_twice, lists))
         if (names <= {"0", "1"} and len(sizes) == 1 and max(sizes) > 1) or (twice and all(map(str.isdigit, names))):
             raise TaskError(
                 f"{table.name}, line {table.lines[0]}: the label {cells[0]!r} is a list of 0 and 1, or of numbers: "
@@ -264,9 +288,9 @@ def _order(name: str) -> tuple[int, float, str]:
     return (1, 0.0, name) if number is None else (0, number, name)
 
 
-def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], split: str) -> Examples:
+def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches: int, split: str) -> Examples:
     texts = [table.column(column) for column in (task.text, task.text_pair) if column is not None]
-    cells = _read_labels(table, labels)
+    cells = _read_labels(table, labels, switches)
     if split != "train" and task.kind is TaskKind.REGRESSION:
         check_spelling(table, cells, task.kind)
     for row in range(len(table.rows)):

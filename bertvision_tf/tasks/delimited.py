@@ -14,6 +14,7 @@ from .files import read_text
 
 NAMED = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?[\r\n]', re.IGNORECASE)
 OTHER_DELIMITERS = ";\t,|"
+FEW = 0.05  # of the rows, that may be there since a quote was left open; where more are, cells are long
 LOOKED_AT = 50  # rows, to guess the delimiter
 
 
@@ -39,12 +40,12 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
         records = _read_records(path, text, delimiter)
         if named:
             next(records)
-        _, _, header = next((record for record in records if record[2]), (0, 0, []))
+        _, _, header, _ = next((record for record in records if record[2]), (0, 0, [], ""))
         if not header:
             raise TaskError(f"{path} is empty: expected a header and rows.")
         rows, lines, long = [], [], []
-        for first, last, row in records:
-            _check_row(path, header, delimiter, first, last, row)
+        for first, last, row, raw in records:
+            _check_row(path, header, delimiter, first, last, row, raw)
             if any("\n" in cell and delimiter in cell for cell in row):
                 long.append(first)
             if row:
@@ -55,7 +56,7 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
     if delimiter != usual:
         says = "as its first line says" if named else f"not by {usual!r} as the file's name says"
         note(f"{path}: the cells are separated by {delimiter!r}, {says}.")
-    if long:
+    if 0 < len(long) <= max(FEW * len(rows), 1):
         note(
             f"{path}: rows with a quoted cell that runs over several lines and holds {delimiter!r}: {len(long)}, the "
             f"first in line {long[0]}; if a quote was left open there, rows are lost."
@@ -63,8 +64,8 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
     return header, rows, lines
 
 
-def _read_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
-    """The first and the last line of each record, from 1, and its cells; none of an empty line."""
+def _read_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
+    """The first and the last line of each record, from 1; its cells, none of an empty line; its last line as it is."""
     line, plain = "", not text.partition("\n")[0].endswith("\r")
 
     def walk() -> Iterator[str]:
@@ -77,7 +78,7 @@ def _read_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, 
         for cells in reader:
             if plain and line.endswith("\r\n") and not line.endswith('"\r\n'):
                 raise csv.Error("the line ends in a carriage return and the first does not: it may be part of a cell")
-            yield last + 1, reader.line_num, cells
+            yield last + 1, reader.line_num, cells, line
             last = reader.line_num
     except csv.Error as error:
         reason = f"{error}; is a quote left open?"
@@ -88,14 +89,15 @@ def _read_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, 
         raise TaskError(f"{path}, line {reader.line_num}: {reason}") from None
 
 
-def _check_row(path: Path, header: list[str], delimiter: str, first: int, last: int, row: list[str]) -> None:
+def _check_row(path: Path, header: list[str], delimiter: str, first: int, last: int, row: list[str], raw: str) -> None:
     if delimiter == "\t" and any("\t" in cell and "\n" in cell for cell in row):
         raise TaskError(
             f"{path}, line {first}: a quote opens a cell that goes on to line {last} and holds tabs; is a quote "
             "left open? Where quotes are part of the text, put the text into quotes and double those inside."
         )
     for name, cell in zip(header, row, strict=False):
-        if cell[:1] in (" ", "\t") and cell.strip()[:1] == cell.strip()[-1:] == '"' != cell.strip():
+        quoted = cell.strip()[:1] == cell.strip()[-1:] == '"' != cell.strip()
+        if quoted and cell[:1] in (" ", "\t") and cell in raw:  # and not with its quotes doubled
             raise TaskError(
                 f"{path}, line {first}: in {name!r} a blank stands before a quote ({cell[:40]!r}): remove it."
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from unittest import mock
 from urllib.parse import urlsplit
 
+PATCHING = threading.RLock()  # one download at a time, or the last would not find what the first replaced
 SECONDS = 3.0  # for the address of a server, and for a connection to it
 
 
@@ -18,18 +19,19 @@ def failing_at_once() -> Iterator[None]:
     import requests
     import tensorflow_datasets as tfds
 
-    usual = requests.adapters.HTTPAdapter.send
+    with PATCHING:
+        usual = requests.adapters.HTTPAdapter.send
 
-    def send(self, request, *arguments, timeout=None, proxies=None, **options):
-        if not proxies:
-            _resolve(urlsplit(request.url).hostname or "")
-        self.max_retries = self.max_retries.new(connect=0)
-        return usual(self, request, *arguments, timeout=timeout or (SECONDS, 60.0), proxies=proxies, **options)
+        def send(self, request, *arguments, timeout=None, proxies=None, **options):
+            if not proxies:
+                _resolve(urlsplit(request.url).hostname or "")
+            self.max_retries = self.max_retries.new(connect=0)
+            return usual(self, request, *arguments, timeout=timeout or (SECONDS, 60.0), proxies=proxies, **options)
 
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    with mock.patch.object(requests.adapters.HTTPAdapter, "send", send):
-        yield
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
+        with mock.patch.object(requests.adapters.HTTPAdapter, "send", send):
+            yield
 
 
 def _resolve(host: str) -> None:

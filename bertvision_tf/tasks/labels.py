@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .spec import TaskSpec
 
 SEPARATOR = ";"  # between the classes of one row where several may hold
+SWITCH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}  # in small letters
 LARGEST = float(np.finfo(np.float32).max)
 NO_VALUE = {"nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "missing", "inf", "+inf", "-inf"}
 NO_VALUE |= {"infinity", "-infinity", "-", "?", "."}  # how programs and people write that there is none

@@ -59,8 +59,8 @@ def join_repeats(
     labels: np.ndarray, repeats: np.ndarray | None, kept: np.ndarray, aside: np.ndarray, stratify: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two sides that have no text in common: a row set aside whose text is on the other side too goes there, and one of
-    its class whose text stands nowhere else takes its place. Where many would move, whole groups of equal texts are
-    drawn instead, or a line says so where that would lose a class.
+    its class whose text stands nowhere else takes its place. Where that would take many of those, whole groups of equal
+    texts are drawn instead; a line says so where that sets fewer rows aside, or would lose a class.
 
     Args:
         labels: (rows,).
@@ -74,10 +74,14 @@ def join_repeats(
     if repeats is None:
         return np.sort(kept), np.sort(aside)
     shared = np.isin(repeats[aside], repeats[kept])
-    if shared.mean() <= NEAR:
-        return _swap(labels if stratify else np.zeros(len(labels)), repeats, kept, aside, shared)
+    single = (np.bincount(repeats)[repeats[kept]] == 1).sum()
+    swapped = _swap(labels if stratify else np.zeros(len(labels)), repeats, kept, aside, shared)
+    if len(swapped[1]) >= (1 - NEAR) * len(aside) and shared.sum() <= single / 2:
+        return swapped
     apart = split_groups(labels, repeats, len(aside) / len(labels), stratify)
     if not stratify or all(len(np.unique(labels[side])) == len(np.unique(labels)) for side in apart):
+        if len(apart[1]) < (1 - NEAR) * len(aside):
+            note(f"{len(apart[1])} rows are set aside instead of {len(aside)}, since equal texts stay on one side.")
         return apart
     note(
         f"{shared.sum()} of {len(aside)} rows that are set aside have texts that stand among the others too: the "

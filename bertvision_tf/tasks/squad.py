@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import TaskError
 from .examples import Answer, Examples
-from .files import read_text
-from .labels import NO_VALUE
+from .files import read_object, read_text
+from .labels import NO_VALUE, SWITCH
 from .readers import MISSING_AT_MOST, load_tfds_rows
 from .tables import Table, find_column, read_table
 from .values import NESTED
@@ -34,7 +34,7 @@ COLUMNS = {
     "answer_start": ("answer_start", "start"),
     "is_impossible": ("is_impossible",),
 }
-IMPOSSIBLE = {"true": True, "1": True, "false": False, "0": False, "": False}
+IMPOSSIBLE = {"": False} | SWITCH
 
 
 def read_squad(path: Path, task: TaskSpec, split: str) -> Examples:
@@ -45,9 +45,11 @@ def read_squad(path: Path, task: TaskSpec, split: str) -> Examples:
             the place.
     """
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path), object_pairs_hook=read_object)
     except json.JSONDecodeError as error:
         raise TaskError(f"{path}, line {error.lineno}: no JSON ({error.msg}).") from None
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{path} cannot be read: {error}.") from None
     return build_questions(list(_walk(content, path)), task, split, str(path))
 
 
@@ -223,7 +225,12 @@ def _read_row(table: Table, row: int, cells: Mapping[str, str]) -> list[Answer]:
     if text[0] in "[{":
         with contextlib.suppress(ValueError):
             content = json.loads(text)
-    if content is None and not stands and (PRINTED.fullmatch(text) or text.lower() in NO_VALUE):
+    if text.lower() in NO_VALUE:  # even where the context has it: nothing tells a mark from an answer
+        raise TaskError(
+            f"{place}: answers {shown} may say that there is none; leave the cell empty, or write a list of JSON, as "
+            f"{json.dumps([text])}, if it is an answer."
+        )
+    if content is None and not stands and PRINTED.fullmatch(text):
         raise TaskError(
             f"{place}: answers {shown} are no text of the context, but a value as Python prints it; write them as "
             "JSON, or nothing where there is no answer."

@@ -17,8 +17,8 @@ from .labels import SEPARATOR
 LIST, SWITCHES = "a list", "a list of 0 and 1"
 OBJECT, BYTES = "an object or a list of lists", "bytes that are not UTF-8"
 NUMBERS, MIXED = "a list of what is no name", "a list of 0 and 1 in most rows and not here"
-UNKNOWN = "of a kind that is not read"
-NESTED = (LIST, SWITCHES, OBJECT, NUMBERS, MIXED)  # what JSON can say
+UNKNOWN, SEPARATED = "of a kind that is not read", f"a list with a name that holds {SEPARATOR!r}"
+NESTED = (LIST, SWITCHES, OBJECT, NUMBERS, MIXED, SEPARATED)  # what JSON can say
 AS_TEXT = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, fractions.Fraction, uuid.UUID, PurePath)
 MISSING = ("NAType", "NaTType")  # pandas's
 NAMED = ("Interval", "Period", "Timestamp", "Timedelta")  # pandas's, whose texts are names
@@ -74,7 +74,7 @@ def find_odd(values: Sequence[Any]) -> dict[str, int]:
         what = _name_odd(value)
         if what is not None:
             found.setdefault(what, row)
-    if found.keys() <= {LIST, NUMBERS} and found:
+    if found and found.keys() <= {LIST, NUMBERS}:
         sizes = [len(value) if _is_switches(value) else 0 for value in values]
         usual = max(set(sizes), key=sizes.count)
         if usual and sizes.count(usual) == len(sizes):
@@ -95,10 +95,16 @@ def _name_odd(value: Any) -> str | None:
     if odd is not None:
         return OBJECT if odd in NESTED else odd
     numbers = [part for part in value if not isinstance(part, str)]
-    if len(set(numbers)) < len(numbers) or not all(type(part) is int and part >= 0 for part in numbers):
+    if len(set(numbers)) < len(numbers) or not all(_is_index(part) for part in numbers):
         return NUMBERS
     texts = [part for part in value if isinstance(part, str)]
-    return LIST if all(part.strip() and SEPARATOR not in part for part in texts) else NUMBERS
+    if any(SEPARATOR in part for part in texts):
+        return SEPARATED
+    return LIST if all(part.strip() for part in texts) else NUMBERS
+
+
+def _is_index(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and value >= 0 and value == int(value)
 
 
 def _is_switches(value: Any) -> bool:

@@ -38,7 +38,7 @@ from ..tasks import Examples, TaskKind, TaskSpec
 from .encoder_model import EncoderModel
 from .fine_tune_config import FineTuneConfig
 from .outputs import SPAN_LOGITS, build_loss, scale_labels
-from .random_states import keep_random_states
+from .random_states import keeps_random_states
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
 
@@ -49,7 +49,7 @@ SAVING_SECONDS = 20.0  # at least between two of them
 StepProgress = Callable[[int, int], None]  # steps done, steps in all
 
 
-@keep_random_states()
+@keeps_random_states
 def fine_tune(
     encoder: Encoder,
     task: TaskSpec,

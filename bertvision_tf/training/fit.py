@@ -14,7 +14,7 @@ from ..tasks import TaskKind
 from .mixup import mix_up
 from .optimizer import build_optimizer
 from .outputs import SPAN_LOGITS, build_loss
-from .random_states import keep_random_states
+from .random_states import keeps_random_states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class FitResult:
     history: dict[str, list[float]]
 
 
-@keep_random_states()
+@keeps_random_states
 def fit_head(
     build: Callable[[], keras.Model],
     training: tf.data.Dataset,

@@ -1,17 +1,22 @@
 """The random states of Python, numpy, TensorFlow and Keras, which belong to the caller."""
 
 import contextlib
+import functools
+import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 KERAS_SEEDS = ("global_random_seed", "global_seed_generator")
 
 
 @contextlib.contextmanager
 def keep_random_states() -> Iterator[None]:
-    """Puts the global random states back as they were, whatever the block seeds or draws. Serves as a decorator too.
+    """Puts the global seeds and generators back as they were, whatever the block seeds or draws. What single operations
+    of TensorFlow count for themselves, those that were given a seed of their own, is out of reach.
 
     Example:
         >>> with keep_random_states():
@@ -26,6 +31,8 @@ def keep_random_states() -> Iterator[None]:
     seed, generator = tensorflow._seed, getattr(tensorflow, "_rng", None)  # there once the context has begun
     drawn_by_tensorflow = None if generator is None else generator.getstate()
     kept = {name: global_state.get_global_attribute(name) for name in KERAS_SEEDS}
+    own = kept["global_seed_generator"]
+    counted = None if own is None else own.state.numpy()
     try:
         yield
     finally:
@@ -37,3 +44,27 @@ def keep_random_states() -> Iterator[None]:
             tensorflow._rng = generator
         for name, value in kept.items():
             global_state.set_global_attribute(name, value)
+        if own is not None:
+            own.state.assign(counted)
+
+
+def keeps_random_states(function: Function) -> Function:
+    """A function, or a generator of steps, around which `keep_random_states` stands."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        with keep_random_states():
+            return function(*arguments, **options)
+
+    @functools.wraps(function)
+    def step(*arguments: Any, **options: Any) -> Iterator[Any]:
+        steps = function(*arguments, **options)
+        while True:
+            with keep_random_states():
+                try:
+                    value = next(steps)
+                except StopIteration:
+                    return
+            yield value
+
+    return step if inspect.isgeneratorfunction(function) else run  # type: ignore[return-value]

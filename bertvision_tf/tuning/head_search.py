@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ..encoders import Encoder, load_encoder
 from ..errors import RunError
@@ -19,14 +19,12 @@ from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig
 from ..training.draw import Draw, check_draw
 from ..training.encoder_trial import EncoderTrial
-from ..training.random_states import keep_random_states
+from ..training.random_states import keeps_random_states
 from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
 from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, write_trials
 from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_worker, keeping_quiet, reaching_chief
-
-Made = TypeVar("Made")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Search:
     trials: list[TrialScore]
 
 
-@keep_random_states()
+@keeps_random_states
 def search(
     task: str | TaskSpec,
     encoder: str | Encoder = "minilm",

@@ -10,7 +10,7 @@ import pytest
 from bertvision_tf.errors import BusyError
 from bertvision_tf.extraction.find import extract_once, find_store_path
 from bertvision_tf.notes import Note
-from bertvision_tf.store.waiting import wait_for
+from bertvision_tf.store.waiting import build_busy_error, wait_for
 from bertvision_tf.store.writer import check_free, lock_folder
 from bertvision_tf.training import FineTuneConfig
 from bertvision_tf.training.fine_tuning import fine_tune
@@ -56,7 +56,7 @@ def test_a_killed_writer_is_waited_for_no_longer(tmp_path):
 
 def test_a_process_does_not_wait_for_itself(tmp_path):
     lock = lock_folder(tmp_path)
-    with pytest.raises(BusyError, match="by another process"):
+    with pytest.raises(BusyError, match="by this process"):
         wait_for(lambda: check_free(tmp_path))
     os.close(lock)
     wait_for(lambda: check_free(tmp_path))
@@ -80,3 +80,12 @@ def test_a_fine_tuning_waits(tiny_encoder, tiny_examples, tmp_path):
     assert said == [
         f"{first.path.parent} is being written by another process: waiting until process {holder.pid} ends."
     ]
+
+
+def test_a_folder_that_this_process_writes_is_said_so(tmp_path):
+    lock = lock_folder(tmp_path)
+    try:
+        error = build_busy_error(tmp_path, tmp_path)
+        assert str(error) == f"{tmp_path} is being written by this process." and error.holder == os.getpid()
+    finally:
+        os.close(lock)

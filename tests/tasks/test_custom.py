@@ -532,3 +532,26 @@ def test_a_text_is_no_label():
 )
 def test_options_of_another_type(options, message):
     assert complaint(columns(), **options) == message
+
+
+def test_columns_of_fractions_0_and_1(tmp_path):
+    """As pandas writes a column of floats."""
+    rows = [("text", "a", "b"), *((text, "1.0", "0.0") for text in TEXTS)]
+    file = write_csv(tmp_path / "t.csv", rows)
+    assert task_from_table(file, file, label=["a", "b"]).load("dev").labels.tolist() == [[1, 0]] * ROWS
+
+
+def test_a_text_is_no_pair_with_itself():
+    assert complaint(columns(), text="text", text_pair="text") == "the table: 'text' cannot be both texts of a pair."
+
+
+@pytest.mark.parametrize("share", [0.12, 0.3, 0.5])
+def test_a_frequent_text_takes_no_rows_from_dev(share):
+    count = 1000
+    texts = ["ok" if row < share * count else f"ship {row}" for row in range(count)]
+    task = task_from_table({"text": texts, "label": ["a", "b"] * (count // 2)})
+    train, dev = task.load("train"), task.load("dev")
+    assert not set(train.texts) & set(dev.texts) and len(dev) >= 0.9 * 200
+    training, selection = split_task(task, train)
+    assert not {train.texts[row] for row in training} & {train.texts[row] for row in selection}
+    assert len(selection) >= 0.9 * 200 or share == 0.5  # where half of the rows have one text, others are few

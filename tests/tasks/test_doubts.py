@@ -121,3 +121,9 @@ def test_spellings_that_look_alike_are_said(one, other):
 def test_classes_without_names_are_said():
     said, _ = listen(task_from_table, {"text": TEXTS, "label": [[0, 1, 1], [1, 0, 0]] * 20})
     assert said[1] == "the table: 'label' holds lists of 0 and 1, whose classes are called by their places: 0 to 2."
+
+
+def test_a_text_that_most_rows_have_is_said():
+    texts = ["ok" if row < 320 else f"ship {row}" for row in range(400)]
+    said, task = listen(task_from_table, {"text": texts, "label": ["a", "b"] * 200}, **NAMED)
+    assert said == [f"{len(task.load('dev'))} rows are set aside instead of 80, since equal texts stay on one side."]

@@ -163,7 +163,7 @@ def test_lists_of_numbers_of_classes(make):
         ([[-1, 1, 1], [1, -1, 1]] * 6, "line 1: 'label' is a list of what is no name"),
         ([[True], [False, True]] * 6, "line 1: 'label' is a list of what is no name"),
         ([[0.2, 0.8], [0.5, 0.5]] * 6, "line 1: 'label' is a list of what is no name"),
-        ([["a"], ["b;c"]] * 6, "line 2: 'label' is a list of what is no name"),
+        ([["a"], ["b;c"]] * 6, "line 2: 'label' is a list with a name that holds ';'"),
         ([["a"], ["b", None]] * 6, "line 2: 'label' is a list of what is no name"),
         ([["a"], [" "]] * 6, "line 2: 'label' is a list of what is no name"),
         ([object()] * 12, "line 1: 'label' is of a kind that is not read"),
@@ -213,3 +213,22 @@ def test_columns_of_one_name_are_refused():
     assert task_from_table(
         {"text": TEXTS, "Label": COLUMNS["label"], "label": COLUMNS["label"]}, label="label"
     ).label_names == ("0", "1")
+
+
+def test_dev_is_read_as_train_is():
+    """Lists of 0 and 1 are classes by number in dev where they are in train."""
+    numbers = [[0, 2], [1], [0, 1], [2]] * 3
+    dev = {"text": TEXTS[:3], "label": [[0, 1], [1, 0], [0, 1]]}
+    task = task_from_table(COLUMNS | {"label": numbers}, dev)
+    assert task.load("dev").labels.tolist() == [[1, 1, 0]] * 3
+    switches = COLUMNS | {"label": [[row % 2, 1, 0] for row in range(12)]}
+    for labels, form in (([[2], [1, 0], [0]], "a name or a list of names"), ([[0, 1]] * 3, "a list of 2 times 0 or 1")):
+        with pytest.raises(TaskError, match=f"line 1: 'label' is {form}, and in train a list of 3 times 0 or 1"):
+            task_from_table(switches, dev | {"label": labels})
+    with pytest.raises(TaskError, match="is a list of 2 times 0 or 1, and in train a name or a list of names"):
+        task_from_table(COLUMNS | {"label": numbers}, dev | {"label": [[0, 0], [1, 0], [0, 1]]})
+
+
+def test_whole_numbers_as_fractions_and_names_with_separators():
+    assert task_from_table(COLUMNS | {"label": [[1.0, 2.0], [0.0]] * 6}).label_names == ("0", "1", "2")
+    assert "'label' is a list with a name that holds ';'" in complaint(COLUMNS | {"label": [["a;b"], ["c"]] * 6})

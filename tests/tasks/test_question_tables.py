@@ -156,10 +156,6 @@ def test_half_a_character(column):
         "Answer(text='1917', start=3)",
         '"1917"',
         "'1917'",
-        "None",
-        "nan",
-        "null",
-        "<NA>",
     ],
 )
 def test_answers_as_python_prints_them_are_refused(cell):
@@ -182,6 +178,21 @@ def test_answers_that_are_no_texts_are_refused(answers):
     dev = make_table(answers=[*table["answers"][:-1], answers])
     with pytest.raises(TaskError, match=r"line 12: answers .* cannot be read"):
         task_from_table(table, dev)
+
+
+@pytest.mark.parametrize("cell", ["None", "nan", "null", "<NA>", "-", ".", "?"])
+def test_marks_of_no_answer_are_refused_where_the_context_has_them_too(cell):
+    table = {"question": ["Where?"] * 12, "context": ["The well-known city. None is <NA>, nan or null?"] * 12}
+    with pytest.raises(TaskError, match=r"line 1: answers .* may say that there is none; leave the cell empty"):
+        task_from_table(table | {"answers": [cell] * 12})
+    rows = task_from_table(table | {"answers": [json.dumps([cell])] * 12})
+    assert rows.load("dev").answers[0][0].text == cell
+
+
+@pytest.mark.parametrize("says", ["1.0", "0.0"])
+def test_impossible_as_pandas_writes_floats(says):
+    table = make_table(is_impossible=[says] * 12)
+    assert task_from_table(table, table).load("dev").labels.tolist() == [int(says == "0.0")] * 12
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -245,3 +245,18 @@ def test_cells_that_may_have_swallowed_rows_are_said(tmp_path):
         "rows with a quoted cell that runs over several lines and holds ',': 1, the first in line 3; if a quote was "
         "left open there, rows are lost."
     ]
+
+
+def test_quoted_cells_that_begin_with_a_blank_and_a_quote(tmp_path):
+    for name, delimiter in (("t.csv", ","), ("t.tsv", "\t")):
+        with open(tmp_path / name, "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, delimiter=delimiter).writerows([("text", "label"), (' "yes" and "no"', "a")])
+        assert read_table(tmp_path / name).rows == [[' "yes" and "no"', "a"]]
+
+
+def test_long_cells_in_many_rows_are_no_doubt(tmp_path):
+    with open(tmp_path / "t.csv", "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("text", "label"), *(("one, two\nthree", "a") for _ in range(40))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_table(tmp_path / "t.csv").rows) == 40

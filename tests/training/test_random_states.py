@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from bertvision_tf import get_task, train
-from bertvision_tf.training.random_states import keep_random_states
+from bertvision_tf.training.random_states import keep_random_states, keeps_random_states
 
 
 def draw():
@@ -69,6 +69,7 @@ def test_training_leaves_the_callers_draws_alone(tiny_encoder, tmp_path):
             fine_tune={"batch_size": 16},
         ).results["scores"]  # fmt: skip
 
+    draw()  # Keras's generator is seeded from Python's when it is first asked
     random.seed(11)
     np.random.seed(11)  # noqa: NPY002
     tf.random.set_seed(11)
@@ -82,3 +83,25 @@ def test_training_leaves_the_callers_draws_alone(tiny_encoder, tmp_path):
         found.append(draw())
     assert [one[:2] for one in found] == [one[:2] for one in expected]
     assert len({one[0] for one in found}) == 3
+
+
+def test_steps_of_a_generator_leave_them_too():
+    @keeps_random_states
+    def steps():
+        for _ in range(3):
+            keras.utils.set_random_seed(0)
+            yield random.random()
+
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    for _ in steps():
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+
+
+def test_keras_counts_on_from_where_it_was():
+    keras.utils.set_random_seed(1)
+    expected = [float(keras.random.uniform(())) for _ in range(2)]
+    keras.utils.set_random_seed(1)
+    found = [float(keras.random.uniform(()))]
+    with keep_random_states():
+        keras.random.uniform(())
+    assert [*found, float(keras.random.uniform(()))] == expected
