@@ -42,9 +42,7 @@ def build_busy_error(path: Path, locked: Path) -> BusyError:
         path: what is being written.
         locked: the folder whose lock that process holds.
     """
-    holder = _find_holder(locked)
-    whose = "this" if holder == os.getpid() else "another"
-    return BusyError(f"{path} is being written by {whose} process.", holder)
+    return BusyError(f"{path} is being written by another process.", _find_holder(locked))
 
 
 def _find_holder(folder: Path) -> int | None:
