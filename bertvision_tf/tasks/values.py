@@ -59,7 +59,10 @@ def read_value(cell: Any) -> Any:
         return [read_value(part) for part in cell] if cell.ndim else None if np.isnat(cell) else str(cell)
     for convert in ("as_py", "to_pylist", "to_list", "tolist", "numpy"):  # pyarrow; polars, pandas; numpy; TensorFlow
         if hasattr(cell, convert):
-            found = getattr(cell, convert)()
+            try:
+                found = getattr(cell, convert)()
+            except Exception:  # each library has its own
+                return Unread(UNKNOWN, type(cell).__name__)
             return Unread(UNKNOWN, str(cell)) if type(found) is type(cell) else read_value(found)
     return Unread(UNKNOWN, str(cell))
 

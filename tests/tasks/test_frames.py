@@ -204,6 +204,16 @@ def test_cells_of_other_libraries_are_plain_values():
     ]
 
 
+class Unreadable:
+    def numpy(self):
+        raise RuntimeError("on another device")
+
+
+def test_a_cell_that_cannot_be_converted():
+    assert "line 1: 'label' is of a kind that is not read" in complaint(COLUMNS | {"label": [Unreadable()] * 12})
+    assert task_from_table(COLUMNS | {"more": [Unreadable()] * 12}).label_names == ("0", "1")
+
+
 def test_columns_of_one_name_are_refused():
     assert complaint({1: TEXTS, "1": TEXTS}) == "two columns of the table have one name; it has 1, '1'."
     assert complaint({}) == "the table has no columns."
