@@ -1,0 +1,121 @@
+"""The label columns of a user's table: their cells, what kind of task they make, and their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import TaskError
+from .labels import SEPARATOR, SWITCH, read_number, split_classes
+from .spec import TaskKind
+from .tables import Table
+from .values import LIST, SWITCHES
+
+
+def count_switches(table: Table, columns: Sequence[str]) -> int:
+    """How many classes lists of 0 and 1 speak of; 0 where labels are no such lists."""
+    if len(columns) > 1 or SWITCHES not in table.odd.get(columns[0], {}):
+        return 0
+    return table.column(columns[0], (SWITCHES,))[0].count(SEPARATOR) + 1
+
+
+def read_labels(table: Table, columns: Sequence[str], switches: int) -> list[str]:
+    """One cell a row. Several columns of 0 and 1 become the names of those with 1, with ";" between; so do lists of 0
+    and 1, of which train has so many `switches`, whose classes are called by their places."""
+    if len(columns) == 1:
+        cells = [cell.strip() for cell in table.column(columns[0], (LIST, SWITCHES))]
+        found = count_switches(table, columns)
+        if cells and found != switches and (switches or any(_stand_twice(cell.split(SEPARATOR)) for cell in cells)):
+            now, then = (
+                f"a list of {count} times 0 or 1" if count else "a name or a list of names"
+                for count in (found, switches)
+            )
+            raise TaskError(f"{table.name}, line {table.lines[0]}: {columns[0]!r} is {now}, and in train {then}.")
+        if not switches:
+            return cells
+        lists = [cell.split(SEPARATOR) for cell in cells]
+        return [SEPARATOR.join(str(place) for place, one in enumerate(row) if SWITCH[one.lower()]) for row in lists]
+    chosen: list[list[str]] = [[] for _ in table.rows]
+    for column in columns:
+        for row, cell in enumerate(table.column(column)):
+            holds = SWITCH.get(cell.strip().lower())
+            if holds is None:
+                raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} needs 0 or 1, got {cell!r}.")
+            if holds:
+                chosen[row].append(column.strip())
+    return [SEPARATOR.join(names) for names in chosen]
+
+
+def _stand_twice(names: Sequence[str]) -> bool:
+    return len(set(names)) < len(names)
+
+
+def guess_kind(table: Table, cells: Sequence[str], columns: Sequence[str], listed: bool) -> TaskKind:
+    """The kind of task that labels make.
+
+    Raises:
+        TaskError: most are numbers, one with a fraction, and others are none.
+    """
+    if listed or len(columns) > 1 or any(SEPARATOR in cell for cell in cells):
+        return TaskKind.MULTILABEL
+    numbers = [read_number(cell) for cell in cells]
+    odd = [row for row, number in enumerate(numbers) if number is None and cells[row]]
+    if not any(number % 1 for number in numbers if number is not None):
+        return TaskKind.CLASSIFICATION
+    if odd and len(odd) < len(cells) / 2:
+        raise TaskError(
+            f"{table.name}, line {table.lines[odd[0]]}: the label {cells[odd[0]]!r} is no number, as the others are; "
+            "mend it, leave the row out, or name the --kind classification."
+        )
+    return TaskKind.CLASSIFICATION if odd else TaskKind.REGRESSION
+
+
+def find_classes(
+    table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str], switches: int, guessed: bool
+) -> tuple[str, ...]:
+    """The names of the classes, numbers by their size and others by the alphabet.
+
+    Args:
+        table, cells, columns: what `read_labels` gave of which columns.
+        kind: of the task, no regression.
+        switches: see `read_labels`.
+        guessed: whether the kind was guessed, so that labels may be none.
+
+    Raises:
+        TaskError: there is nothing to tell apart, or labels are no classes.
+    """
+    if kind is TaskKind.MULTILABEL:
+        if len(columns) > 1:
+            names_given = tuple(column.strip() for column in columns)
+            if any(SEPARATOR in name for name in names_given) or len(set(names_given)) < len(columns):
+                raise TaskError(f"label columns need names of their own, without {SEPARATOR!r}, got {names_given}.")
+            return names_given
+        if switches:
+            return tuple(map(str, range(switches)))
+        lists = [split_classes(cell) for cell in cells]
+        names = {name for row in lists for name in row}
+        sizes = {len(row) for row in lists}
+        twice = any(map(_stand_twice, lists))
+        if (names <= {"0", "1"} and len(sizes) == 1 and max(sizes) > 1) or (twice and all(map(str.isdigit, names))):
+            raise TaskError(
+                f"{table.name}, line {table.lines[0]}: the label {cells[0]!r} is a list of 0 and 1, or of numbers: "
+                "write the names of the classes that hold instead, or a column of 0 and 1 for each class."
+            )
+    else:
+        names = set(cells) - {""}
+    if len(names) == 1 and kind is TaskKind.CLASSIFICATION and "" in cells:
+        raise TaskError(f"{table.name}, line {table.lines[cells.index('')]}: the label is empty.")
+    if len(names) < (2 if kind is TaskKind.CLASSIFICATION else 1):
+        only = f"one class only ({next(iter(names))!r})" if names else "no label"
+        raise TaskError(f"{table.name}: column {columns[0]!r} has {only}; there is nothing to tell apart.")
+    if guessed and kind is TaskKind.CLASSIFICATION and len(names) > max(len(cells) // 2, 20):
+        raise TaskError(
+            f"{table.name}: column {columns[0]!r} has {len(names)} different labels in {len(cells)} rows: name the "
+            "--kind (classification where they are classes, regression where they are numbers), or another column."
+        )
+    return tuple(sorted(names, key=_order))
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Numbers by size, then names by the alphabet."""
+    number = read_number(name)
+    return (1, 0.0, name) if number is None else (0, number, name)
