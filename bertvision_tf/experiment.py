@@ -42,7 +42,7 @@ from .training.trial import Outcome, Trial, draw_sample
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
 
 
-@takes_options
+@takes_options()
 @keeps_random_states
 def train(
     task: str | TaskSpec | None = None,

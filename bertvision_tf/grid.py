@@ -51,7 +51,7 @@ class Grid:
         return len(self.tasks) * len(self.draws) * len(self.epochs)
 
 
-@takes_options
+@takes_options()
 def train_grid(
     grid: Grid,
     encoder: Any,

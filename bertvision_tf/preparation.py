@@ -153,13 +153,7 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     rows, wanted = settings.rows, settings.states
     splits = [load_rows(task, split, rows.data_dir, rows.limit) for split in ("train", *task.dev_names)]
     encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
-    states: dict[str, Any] = {
-        "max_length": encoder.choose_length(wanted.max_length, task.max_length),
-        "tokens": wanted.tokens,
-        "pooler": wanted.pooler,
-        "layers": None if wanted.auto else wanted.layers,
-        "codec": wanted.codec,
-    }
+    states = wanted.choose(encoder, task.max_length)
     fit = settings.head.fit
     if not isinstance(fit, FitConfig):
         fit = FitConfig.for_head(plan.head, **(fit or {}))

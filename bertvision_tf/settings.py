@@ -7,6 +7,7 @@ comparison that finds a finished run again, and a file of settings.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import math
@@ -18,6 +19,7 @@ from .errors import RunError
 from .paths import read_path
 
 if TYPE_CHECKING:
+    from .encoders import Encoder
     from .heads import HeadConfig
     from .training import FineTuneConfig, FitConfig
 
@@ -88,6 +90,17 @@ class StateSettings:
     def auto(self) -> bool:
         """Whether the layers are chosen."""
         return isinstance(self.layers, str) and self.layers == "auto"
+
+    def choose(self, encoder: Encoder, usual_length: int) -> dict[str, Any]:
+        """What `extract` takes of an encoder, all layers where they are still to be chosen; a task's usual length where
+        none is asked for."""
+        return {
+            "max_length": encoder.choose_length(self.max_length, usual_length),
+            "tokens": self.tokens,
+            "pooler": self.pooler,
+            "layers": None if self.auto else self.layers,
+            "codec": self.codec,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,17 +297,30 @@ FOUND = {  # what config.json says beside the options: of the rows, the encoder 
 }
 
 
-def takes_options(function: Function) -> Function:
-    """Shows every option as a keyword argument of a function that takes them as **options, in `help` and in editors."""
-    own = inspect.signature(function)
+def takes_options(*names: str) -> Callable[[Function], Function]:
+    """Shows options, all with no names, as keyword arguments of a function that takes them as **options: in `help`, in
+    editors, and where it is called with others."""
     fields = [field for kind in GROUPS.values() for field in dataclasses.fields(kind)]
     options = [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
         for field in fields
+        if field.name in (names or GROUP_OF)
     ]
-    kept = [part for part in own.parameters.values() if part.kind is not inspect.Parameter.VAR_KEYWORD]
-    function.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]
-    return function
+
+    def show(function: Function) -> Function:
+        own = inspect.signature(function)
+        kept = [part for part in own.parameters.values() if part.kind is not inspect.Parameter.VAR_KEYWORD]
+        signature = own.replace(parameters=[*kept, *options])
+
+        @functools.wraps(function)
+        def run(*arguments: Any, **given: Any) -> Any:
+            signature.bind(*arguments, **given)  # or TypeError names what is unknown
+            return function(*arguments, **given)
+
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        return run  # type: ignore[return-value]
+
+    return show
 
 
 def _to_json(value: Any) -> Any:

@@ -41,8 +41,10 @@ def test_options_find_their_groups():
     )
     with pytest.raises(TypeError, match="there is no option 'sedes'; known: data_dir"):
         settings.change(sedes=3)
-    with pytest.raises(TypeError, match="there is no option 'sedes'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sedes'"):
         bv.train("starter", sedes=3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'shots'"):
+        bv.search("starter", shots=3)
 
 
 @pytest.mark.parametrize(

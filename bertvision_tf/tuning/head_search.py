@@ -13,11 +13,12 @@ from ..extraction import extract_once
 from ..heads import HeadConfig
 from ..paths import read_path
 from ..progress import Progress, ignore
+from ..settings import RunSettings, takes_options
 from ..tasks import TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig
-from ..training.draw import Draw, check_draw
+from ..training.draw import Draw
 from ..training.encoder_trial import EncoderTrial
 from ..training.random_states import keeps_random_states
 from ..training.trial import Trial, split_task
@@ -25,6 +26,11 @@ from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
 from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, write_trials
 from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_worker, keeping_quiet, reaching_chief
+
+SEARCHED = (  # options of a run that a search takes
+    *("data_dir", "limit", "train_share", "dtype", "max_length", "tokens", "pooler", "layers", "codec"),
+    *("fine_tune_epochs", "fine_tune", "fit", "strategy", "store", "output"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Search:
     trials: list[TrialScore]
 
 
+@takes_options(*SEARCHED)
 @keeps_random_states
 def search(
     task: str | TaskSpec,
@@ -58,22 +65,9 @@ def search(
     seed: int = 0,
     folds: int | None = None,
     only: Mapping[str, Sequence[Any]] | None = None,
-    fit: Mapping[str, Any] | None = None,
-    train_share: float = 1.0,
-    dtype: str = "float32",
-    store: str | Path = "states",
-    output: str | Path | None = None,
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
-    max_length: int | None = None,
-    tokens: str = "all",
-    pooler: bool = False,
-    layers: Sequence[int] | None = None,
-    codec: str = "int8",
-    fine_tune_epochs: float = 0.0,
-    fine_tune: FineTuneConfig | Mapping[str, Any] | None = None,
-    strategy: str = "one_device",
+    settings: RunSettings | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Search | None:
     """Searches the head that scores best on the selection rows; dev is not read.
 
@@ -88,11 +82,10 @@ def search(
         seed: of the choices, and of each head.
         folds: how many parts of train take turns as selection rows; with None these alone score.
         only: fewer or other values by name, of those that `HeadSpace` chooses among.
-        fit: fields of FitConfig that are not chosen.
-        train_share: of the training rows, on which every trial is trained; `train` then takes all.
-        dtype, store, data_dir, limit, max_length, tokens, pooler, layers, codec, strategy, progress: as `train`'s.
-        output: the search's folder; by default runs/search-TASK.
-        fine_tune_epochs, fine_tune: as `train`'s; one encoder, of this seed.
+        settings, **options: as `train`'s, but for what is chosen. `fit` has fields of FitConfig that are not chosen;
+            `train_share` is that of the training rows on which every trial is trained, and `train` then takes all;
+            `output` is the search's folder, by default runs/search-TASK; one encoder, of this seed, is fine-tuned.
+        progress: as `train`'s.
 
     Returns:
         what was found; None of a worker, whose chief has it.
@@ -105,34 +98,31 @@ def search(
         >>> found = search("rte", trials=60, data_dir="glue")
         >>> run = train("rte", head=found.head, fit=found.fit, data_dir="glue")
     """
-    task, given = get_task(task), dict(fit or {})
+    settings = (settings or RunSettings()).change(**options)
+    asked, wanted, fit = settings.rows, settings.states, settings.head.fit
+    share, epochs, store = asked.train_share, settings.tuning.fine_tune_epochs, read_path(settings.places.store)
+    task, given = get_task(task), dataclasses.asdict(fit) if isinstance(fit, FitConfig) else dict(fit or {})
     if tuner not in TUNERS:
         raise RunError(f"`tuner` needs one of {', '.join(TUNERS)}, got {tuner!r}.")
     if trials < 1 or (folds is not None and folds < 2):
         raise RunError("a search needs 1 trial or more, and 2 folds or more if any.")
-    if folds and fine_tune_epochs:
+    if folds and epochs:
         raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
-    check_draw(task, train_share, None)
-    if layers is not None and (isinstance(layers, str) or not all(isinstance(layer, int) for layer in layers)):
-        raise RunError(f"`layers` of a search needs indices or none, got {layers!r}.")
+    if wanted.auto:
+        raise RunError(f"`layers` of a search needs indices or none, got {wanted.layers!r}.")
     unknown = set(given) - {field.name for field in dataclasses.fields(FitConfig)}
     if unknown:
         raise RunError(f"`fit` has no {', '.join(sorted(unknown))}.")
     usual = FitConfig(**given)
     fixed = {name: [value] for name, value in given.items() if name in FIT}
-    space = HeadSpace(task.kind, task.text_pair is not None, tokens, dict(only or {}) | fixed)
+    space = HeadSpace(task.kind, task.text_pair is not None, wanted.tokens, dict(only or {}) | fixed)
     space.check()
     progress = progress or ignore
-    rows = load_rows(task, "train", data_dir, limit)
-    encoder = load_encoder(encoder, dtype) if isinstance(encoder, str) else encoder
+    rows = load_rows(task, "train", asked.data_dir, asked.limit)
+    encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
     roles = split_task(task, rows)
-    states: dict[str, Any] = {
-        "max_length": encoder.choose_length(max_length, task.max_length),
-        "tokens": tokens,
-        "pooler": pooler,
-        "layers": layers,
-        "codec": codec,
-    }
+    states = wanted.choose(encoder, task.max_length)
+    fine_tune = settings.tuning.fine_tune
     if not isinstance(fine_tune, FineTuneConfig):
         fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
     setting = {
@@ -146,26 +136,26 @@ def search(
         "folds": folds,
         "only": {name: list(values) for name, values in space.only.items()},
         "fit": given,
-        "train_share": train_share,
-        "fine_tune_epochs": fine_tune_epochs,
-        "fine_tune": dataclasses.asdict(fine_tune) if fine_tune_epochs else None,
+        "train_share": share,
+        "fine_tune_epochs": epochs,
+        "fine_tune": dataclasses.asdict(fine_tune) if epochs else None,
     }
-    output = read_path(output or f"runs/search-{task.name}").resolve()
-    common: dict[str, Any] = {"strategy": strategy, "progress": progress}
+    output = read_path(settings.places.output or f"runs/search-{task.name}").resolve()
+    common: dict[str, Any] = {"strategy": settings.head.strategy, "progress": progress}
     with open_folder(output, setting):
-        if fine_tune_epochs:
-            draw = Draw(rows.labels, roles[0], train_share)
+        if epochs:
+            draw = Draw(rows.labels, roles[0], share)
             tuning = EncoderTrial(
                 *(encoder, task, [rows], roles[1], draw, store, states["max_length"], fine_tune), **common
             )
-            encoder = tuning.fine_tune(seed, fine_tune_epochs).encoder
-        found = extract_once(encoder, rows, read_path(store), progress, **states)
+            encoder = tuning.fine_tune(seed, epochs).encoder
+        found = extract_once(encoder, rows, store, progress, **states)
         groups = rows.repeats if rows.kept_together is None else rows.kept_together
         parts = [roles] if folds is None else split_folds(rows.labels, folds, groups)
         measured: dict[str, Any] = {}  # of the store, which all folds and heads read
         places = [
             Trial(
-                *(task, HeadConfig(), [found], [rows], Draw(rows.labels, training, train_share), selection),
+                *(task, HeadConfig(), [found], [rows], Draw(rows.labels, training, share), selection),
                 config=usual,
                 measured=measured,
                 **common,
