@@ -15,12 +15,13 @@ from typing import Any
 from .errors import RunError
 from .experiment import train
 from .paths import read_path
+from .preparation import read_task
 from .progress import Progress, ignore, prefix
 from .reports.figures import draw_by_epochs, draw_by_rows
 from .reports.plots import write_png
 from .runs import Run, writing_to
 from .settings import RunSettings, takes_options
-from .tasks import TaskSpec, get_task
+from .tasks import GLUE, TaskSpec, get_task
 from .training.draw import check_draw
 from .training.encoder_trial import check_rivals
 
@@ -49,6 +50,36 @@ class Grid:
 
     def __len__(self) -> int:
         return len(self.tasks) * len(self.draws) * len(self.epochs)
+
+
+def build_grid(
+    settings: RunSettings,
+    *,
+    fine_tune_epochs: Sequence[float] = (),
+    train_share: Sequence[float] = (),
+    shots: Sequence[int] = (),
+) -> Grid:
+    """The grid of several values of some options; of those left out, what the settings say.
+
+    Raises:
+        TaskError: rows of one of GLUE's tasks, which the task "all" names, are not there.
+    """
+    rows = settings.rows
+    if not shots and not train_share:
+        shots = [rows.shots] if rows.shots else []
+        train_share = [] if shots else [rows.train_share]
+    return Grid(_choose_tasks(settings), fine_tune_epochs or [settings.tuning.fine_tune_epochs], train_share, shots)
+
+
+def _choose_tasks(settings: RunSettings) -> list[TaskSpec]:
+    if settings.table is not None or settings.task.lower() != "all":
+        return [read_task(settings)]
+    tasks = [get_task(name) for name in GLUE]
+    for task in tasks:  # all are there before the first is begun
+        for split in task.splits:
+            if settings.rows.data_dir is not None:
+                task.find_file(split, settings.rows.data_dir)
+    return tasks
 
 
 @takes_options()

@@ -1,7 +1,8 @@
-"""Paths as users write them."""
+"""Paths, and files of JSON, as users write them."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 from .errors import BertvisionError
 
@@ -19,3 +20,12 @@ def read_path(path: str | os.PathLike) -> Path:
     except (TypeError, ValueError, RuntimeError) as error:
         reason = f"got {type(path).__name__}" if isinstance(error, TypeError) else str(error).rstrip(".").lower()
         raise BertvisionError(f"{str(path)[:80]!r} is no path: {reason}.") from None
+
+
+def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file, for `json.loads`; ValueError where a name stands there twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return content

@@ -14,7 +14,7 @@ import numpy as np
 from .encoders import Encoder, load_encoder
 from .errors import RunError
 from .extraction import plan_spec
-from .heads import HeadConfig, get_preset
+from .heads import HeadConfig, get_preset, read_head
 from .paths import read_path
 from .progress import Progress
 from .runs import Run, find_other_setting, load_run, writing_to
@@ -41,6 +41,7 @@ class Plan:
         settings: all options.
         task, head: what they name.
         head_name: the preset's, or "custom-" and a fingerprint.
+        fit: how it is trained: a FitConfig, or what differs from its usual one.
         fine_tune: how the encoder is fine-tuned, if it is.
         store, output, logs: folders; no logs with None.
     """
@@ -49,10 +50,16 @@ class Plan:
     task: TaskSpec
     head: HeadConfig
     head_name: str
+    fit: FitConfig | Mapping[str, Any]
     fine_tune: FineTuneConfig
     store: Path
     output: Path
     logs: Path | None
+
+
+def read_task(settings: RunSettings) -> TaskSpec:
+    """The task that settings name: of a table of the user's, or of TASKS."""
+    return get_task(settings.task) if settings.table is None else task_from_table(**settings.table.to_dict())
 
 
 def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
@@ -65,15 +72,13 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     Raises:
         BertvisionError: options do not go together, or not with the task.
     """
-    if task is None and settings.table is not None:
-        task = task_from_table(**settings.table)
-    task = get_task(settings.task if task is None else task)
+    task = read_task(settings) if task is None else get_task(task)
     rows, tuning, rivals = settings.rows, settings.tuning, settings.rivals
     check_draw(task, rows.train_share, rows.shots)
     if rows.balance_classes and task.kind is not TaskKind.CLASSIFICATION:
         raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
     check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
-    head, name = _choose_head(settings, task)
+    head, name, fit = _choose_head(settings, task)
     fine_tune = tuning.fine_tune
     if not isinstance(fine_tune, FineTuneConfig):
         fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
@@ -86,7 +91,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
             raise RunError(
                 f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
             )
-    return Plan(settings, task, head, name, fine_tune, store, output, logs)
+    return Plan(settings, task, head, name, fit, fine_tune, store, output, logs)
 
 
 def name_folders(settings: RunSettings) -> list[str]:
@@ -154,9 +159,7 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     splits = [load_rows(task, split, rows.data_dir, rows.limit) for split in ("train", *task.dev_names)]
     encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
     states = wanted.choose(encoder, task.max_length)
-    fit = settings.head.fit
-    if not isinstance(fit, FitConfig):
-        fit = FitConfig.for_head(plan.head, **(fit or {}))
+    fit = plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)
     _check_choices(plan, fit, plan_spec(encoder, splits[0], **states))
     return Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
 
@@ -223,16 +226,19 @@ def make_logs(plan: Plan) -> None:
             plan.logs.mkdir(parents=True, exist_ok=True)
 
 
-def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str]:
-    """The head, and what it is called: by default that of the task's kind."""
-    head = settings.head.head
+def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str, FitConfig | Mapping[str, Any]]:
+    """The head, by default that of the task's kind; what it is called; and how it is trained."""
+    head, fit = settings.head.head, settings.head.fit or {}
     if head is None:
         single = task.text_pair is None or settings.states.tokens == "cls"
         head = DEFAULT_SPAN_HEAD if task.kind is TaskKind.SPAN else DEFAULT_HEAD if single else DEFAULT_PAIR_HEAD
+    if isinstance(head, str) and not head.endswith(".json"):
+        return get_preset(head), head, fit
     if isinstance(head, str):
-        return get_preset(head), head
+        head, searched = read_head(head)
+        fit = fit if isinstance(fit, FitConfig) else {**searched, **fit}
     config = HeadConfig.from_dict(head) if isinstance(head, Mapping) else head
-    return config, f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}"
+    return config, f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}", fit
 
 
 def _check_choices(plan: Plan, fit: FitConfig, states: StoreSpec) -> None:

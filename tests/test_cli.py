@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from bertvision_tf.cli import app
 from bertvision_tf.heads import list_presets
+
+from .command import run_here
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / "tests" / "checkpoints" / "bert-gelu-eps1e-12-segments2")
@@ -163,8 +163,8 @@ def test_predict_bad_input(finished, tmp_path):
 )
 def test_bad_input_is_one_line(tmp_path, monkeypatch, arguments, parts):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 1
+    done = run_here(*arguments)
+    assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -253,8 +253,8 @@ def test_options_that_do_not_go_together_are_refused(tmp_path):
 
 
 def test_version():
-    done = CliRunner().invoke(app, ["--version"])
-    assert (done.exit_code, done.stdout) == (0, f"bertvision-tf {version('bertvision-tf')}\n")
+    done = run_here("--version")
+    assert (done.returncode, done.stdout) == (0, f"bertvision-tf {version('bertvision-tf')}\n")
 
 
 def test_extract_and_verify_a_table_of_the_users(tmp_path):

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import softmax
-from typer.testing import CliRunner
 
 import bertvision_tf as bv
-from bertvision_tf.cli import app
 from bertvision_tf.errors import RunError
 from bertvision_tf.metrics import glue_metrics
 from bertvision_tf.tasks import get_task, split_selection
 from bertvision_tf.training import Snapshot, combine_logits, fine_tune, read_predictions
 from bertvision_tf.training.fine_tuning import read_snapshot
+
+from .command import run_here
 
 TINY = str(Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2")
 FIT = bv.FitConfig(epochs=2, patience=2)
@@ -176,16 +176,16 @@ def test_fractions_on_the_command_line(root):
     store = ["--store", root / "states", "--output", root / "fractions"]
     rest = "--seeds 1 --limit 500 --epochs 1 --fine-tune-learning-rate 1e-3 --codec float32 --head learned_pooling"
     arguments = ["train", "--encoder", TINY, "--fine-tune-epochs", "0,1,0.5", *rest.split(), *store]
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert done.exit_code == 0, done.output
+    done = run_here(*arguments)
+    assert done.returncode == 0, done.output
     for row in ("majority", "learned_pooling  ", "encoder, 0.5 epoch", "learned_pooling, 1 epoch", "ensemble, 1 epoch"):
         assert row in done.output
     epochs = [json.loads((root / "fractions" / f"epochs-{e}" / "results.json").read_text()) for e in ("0", "0.5", "1")]
     assert epochs[0]["fine_tune"] is None
     assert epochs[0]["encoder_scores"] == []
     assert [run["fine_tune"]["steps"] for run in epochs[1:]] == [5, 10]
-    wrong = CliRunner().invoke(app, ["train", "--fine-tune-epochs", "half"])
-    assert wrong.exit_code != 0
+    wrong = run_here("train", "--fine-tune-epochs", "half")
+    assert wrong.returncode != 0
 
 
 def test_a_snapshot_is_found_by_its_facts(root, run, tiny_encoder):

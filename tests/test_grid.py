@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import bertvision_tf as bv
 from bertvision_tf import grid as grids
-from bertvision_tf.cli import app
 from bertvision_tf.errors import RunError
 from bertvision_tf.grid import Grid, plot_grid, train_grid
+
+from .command import run_here
 
 TINY = str(Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2")
 OPTIONS = {
@@ -93,8 +93,8 @@ def test_pictures_of_rows_and_epochs(runs, tmp_path):
 def test_the_command_shows_a_column_for_each_draw(root):
     options = ["--task", "starter", "--encoder", TINY, "--head", "learned_pooling", "--seeds", "1", "--limit", "500"]
     options += ["--epochs", "1", "--train-share", "0.5,1", "--shots", "8", "--store", str(root / "states")]
-    done = CliRunner().invoke(app, ["train", *options, "--output", str(root / "command")])
-    assert done.exit_code == 0, done.output
+    done = run_here("train", *options, "--output", root / "command")
+    assert done.returncode == 0, done.output
     for part in ("8 a class: 16", "50%: 150", "100%: 300", "majority", "starter-training_rows.png", "McNemar"):
         assert part in done.output
     config = json.loads((root / "command" / "share-0.5" / "config.json").read_text())
@@ -103,8 +103,8 @@ def test_the_command_shows_a_column_for_each_draw(root):
 
 @pytest.mark.parametrize("option", ["--shots=0", "--shots=a", "--train-share=0.1,0.1", "--fine-tune-epochs=-1"])
 def test_numbers_that_are_none(option):
-    done = CliRunner().invoke(app, ["train", option])
-    assert done.exit_code == 2
+    done = run_here("train", option)
+    assert done.returncode == 2
     assert option.split("=")[0] in done.output
 
 

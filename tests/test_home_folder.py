@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bertvision_tf import extract, load_encoder, load_run, open_store, task_from_table, train
-from bertvision_tf.cli import _expand_home
+from bertvision_tf.cli.process import expand_home
 from bertvision_tf.errors import BertvisionError
 
 from .conftest import TINY
@@ -66,7 +66,7 @@ def test_arguments_of_the_command(monkeypatch, home):
         "~user/a": "~user/a",
         "a=~/b": "a=~/b",
     }.items():
-        assert _expand_home(argument) == expected
+        assert expand_home(argument) == expected
     assert os.path.expanduser("~") == str(home) and sys.argv
 
 

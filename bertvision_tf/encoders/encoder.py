@@ -12,11 +12,10 @@ import tensorflow as tf
 
 from ..errors import EncoderError
 from ..keras_settings import check_keras
+from ..settings import DTYPES
 from .checkpoint import Architecture
 from .forward import Forward
 from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
-
-DTYPES = ("float32", "bfloat16")
 
 
 class Encoder:

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .config import HeadConfig
-from .presets import PRESETS, get_preset, list_presets
+from .presets import PRESETS, get_preset, list_presets, read_head
 
 if TYPE_CHECKING:
     from .adapt import adapt_head
@@ -22,6 +22,7 @@ __all__ = [
     "get_preset",
     "list_presets",
     "measure_head",
+    "read_head",
     "split_head",
 ]
 _MODULES = {

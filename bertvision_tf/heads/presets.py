@@ -1,12 +1,15 @@
 """Names for heads: a grammar that reads any width, and the rows of the published tables. No Keras in here."""
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import HeadError
+from ..paths import read_object, read_path
 from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode, VisionView
 
 _POOLINGS = {
@@ -225,3 +228,19 @@ PRESETS: Mapping[str, HeadConfig] = MappingProxyType(
         )
     }
 )
+
+
+def read_head(file: str | Path) -> tuple[HeadConfig, dict[str, Any]]:
+    """A head of a JSON file, and how it is trained, where a search wrote the file.
+
+    Raises:
+        HeadError: it cannot be read, or holds no HeadConfig.
+    """
+    try:
+        text = read_path(file).read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=read_object)
+    except (OSError, ValueError) as error:
+        raise HeadError(f"{file} cannot be read as a HeadConfig: {error}.") from None
+    if isinstance(content, dict) and isinstance(content.get("head"), dict) and isinstance(content.get("fit"), dict):
+        return HeadConfig.from_dict(content["head"]), content["fit"]
+    return HeadConfig.from_json(text), {}

@@ -28,7 +28,7 @@ from ..tasks import TASKS, Examples, TaskSpec
 from ..training import FineTuneConfig, Snapshot, read_predictions
 from ..training.encoder_model import EncoderModel
 from ..training.fine_tuning import load_token_batches
-from ..training.optimizer import RowAdamW
+from ..training.optimizer import RowAdamW, build_tuning_optimizer
 from ..training.outputs import build_loss, scale_labels
 from ..training.random_states import keeps_random_states
 from ..training.snapshot import read_snapshot
@@ -227,7 +227,7 @@ class _InjectedModel:
         """Trains all but the weights that were put back, at the highest rate of the fine-tuning."""
         for place, state in enumerate(self.trained.model.non_trainable_variables):  # dropout's: each cell begins alike
             state.assign([seed, place])
-        optimizer = self.config.build_optimizer(rising=0, kind=HoldingAdamW)
+        optimizer = build_tuning_optimizer(self.config, rising=0, kind=HoldingAdamW)
         optimizer.hold(self.trained.find_variables(), back)
         self.trained.model.compile(optimizer, build_loss(self.task.kind), jit_compile=False)
         steps = max(round(epochs * -(-len(self.training) // self.config.batch_size)), 1)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..encoders.encoder import DTYPES
 from ..errors import RunError
 from ..paths import read_path
 from ..runs import Run, name_runs, open_runs, write_folder, writing_to
+from ..settings import DTYPES
 from ..tasks import TaskKind
 from .card import write_card
 from .servable import Servable, ServedHead, clean_name

@@ -33,15 +33,6 @@ def read_text(path: Path) -> str:
         raise TaskError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8.") from None
 
 
-def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of a JSON file, for `json.loads`; ValueError where a name stands there twice."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
-    return content
-
-
 def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = TaskError) -> list[str]:
     """Texts of the user's as a list.
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TaskError
+from ..paths import read_object
 from .examples import Answer, Examples
-from .files import read_object, read_text
+from .files import read_text
 from .labels import NO_VALUE, SWITCH
 from .readers import MISSING_AT_MOST, load_tfds_rows
 from .tables import Table, find_column, read_table

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TaskError
-from ..paths import read_path
+from ..paths import read_object, read_path
 from .delimited import read_delimited
-from .files import HALF, is_whole, read_object, read_text
+from .files import HALF, is_whole, read_text
 from .frames import read_frame
 from .values import LIST, find_odd, read_value, show_json, show_value
 

@@ -1,9 +1,9 @@
 """Fits a head on images, choosing the epoch on the selection rows, and fine-tunes an encoder by fractions of an epoch:
 Keras `fit`, on one device or on all."""
 
-from .fine_tune_config import FineTuneConfig
+from ..settings import FineTuneConfig, FitConfig
 from .fine_tuning import fine_tune
-from .fit import FitConfig, FitResult, fit_head, predict_logits
+from .fit import FitResult, fit_head, predict_logits
 from .outputs import combine_logits, compute_probabilities, describe_predictions, read_predictions
 from .snapshot import Snapshot
 from .strategy import STRATEGIES, get_strategy

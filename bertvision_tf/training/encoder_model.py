@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import keras
@@ -14,9 +13,9 @@ from ..encoders.classifier import get_activation
 from ..errors import RunError
 from ..heads.describe import count_trainable
 from ..layers.span_logits import SpanLogits
+from ..settings.fine_tune import check_parts
 
 DROPOUT = 0.1  # as BERT's
-PARTS = re.compile(r"(?P<all>all)|(?P<no_embeddings>no_embeddings)|top_(?P<top>[1-9]\d*)|lora_(?P<lora>[1-9]\d*)")
 
 
 class EncoderModel:
@@ -142,15 +141,3 @@ def _build_output(width: int) -> keras.layers.Dense:
     return keras.layers.Dense(
         width, kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), dtype="float32", name="logits"
     )
-
-
-def check_parts(parts: str) -> re.Match[str]:
-    """What a name of parts says.
-
-    Raises:
-        RunError: it is not known.
-    """
-    found = PARTS.fullmatch(parts)
-    if found is None:
-        raise RunError(f"fine-tuned parts {parts!r} are not known; known: all, no_embeddings, top_K, lora_R.")
-    return found

@@ -15,11 +15,11 @@ from ..encoders import Encoder, Windows
 from ..errors import RunError
 from ..extraction.extract import tokenize_examples
 from ..progress import Progress, ignore
+from ..settings import FineTuneConfig
+from ..settings.fine_tune import check_parts
 from ..tasks import Examples, TaskKind, TaskSpec
 from .baselines import Baseline
 from .draw import Draw, balance
-from .encoder_model import check_parts
-from .fine_tune_config import FineTuneConfig
 from .fine_tuning import fine_tune
 from .gold import AnswerGold, Gold, LabelGold
 from .snapshot import Snapshot

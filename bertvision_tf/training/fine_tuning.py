@@ -32,11 +32,12 @@ from ..errors import RunError
 from ..extraction.extract import tokenize_examples
 from ..images import BatchPlan, load_arrays
 from ..paths import read_path
+from ..settings import FineTuneConfig
 from ..store.waiting import build_busy_error, wait_for
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
 from .encoder_model import EncoderModel
-from .fine_tune_config import FineTuneConfig
+from .optimizer import build_tuning_optimizer
 from .outputs import SPAN_LOGITS, build_loss, scale_labels
 from .random_states import keeps_random_states
 from .snapshot import FACTS, Snapshot, read_snapshot
@@ -158,7 +159,7 @@ class _FineTuning:
         with devices.scope():
             outputs = None if task.kind is TaskKind.SPAN else task.num_outputs
             self.trained = EncoderModel(encoder, outputs, config.parts, config.dtype)
-            self.optimizer = config.build_optimizer(rising, self.steps if each else None)
+            self.optimizer = build_tuning_optimizer(config, rising, self.steps if each else None)
             self.optimizer.build(self.trained.model.trainable_variables)
         self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
         self.trained.model.compile(self.optimizer, build_loss(task.kind), jit_compile=False)

@@ -9,61 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import RunError
-from ..heads import HeadConfig, split_head
+from ..heads import split_head
+from ..settings import FitConfig
 from ..tasks import TaskKind
 from .mixup import mix_up
 from .optimizer import build_optimizer
 from .outputs import SPAN_LOGITS, build_loss
 from .random_states import keeps_random_states
-
-
-@dataclasses.dataclass(frozen=True)
-class FitConfig:
-    """How a head is trained.
-
-    Attributes:
-        epochs: at most this many passes over the training rows.
-        batch_size: examples a step, over all replicas.
-        learning_rate: the highest, reached after the warm-up; it then falls to 0 along a cosine.
-        warmup: share of all steps, 0 to 1, in which it rises from 0.
-        weight_decay: AdamW's.
-        clip_norm: gradients of a larger norm are scaled down to it.
-        mixup: 0 for none, else the Beta distribution's parameter of the shares of mixed examples.
-        patience: epochs without a better selection score after which training stops.
-    """
-
-    epochs: int = 12
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    mixup: float = 0.0
-    patience: int = 4
-
-    def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 1 or self.patience < 1:
-            raise RunError("`epochs`, `batch_size` and `patience` need 1 or more.")
-        if self.learning_rate <= 0:
-            raise RunError(f"`learning_rate` needs more than 0, got {self.learning_rate}.")
-        if self.mixup < 0:
-            raise RunError(f"`mixup` needs at least 0, got {self.mixup}.")
-        if not 0 <= self.warmup < 1:
-            raise RunError(f"`warmup` needs at least 0 and less than 1, got {self.warmup}.")
-
-    @classmethod
-    def for_head(cls, head: HeadConfig, **changes) -> "FitConfig":
-        """The defaults for a head: a learning rate of 1e-2 where it only pools and reads out, which is a linear
-        model, 3e-3 where it compares a pair, else 1e-3. `changes` override."""
-        dense = head.adapter_dim is None and head.parts_dim is None
-        linear = dense and head.convolution == head.body == "none" and head.token_pooling != "attention"
-        rate = 3e-3 if head.comparison else 1e-2 if linear else 1e-3
-        return cls(**{"learning_rate": rate} | changes)
-
-    def for_another(self, own: HeadConfig, other: HeadConfig) -> "FitConfig":
-        """The same for another head: its own defaults where these are those of the first, else what differs."""
-        usual, given = dataclasses.asdict(self.for_head(own)), dataclasses.asdict(self)
-        return self.for_head(other, **{name: value for name, value in given.items() if value != usual[name]})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from ..settings import FineTuneConfig
+
 
 class ReplicaSafeAdamW(keras.optimizers.AdamW):
     """Keras's AdamW, but clipping the sum of the replicas' gradients.
@@ -99,4 +101,21 @@ def build_optimizer(
     )
     optimizer = ReplicaSafeAdamW(rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gain", "layer_logits"])
+    return optimizer
+
+
+def build_tuning_optimizer(
+    config: FineTuneConfig, rising: int, end: int | None = None, kind: type[RowAdamW] = RowAdamW
+) -> RowAdamW:
+    """The optimizer that fine-tunes an encoder.
+
+    Args:
+        config: its rate, decay and clipping.
+        rising: steps in which the rate rises from 0.
+        end: the step at which it has fallen to 0; it stays with None.
+        kind: the optimizer's class.
+    """
+    rate = WarmUp(config.learning_rate, rising, end)
+    optimizer = kind(rate, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embedding"])
     return optimizer

@@ -15,10 +15,11 @@ import tensorflow as tf
 from ..errors import RunError
 from ..heads import HeadConfig, adapt_head, build_head, split_head
 from ..progress import Progress, ignore
+from ..settings import FitConfig
 from ..store import Store, StoreSpec
 from ..tasks import Examples, TaskKind, TaskSpec, split_selection
 from .draw import Draw, balance
-from .fit import FitConfig, FitResult, fit_head, predict_logits
+from .fit import FitResult, fit_head, predict_logits
 from .gold import Gold, build_gold
 from .measured import MeasuredStore
 from .outputs import choose_scale

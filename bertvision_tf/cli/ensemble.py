@@ -1,0 +1,37 @@
+"""`bertvision ensemble`."""
+
+from pathlib import Path
+
+from ..settings import RunSettings
+from .app import app
+from .options import takes_settings
+from .process import start_tensorflow
+from .progress import show_progress
+from .show import show_ensemble, show_written
+
+
+@app.command
+@takes_settings("table", "data_dir")
+def ensemble(runs: list[Path], /, *, output: Path | None = None, settings: RunSettings) -> None:
+    """Combine runs: the maximum, mean and geometric mean of their probabilities, and a mean weighted on the selection
+    rows. Data are the first run's own where no option names others.
+
+    Args:
+        runs: Folders of finished runs on the same rows.
+        output: Gets results.json and the predictions. Left out: runs/TASK-ensemble.
+    """
+    start_tensorflow()
+    from ..ensemble import ensemble_runs
+    from ..preparation import read_task
+    from ..runs import load_run
+
+    with show_progress() as progress:
+        found = ensemble_runs(
+            [load_run(path) for path in runs],
+            output,
+            task=read_task(settings) if settings.table else None,
+            data_dir=settings.rows.data_dir,
+            progress=progress,
+        )
+    show_ensemble(found)
+    show_written(found.path)

@@ -1,0 +1,104 @@
+"""`bertvision heads` and `compare`: what heads there are, and which is best."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ..errors import HeadError
+from ..settings import RunSettings
+from .app import app
+from .options import takes_settings
+from .process import start_tensorflow
+from .progress import show_progress
+from .show import print_table
+
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+@app.command
+@takes_settings("encoder", "pooler")
+def heads(
+    names: list[str] | None = None,
+    /,
+    *,
+    tokens: Count = 128,
+    outputs: Count = 2,
+    kind: str = "classification",
+    settings: RunSettings,
+) -> None:
+    """List heads: what each is, its weights beside the encoder's, and its multiply-adds an example.
+
+    Args:
+        names: Names of heads; all the listed ones by default.
+        tokens: Of an example; 1 as with --tokens cls of train.
+        outputs: Classes.
+        kind: classification, regression or span.
+    """
+    start_tensorflow()
+    from rich.table import Table
+
+    from ..encoders import load_encoder
+    from ..heads import describe_head, list_presets, measure_head
+
+    encoder = load_encoder(settings.encoder)
+    states = encoder.num_hidden_states + settings.states.pooler
+    sizes = {"num_hidden_states": states, "hidden_dim": encoder.hidden_dim, "num_tokens": tokens}
+    table = Table(
+        title=f"heads for {kind} on {settings.encoder} ({encoder.num_parameters:,} weights): images of {states} x "
+        f"{tokens} x {encoder.hidden_dim}"
+    )
+    for column in ("name", "weights", "of the encoder", "multiply-adds", "what it is"):
+        table.add_column(column, justify="left" if column in ("name", "what it is") else "right")
+    for name in names or list_presets():
+        try:
+            size = measure_head(name, kind=kind, num_outputs=outputs if kind == "classification" else None, **sizes)
+        except HeadError as error:
+            if names:
+                raise
+            table.add_row(name, "", "", "", f"not here: {error}")
+            continue
+        share = f"{size.trainable_parameters / encoder.num_parameters:.3%}"
+        table.add_row(name, f"{size.trainable_parameters:,}", share, f"{size.multiply_adds:,}", describe_head(name))
+    print_table(table, 180)
+
+
+@app.command
+@takes_settings("encoder", "dtype", "data_dir", "limit", "store")
+def compare(
+    *,
+    output: Path = Path("comparison.csv"),
+    heads: Annotated[list[str] | None, Parameter(name="--head")] = None,
+    tasks: Annotated[list[str] | None, Parameter(name="--task")] = None,
+    seeds: Count = 3,
+    only_print: Annotated[bool, Parameter(name="--print")] = False,
+    settings: RunSettings,
+) -> int:
+    """Compare heads over tasks, cell by cell: killed, it goes on where it was.
+
+    Args:
+        output: A CSV file, a line a cell; what it has is not run again.
+        heads: Several times; all the listed ones by default.
+        tasks: Several times; cola, mrpc, rte and stsb by default.
+        seeds: Heads of a cell; one of those over a million weights.
+        only_print: Run nothing: print the table of what there is.
+    """
+    start_tensorflow()
+    from ..cells import read_cells
+    from ..compare import TASKS, Cell, Failure, compare_heads, describe_setting, format_comparison, plan_cells
+    from ..encoders import load_encoder
+    from ..heads import list_presets
+
+    failed, encoder, rows = 0, load_encoder(settings.encoder, settings.states.dtype), settings.rows
+    planned = plan_cells(encoder, heads or list_presets(), tasks or TASKS, seeds)
+    if not only_print:
+        with show_progress() as progress:
+            options: dict[str, Any] = {"store": settings.places.store, "data_dir": rows.data_dir, "limit": rows.limit}
+            for cell in compare_heads(output, encoder, planned, progress=progress, **options):
+                failed += isinstance(cell, Failure)
+                what = f"error: {cell.reason}" if isinstance(cell, Failure) else f"{cell.mean:.3f}"
+                print(f"{cell.task} {cell.head}: {what}", file=sys.stderr)
+    print(format_comparison(read_cells(output, Cell, describe_setting(encoder, rows.limit)), planned))
+    return int(failed > 0)

@@ -1,0 +1,63 @@
+"""`bertvision search`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ..settings import RunSettings
+from .app import app
+from .options import takes_settings
+from .process import start_tensorflow
+from .progress import show_progress
+from .show import show_search
+
+
+@app.command
+@takes_settings(
+    *("task", "table", "encoder", "data_dir", "limit", "train_share", "states", "fine_tune_epochs", "epochs"),
+    *("strategy", "store"),
+)
+def search(
+    *,
+    tuner: str = "hyperband",
+    trials: Annotated[int, Parameter(validator=Number(gte=1))] = 30,
+    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    folds: Annotated[int | None, Parameter(validator=Number(gte=2))] = None,
+    only: list[str] | None = None,
+    output: Path | None = None,
+    settings: RunSettings,
+) -> None:
+    """Search the head that scores best on the selection rows; a search that was stopped goes on where it was.
+
+    Args:
+        tuner: hyperband, random, bayesian or grid.
+        trials: At most this many; more than were asked for before go on.
+        seed: Of the choices, and of each head.
+        folds: Parts of train that take turns as selection rows. Left out: the selection rows alone.
+        only: Values to choose among, as in front_dim=16,64; several times.
+        output: The search's folder. Left out: runs/search-TASK.
+    """
+    start_tensorflow()
+    from ..preparation import read_task
+    from ..tuning import read_only
+    from ..tuning import search as run_search
+
+    with show_progress() as progress:
+        found = run_search(
+            read_task(settings),
+            settings.encoder,
+            tuner=tuner,
+            trials=trials,
+            seed=seed,
+            folds=folds,
+            only=read_only(only or []),
+            settings=settings,
+            output=output,
+            progress=progress,
+        )
+    if found is None:
+        print("the chief has what was found.")
+    else:
+        show_search(found)

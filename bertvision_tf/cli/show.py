@@ -1,0 +1,151 @@
+"""What verbs print of what the library has done: tables and the lines below them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..reports.table import (
+    build_draw_rows,
+    build_header,
+    build_rows,
+    build_task_rows,
+    choose_further,
+    count_places,
+    group_by_draw,
+    show_bytes,
+)
+
+if TYPE_CHECKING:
+    from ..ensemble import Ensemble
+    from ..extraction.estimate import Estimate
+    from ..tuning import Search
+
+LISTED = 5  # trials of a search
+
+
+def show_written(*files: Path) -> None:
+    """A line for each file or folder that was written."""
+    for file in files:
+        print(f"wrote {file}")
+
+
+def show_cells(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], width: int = 150) -> None:
+    """A table of names, in the columns without one above them, and numbers."""
+    table = Table(title=title)
+    for column in header:
+        table.add_column(column, justify="left" if not column else "right", no_wrap=bool(column))
+    for row in rows:
+        table.add_row(*row)
+    print_table(table, width)
+
+
+def print_table(table: Table, width: int) -> None:
+    """Prints a table as wide as the terminal, or as so many characters where there is none."""
+    Console(width=None if sys.stdout.isatty() else width).print(table)
+
+
+def show_run(results: Sequence[dict[str, Any]]) -> None:
+    """One task: a row for each model, and a column for each draw of training rows, where there are several."""
+    first = results[0]
+    if len(group_by_draw(results)) > 1:
+        header, rows = build_draw_rows(results)
+    else:
+        models = build_rows(results)
+        header, rows = build_header(models), [list(row.cells()) for row in models]
+    show_cells(f"{first['task']} dev, {first['metric']}; {_describe_encoder(results)}", header, rows)
+
+
+def show_tasks(results: Sequence[dict[str, Any]]) -> None:
+    """One table over several tasks: a row for each task, a column for each rival and the head."""
+    header, rows = build_task_rows(results)
+    heads = " and ".join(dict.fromkeys(run["head"] for run in results))
+    table = Table(title=f"dev; {_describe_encoder(results)}; heads {heads}")
+    for column in header:
+        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
+    for row in rows:
+        table.add_row(*row)
+    print_table(table, 150)
+
+
+def _describe_encoder(results: Sequence[dict[str, Any]]) -> str:
+    tuned = [f"{run['fine_tune']['epochs']:g}" if run["fine_tune"] else "0" for run in results]
+    epochs = ", ".join(dict.fromkeys(tuned))
+    return f"encoder {results[0]['encoder']}, " + ("frozen" if epochs == "0" else f"fine-tuned {epochs} epochs")
+
+
+def show_notes(results: dict[str, Any]) -> None:
+    """What a run's table means, and what its states cost."""
+    rows, store = results["rows"], results["store"]
+    print(
+        f"Mean ± sample deviation over {len(results['seeds'])} seeds, seconds a seed, memory of the whole process, "
+        f"weights beside the encoder's {results['encoder_parameters']:,}. {rows['training']:,} training rows; "
+        f"{rows['selection']:,} selection rows chose epoch and regularisation; {rows['dev']:,} dev rows were read "
+        f"once.\n"
+        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {show_bytes(store['bytes'])} "
+        f"({store['codec']}), had in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
+    )
+    chosen = results["layers"]["chosen"]
+    if chosen:
+        scores, kept, every = chosen["scores"], len(chosen["kept"]), len(chosen["ranking"])
+        print(
+            f"Layers {', '.join(map(str, chosen['kept']))} of {every} kept, {kept / every:.0%} of the bytes: on the "
+            f"selection rows of {chosen['examples']:,} examples they score {scores[str(kept)]:.3f}, all "
+            f"{scores[str(every)]:.3f} with a standard error of {chosen['standard_error']:.3f}."
+        )
+
+
+def show_estimate(task: str, encoder: str, found: Estimate) -> None:
+    """What extraction costs."""
+    print(
+        f"{task} with {encoder}: {found.examples:,} texts, {found.tokens:,} tokens, the longest {found.longest}; "
+        f"{found.truncated} texts cut.\n"
+        f"{found.tokens_per_second:,.0f} tokens a second in a trial here: {found.hours:.2f} hours "
+        f"({found.hours * 60:.1f} minutes). {show_bytes(found.free_bytes)} free on the disk."
+    )
+    modes = list(next(iter(found.bytes.values())))
+    table = Table(title=f"bytes of {found.states} states a token (* does not fit)")
+    for column in ("--codec", *(f"--tokens {mode}" for mode in modes)):
+        table.add_column(column, justify="left" if column == "--codec" else "right")
+    for codec, sizes in found.bytes.items():
+        table.add_row(
+            codec, *(show_bytes(size) + ("" if found.fits(codec, mode) else " *") for mode, size in sizes.items())
+        )
+    print_table(table, 110)
+    print(
+        "Cheaper: a codec of fewer bits; --tokens cls; some of the --layers; a shorter --max-length; fewer rows with "
+        "--limit; --dtype bfloat16 for time; or no store at all, with images_from_encoder."
+    )
+    if not found.fits("int8", "all"):
+        print("warning: int8, the default, does not fit with all tokens.", file=sys.stderr)
+
+
+def show_ensemble(found: Ensemble) -> None:
+    """The members' scores, and each combination's."""
+    shown, rows = [found.metric, *choose_further(found.members[0].metrics)], []
+    places = count_places(found.members[0].metrics)
+    for one in (*found.members, *found.modes):
+        numbers = [f"{value:.{places}f}" for value in (one.selection_score, *(one.metrics[name] for name in shown))]
+        chosen = " *" if one is found.chosen else ""
+        rows.append([one.name + chosen, *numbers, ", ".join(f"{weight:.2f}" for weight in one.weights)])
+    show_cells(f"dev, {found.metric}", ["", "selection", *shown, "weights"], rows)
+    print("* chosen on the selection rows.")
+
+
+def show_search(found: Search) -> None:
+    """The best trials, those that failed, and what it took."""
+    ended = [(one.score, one) for one in found.trials if one.score is not None]
+    failed = [one for one in found.trials if one.score is None]
+    for score, one in sorted(ended, key=lambda pair: -pair[0])[:LISTED]:
+        values = ", ".join(f"{name} {value}" for name, value in one.values.items())
+        print(f"trial {one.name}: {found.metric} {score:.3f} on the selection rows, {one.seconds:.1f} s: {values}")
+    for one in failed[:LISTED]:
+        print(f"trial {one.name} failed: {one.reason}")
+    seconds = sum(one.seconds for one in found.trials)
+    print(f"{len(found.trials)} trials, {len(failed)} of them failed, {seconds:.0f} s")
+    print(f"head: {found.path / 'best.json'}")

@@ -1,0 +1,107 @@
+"""`bertvision extract`, `plan` and `verify`: stores of hidden states."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ..errors import StoreError
+from ..settings import RunSettings, StateSettings
+from .app import app
+from .options import takes_settings
+from .process import start_tensorflow
+from .progress import show_progress
+from .show import show_bytes, show_estimate
+
+
+@app.command
+@takes_settings("task", "table", "encoder", "data_dir", "limit", "states")
+def extract(*, output: Path | None = None, split: str = "train", settings: RunSettings) -> None:
+    """Run an encoder once over a split and keep every hidden state in a store.
+
+    Args:
+        output: The store's folder. Left out: where train looks, in states.
+        split: train or dev.
+    """
+    start_tensorflow()
+    from ..encoders import load_encoder
+    from ..extraction import extract as run_extraction
+    from ..extraction import find_store_path
+    from ..preparation import read_task
+
+    states = settings.states
+    with show_progress() as progress:
+        task = read_task(settings)
+        examples = task.load(split, settings.rows.data_dir).take(settings.rows.limit)
+        encoder = load_encoder(settings.encoder, states.dtype)
+        choices = states.choose(encoder, task.max_length) | {"layers": _read_layers(states)}
+        store = run_extraction(
+            encoder,
+            examples,
+            output or find_store_path(Path(settings.places.store), encoder, examples, **choices),
+            **choices,
+            progress=lambda done, total: progress(f"extract {split}", done, total),
+        )
+    print(
+        f"{store.path}: {len(store):,} examples, {store.rows:,} tokens, {store.num_hidden_states} states, "
+        f"{show_bytes(store.bytes)} in {states.codec}; {store.manifest.truncated} texts cut"
+    )
+
+
+@app.command
+@takes_settings("task", "table", "encoder", "data_dir", "limit", "dtype", "max_length", "layers", "store")
+def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10.0, settings: RunSettings) -> None:
+    """Say what extraction costs: tokens, hours, bytes of each codec, and room on the disk.
+
+    Args:
+        seconds: Of the trial.
+    """
+    start_tensorflow()
+    from ..encoders import load_encoder
+    from ..extraction import estimate
+    from ..preparation import read_task
+
+    task, states = read_task(settings), settings.states
+    splits = [task.load(split, settings.rows.data_dir).take(settings.rows.limit) for split in task.splits]
+    encoder = load_encoder(settings.encoder, states.dtype)
+    found = estimate(
+        encoder,
+        splits,
+        settings.places.store,
+        max_length=encoder.choose_length(states.max_length, task.max_length),
+        layers=_read_layers(states),
+        seconds=seconds,
+    )
+    show_estimate(task.name, settings.encoder, found)
+
+
+def _read_layers(states: StateSettings) -> Sequence[int] | None:
+    """The layers that are named, all of them with None."""
+    if isinstance(states.layers, str):
+        raise StoreError("--layers auto chooses layers for a run of train: name them here, as in 0,3,6.")
+    return states.layers
+
+
+@app.command
+def verify(stores: list[Path], /) -> int:
+    """Read every byte of stores and compare checksums.
+
+    Args:
+        stores: Folders of stores.
+    """
+    from ..store import open_store
+
+    damaged = 0
+    for path in stores:
+        try:
+            store = open_store(path)
+            store.verify()
+        except StoreError as error:
+            damaged += 1
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            print(f"{path}: whole ({len(store.manifest.shards)} shards, {show_bytes(store.bytes)})")
+    return int(damaged > 0)

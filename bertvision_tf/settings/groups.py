@@ -1,0 +1,207 @@
+"""The options of a run in groups, each once: its type, its default, its unit, a line of help and its check."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+from .checks import are_indices, check_count, is_count, is_number
+from .fine_tune import FineTuneConfig
+from .fit import FitConfig
+
+if TYPE_CHECKING:
+    from ..encoders import Encoder
+    from ..heads import HeadConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class TableSettings:
+    """A table of the user's own, as `task_from_table` takes it.
+
+    Attributes:
+        train: a .csv, .tsv, .jsonl or .parquet file of your own.
+        dev: a file of its dev rows. Left out: a fifth of the rows of train.
+        text: column of the text. Left out: found by its name.
+        text_pair: column of the second text of a pair.
+        label: column of the label; several times for columns of 0 and 1.
+        kind: kind of the task: classification, regression, multilabel or span. Left out: found by the columns.
+        name: what the task is called. Left out: the file's name.
+    """
+
+    train: str | Path
+    dev: str | Path | None = None
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | Sequence[str] | None = None
+    kind: str | None = None
+    name: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arguments of `task_from_table` that are given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class RowSettings:
+    """Which rows are read, and which of them are trained on.
+
+    Attributes:
+        data_dir: folder of GLUE's official download, or of SQuAD's files. Left out: tensorflow_datasets.
+        limit: only the first rows of train and of dev.
+        train_share: train on this share of the training rows, drawn by the seed; the selection rows stay.
+        shots: train on this many rows of each class, drawn by the seed; the selection rows stay.
+        balance_classes: let every class count the same in the loss.
+    """
+
+    data_dir: str | Path | None = None
+    limit: int | None = None
+    train_share: float = 1.0
+    shots: int | None = None
+    balance_classes: bool = False
+
+    def __post_init__(self):
+        check_count("limit", self.limit)
+        check_count("shots", self.shots)
+        if not is_number(self.train_share) or not 0 < self.train_share <= 1:
+            raise RunError(f"`train_share` needs more than 0 and at most 1, got {self.train_share!r}.")
+        if self.shots is not None and self.train_share < 1:
+            raise RunError("`shots` and `train_share` both say how many rows are trained on: leave one out.")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether each seed draws rows of its own."""
+        return self.shots is not None or self.train_share < 1
+
+
+@dataclasses.dataclass(frozen=True)
+class StateSettings:
+    """Which hidden states are kept, and how.
+
+    Attributes:
+        dtype: type of the encoder's matrix products, float32 or bfloat16, where the encoder is a name.
+        max_length: most tokens a text, special ones included. Left out: the task's own.
+        tokens: tokens whose states are kept: all, or cls for the first of each text.
+        pooler: keep the pooler's output too, before the others; with tokens cls.
+        layers: hidden states to keep, as in 0,3,6, counted from the embeddings. Left out: all. With auto: the few that
+            matter, found on a sample of train before the rest is extracted.
+        codec: how states are stored: float32, float16, bfloat16, int8, int4 or int2.
+    """
+
+    dtype: str = "float32"
+    max_length: int | None = None
+    tokens: str = "all"
+    pooler: bool = False
+    layers: Sequence[int] | str | None = None
+    codec: str = "int8"
+
+    def __post_init__(self):
+        check_count("max_length", self.max_length, least=3)
+        if self.layers is not None and not (self.auto or are_indices(self.layers)):
+            raise RunError(f"`layers` needs indices, 'auto' or none, got {self.layers!r}.")
+        if self.auto and self.pooler:
+            raise RunError("`layers='auto'` chooses layers, and the pooler's output is none: leave `pooler` out.")
+
+    @property
+    def auto(self) -> bool:
+        """Whether the layers are chosen."""
+        return isinstance(self.layers, str) and self.layers == "auto"
+
+    def choose(self, encoder: Encoder, usual_length: int) -> dict[str, Any]:
+        """What `extract` takes of an encoder, all layers where they are still to be chosen; a task's usual length where
+        none is asked for."""
+        return {
+            "max_length": encoder.choose_length(self.max_length, usual_length),
+            "tokens": self.tokens,
+            "pooler": self.pooler,
+            "layers": None if self.auto else self.layers,
+            "codec": self.codec,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningSettings:
+    """How the encoder is fine-tuned first.
+
+    Attributes:
+        fine_tune_epochs: passes over the training rows; 0 leaves the encoder frozen. Snapshots lie in the store and are
+            found again; more epochs go on from fewer.
+        fine_tune_seeds: how many encoders are fine-tuned; the heads' seeds take them in turn. Left out: one a seed.
+        fine_tune: a FineTuneConfig; or only what differs from FineTuneConfig.for_task's.
+    """
+
+    fine_tune_epochs: float = 0.0
+    fine_tune_seeds: int | None = None
+    fine_tune: FineTuneConfig | Mapping[str, Any] | None = None
+
+    def __post_init__(self):
+        if not is_number(self.fine_tune_epochs) or not 0 <= self.fine_tune_epochs < math.inf:
+            raise RunError(f"`fine_tune_epochs` needs 0 or more, got {self.fine_tune_epochs!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings:
+    """Which heads are trained, and how.
+
+    Attributes:
+        head: a preset's name, a HeadConfig, or a JSON file of one, such as a search's best.json. Left out: the default
+            head for single texts, for pairs, or for questions on a context.
+        seeds: how many heads are trained, from seed 0; or the seeds themselves, as in 0,3.
+        fit: a FitConfig; or only what differs from FitConfig.for_head's.
+        strategy: where heads are trained: one_device, or mirrored for all GPUs.
+    """
+
+    head: str | HeadConfig | None = None
+    seeds: int | Sequence[int] = 5
+    fit: FitConfig | Mapping[str, Any] | None = None
+    strategy: str = "one_device"
+
+    def __post_init__(self):
+        if isinstance(self.seeds, str) or not (is_count(self.seeds) or are_indices(self.seeds)):
+            raise RunError(f"`seeds` needs one seed or more, each once; got {self.seeds!r}.")
+        if not self.all_seeds or len(set(self.all_seeds)) < len(self.all_seeds):
+            raise RunError("`seeds` needs one seed or more, each once.")
+
+    @property
+    def all_seeds(self) -> list[int]:
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else [int(seed) for seed in self.seeds]
+
+
+@dataclasses.dataclass(frozen=True)
+class RivalSettings:
+    """What the heads are compared with, on the same rows.
+
+    Attributes:
+        baselines: fit simple rivals.
+        baseline_parts: fine-tune the encoder's own head as a rival too, with these parts: all for full fine-tuning,
+            lora_8, top_2, no_embeddings; as in all,lora_8.
+        baseline_epochs: epochs of fine-tuned rivals to choose from, on the selection rows.
+    """
+
+    baselines: bool = True
+    baseline_parts: Sequence[str] = ()
+    baseline_epochs: Sequence[float] = (1, 2, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaceSettings:
+    """Where things go.
+
+    Attributes:
+        store: the root of all stores; states that are there already are found again.
+        output: the run's folder; a run that is there is replaced. Left out: runs/TASK-HEAD, where only a run of the
+            same settings is.
+        export: save the chosen head as a SavedModel too.
+        tensorboard: a folder that gets logs of the heads' losses and selection scores for TensorBoard, a folder a seed,
+            in the place of those that are there.
+        resume: find a finished run of the very same settings and versions at output again, and do not run it.
+    """
+
+    store: str | Path = "states"
+    output: str | Path | None = None
+    export: bool = False
+    tensorboard: str | Path | None = None
+    resume: bool = False
