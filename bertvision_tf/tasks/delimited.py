@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import TaskError
 from ..notes import note
 from .files import read_text
+from .labels import read_number
 
 NAMED = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?[\r\n]', re.IGNORECASE)
 OTHER_DELIMITERS = ";\t,|"
@@ -43,11 +44,13 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
         _, _, header, _ = next((record for record in records if record[2]), (0, 0, [], ""))
         if not header:
             raise TaskError(f"{path} is empty: expected a header and rows.")
-        rows, lines, long = [], [], []
+        rows: list[list[str]] = []
+        lines: list[int] = []
+        long: dict[int, int] = {}  # rows that a quote left open may have swallowed others into, and their first lines
         for first, last, row, raw in records:
             _check_row(path, header, delimiter, first, last, row, raw)
             if any("\n" in cell and delimiter in cell for cell in row):
-                long.append(first)
+                long[len(rows)] = first
             if row:
                 rows.append(row)
                 lines.append(last)
@@ -56,10 +59,12 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
     if delimiter != usual:
         says = "as its first line says" if named else f"not by {usual!r} as the file's name says"
         note(f"{path}: the cells are separated by {delimiter!r}, {says}.")
-    if 0 < len(long) <= max(FEW * len(rows), 1):
+    if len(long) > max(FEW * len(rows), 1):
+        long = _find_swallowed(rows, long, delimiter)
+    if long:
         note(
             f"{path}: rows with a quoted cell that runs over several lines and holds {delimiter!r}: {len(long)}, the "
-            f"first in line {long[0]}; if a quote was left open there, rows are lost."
+            f"first in line {long[min(long)]}; if a quote was left open there, rows are lost."
         )
     return header, rows, lines
 
@@ -105,6 +110,32 @@ def _check_row(path: Path, header: list[str], delimiter: str, first: int, last: 
         raise TaskError(f"{path}, line {first}: the line is empty, and {header[0]!r} is the only column.")
     if len(row) not in (0, len(header)):
         raise TaskError(f"{path}, line {last}: {len(row)} cells, the header has {len(header)} ({', '.join(header)}).")
+
+
+def _find_swallowed(rows: list[list[str]], long: dict[int, int], delimiter: str) -> dict[int, int]:
+    """Those of the long rows with a line inside a cell that has all cells of a row, one of them as in its column: it
+    stands in other rows too, or is a number where all are."""
+    known = [{cell for cell in column if cell and "\n" not in cell} for column in zip(*rows, strict=True)]
+    numbers = [all(read_number(cell) is not None for cell in cells) for cells in known]
+
+    def fits(column: int, cell: str) -> bool:
+        return cell in known[column] or (numbers[column] and cell == cell.strip() and read_number(cell) is not None)
+
+    def holds_row(row: list[str], column: int) -> bool:
+        lines = [line.removesuffix("\r").split(delimiter) for line in row[column].split("\n")]
+        for number, cells in enumerate(lines):
+            first = column if number == 0 else 0
+            last = column if number == len(lines) - 1 else len(row) - 1
+            parts = zip(range(first, last + 1), cells, strict=False)
+            if len(cells) == last + 1 - first and any(place != column and fits(place, cell) for place, cell in parts):
+                return True
+        return False
+
+    return {
+        place: line
+        for place, line in long.items()
+        if any("\n" in cell and holds_row(rows[place], column) for column, cell in enumerate(rows[place]))
+    }
 
 
 def _split_lines(text: str) -> io.StringIO:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bertvision_tf.errors import TaskError
+from bertvision_tf.notes import Note
 from bertvision_tf.tasks.tables import check_writable, read_table, write_table
 
 
@@ -260,3 +261,29 @@ def test_long_cells_in_many_rows_are_no_doubt(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(read_table(tmp_path / "t.csv").rows) == 40
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("text,label", ['"open {0},pos', 'close {0}",neg', "plain {0},pos"]),
+        ("label,text", ['pos,"open {0}', 'neg,close {0}"', "neg,plain {0}"]),
+        ("id,text,score", ['{0}0,"open {0},0.{0}', "{0}1,middle {0},1.{0}", '{0}2,close {0}",2', "{0}3,plain,0.{0}"]),
+        ("one,two,label", ['"open {0},other {0},a', 'close {0}",more {0},b', "plain {0},plain {0},a"]),
+    ],
+)
+def test_quotes_left_open_in_many_rows_are_said(header, rows, tmp_path):
+    lines = [row.format(number) for number in range(1, 13) for row in rows]
+    (tmp_path / "t.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    with pytest.warns(Note, match=r"holds ',': 12, the first in line 2; if a quote was left open there, rows are lost"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_line_ends_and_delimiters_in_many_cells_are_no_doubt(tmp_path):
+    texts = ["Dear John,\nthank you", "in all, 7\nor 8, or 9", "a,b,c\nd", "good\n\nbad, worse", "red, good\n7, bad"]
+    with open(tmp_path / "t.csv", "w", newline="", encoding="utf-8") as stream:
+        rows = [(text, number, label) for text in texts for number in range(9) for label in ("good", "bad", "")]
+        csv.writer(stream).writerows([("text", "number", "label"), *rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_table(tmp_path / "t.csv").rows) == len(rows)
