@@ -91,15 +91,7 @@ def find_classes(
             return names_given
         if switches:
             return tuple(map(str, range(switches)))
-        lists = [split_classes(cell) for cell in cells]
-        names = {name for row in lists for name in row}
-        sizes = {len(row) for row in lists}
-        twice = any(map(_stand_twice, lists))
-        if (names <= {"0", "1"} and len(sizes) == 1 and max(sizes) > 1) or (twice and all(map(str.isdigit, names))):
-            raise TaskError(
-                f"{table.name}, line {table.lines[0]}: the label {cells[0]!r} is a list of 0 and 1, or of numbers: "
-                "write the names of the classes that hold instead, or a column of 0 and 1 for each class."
-            )
+        names = _find_names(table, cells)
     else:
         names = set(cells) - {""}
     if len(names) == 1 and kind is TaskKind.CLASSIFICATION and "" in cells:
@@ -113,6 +105,30 @@ def find_classes(
             "--kind (classification where they are classes, regression where they are numbers), or another column."
         )
     return tuple(sorted(names, key=_order))
+
+
+def _find_names(table: Table, cells: Sequence[str]) -> set[str]:
+    """The names in cells of several; TaskError where they say by their places which classes hold.
+
+    Lists of one length, two or more, do that where there are two names, both in each list or one twice in a list; or
+    numbers from 0 to 1 alone.
+    """
+    lists = [split_classes(cell) for cell in cells]
+    full = [[name.lower() for name in found] for found in lists if found]
+    numbers = [read_number(name) for found in full for name in found]
+    alike = len(set(map(len, full))) == 1 and len(full[0]) > 1
+    twice = any(map(_stand_twice, full))
+    few = len({name for found in full for name in found}) <= 2 and (twice or len(full) == len(lists))
+    if (alike and (few or all(number is not None and 0 <= number <= 1 for number in numbers))) or (
+        twice and None not in numbers
+    ):
+        row = next(row for row, found in enumerate(lists) if found)
+        what = "0 and 1, or of numbers" if None not in numbers else "words such as true and false"
+        raise TaskError(
+            f"{table.name}, line {table.lines[row]}: the label {cells[row]!r} is a list of {what}: "
+            "write the names of the classes that hold instead, or a column of 0 and 1 for each class."
+        )
+    return {name for found in lists for name in found}
 
 
 def _order(name: str) -> tuple[int, float, str]:

@@ -444,6 +444,30 @@ def test_texts_of_0_and_1_are_no_classes(cells):
     assert message.startswith(f"the table, line 1: the label '{cells[0]}' is a list of 0 and 1, or of numbers")
 
 
+@pytest.mark.parametrize(
+    ("cells", "what"),
+    [
+        (("1.0;0.0", "0.0;1.0"), "0 and 1, or of numbers"),
+        (("0.9;0.1", "0.2;0.8"), "0 and 1, or of numbers"),
+        (("1;0", ""), "0 and 1, or of numbers"),
+        (("true;false", "False;True"), "words such as true and false"),
+        (("yes;no;no", "no;yes;no"), "words such as true and false"),
+        ((["True", "False"], ["False", "True"]), "words such as true and false"),
+        ((["0.0", "1.0"], ["1.0", "1.0"]), "0 and 1, or of numbers"),
+    ],
+)
+def test_switches_in_any_words_are_no_classes(cells, what):
+    cell = ";".join(cells[0]) if isinstance(cells[0], list) else cells[0]
+    message = complaint(columns(label=cells * (ROWS // 2)))
+    assert message.startswith(f"the table, line 1: the label {cell!r} is a list of {what}: write the names")
+
+
+@pytest.mark.parametrize("cells", [("3.8;3.9", "3.9;3.10"), ("red;big", "big;old"), ("red;big", "")])
+def test_lists_of_one_length_may_be_of_classes(cells):
+    task = task_from_table(columns(label=cells * (ROWS // 2)))
+    assert set(task.label_names) == {name for cell in cells for name in cell.split(";") if name}
+
+
 def test_numbers_of_classes_with_separators():
     assert task_from_table(columns(label=["0;1", "1"] * (ROWS // 2))).label_names == ("0", "1")
 
