@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 SEPARATOR = ";"  # between the classes of one row where several may hold
 SWITCH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}  # in small letters
 LARGEST = float(np.finfo(np.float32).max)
-NO_VALUE = {"nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "missing", "inf", "+inf", "-inf"}
-NO_VALUE |= {"infinity", "-infinity", "-", "?", "."}  # how programs and people write that there is none
+NO_VALUE = {"nan", "-nan", "na", "n/a", "n.a.", "<na>", "nat", "null", "nil", "none", "missing", "inf", "+inf", "-inf"}
+NO_VALUE |= {"infinity", "-infinity"}  # how programs and people write that there is none
+MARK = re.compile(r"#(n/a|[a-z0-9/]+[!?])|([-\u2013\u2014?.])\2*")  # Excel's errors; one sign, once or more
 
 
 def encode_labels(task: TaskSpec, cells: Sequence[str | None], path: Path | str, lines: Sequence[int]) -> np.ndarray:
@@ -69,6 +71,12 @@ def show_label(task: TaskSpec, label: np.ndarray) -> str:
     if task.kind is TaskKind.MULTILABEL:
         return SEPARATOR.join(task.label_names[place] for place in np.flatnonzero(label > 0))
     return task.label_names[label] if label >= 0 else ""
+
+
+def is_no_value(cell: str) -> bool:
+    """Whether a cell is a mark for a value that is missing or no number."""
+    text = cell.strip().lower()
+    return text in NO_VALUE or MARK.fullmatch(text) is not None
 
 
 def split_classes(cell: str) -> list[str]:

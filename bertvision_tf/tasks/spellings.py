@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import TaskError
 from ..notes import note
-from .labels import NO_VALUE, SEPARATOR, read_number
+from .labels import SEPARATOR, SWITCH, is_no_value, read_number
 from .spec import TaskKind, TaskSpec
 from .tables import Table
 from .values import SWITCHES
@@ -39,16 +39,17 @@ def say_odd_labels(table: Table, task: TaskSpec) -> None:
         other = alike.setdefault(_spell(name), name)
         if other != name:
             note(f"{table.name}: the labels {other!r} and {name!r} are two classes, and differ in spelling alone.")
-    missing = [name for name in task.label_names if name.lower() in NO_VALUE]
+    missing = [name for name in task.label_names if is_no_value(name)]
     if missing:
         note(f"{table.name}: the label {missing[0]!r} is taken for a class; leave its rows out if it is none.")
 
 
 def _spell(name: str) -> Any:
-    """What two spellings of one class have in common: the number, or the letters without case, blanks and widths."""
-    number = read_number(name)
+    """What two spellings of one class have in common: the number, of true and false too, or the letters without case,
+    blanks and widths."""
+    number = SWITCH.get(name.lower(), read_number(name))
     if number is not None:
-        return number
+        return float(number)
     letters = unicodedata.normalize("NFKC", name).casefold()
     return "".join(letter for letter in letters if not letter.isspace() and unicodedata.category(letter) != "Cf")
 
@@ -71,9 +72,9 @@ def check_spelling(table: Table, cells: Sequence[str], kind: str | None) -> None
                 f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
                 f"or a column of 0 and 1 for each class{NAME_KIND}."
             )
-        if separated and cell != cell.translate(SIGNS) and cell.lower() not in NO_VALUE:
+        if separated and cell != cell.translate(SIGNS) and not is_no_value(cell):
             raise TaskError(f"{place} has a decimal comma or a separator, or a sign: write 1234.5{NAME_KIND}.")
-        if numbers and cell.lower() in NO_VALUE:
+        if numbers and is_no_value(cell):
             raise TaskError(f"{place} is no number, as the others are; leave the row out.")
     if kind == TaskKind.MULTILABEL and not any(SEPARATOR in cell for cell in cells):
         for row, cell in enumerate(cells):
@@ -86,5 +87,5 @@ def check_spelling(table: Table, cells: Sequence[str], kind: str | None) -> None
 
 def _are_numbers(cells: Sequence[str]) -> bool:
     """Whether all cells but those that stand for a missing number are numbers."""
-    rest = [cell for cell in cells if cell.lower() not in NO_VALUE]
+    rest = [cell for cell in cells if not is_no_value(cell)]
     return bool(rest) and all(read_number(cell) is not None for cell in rest)

@@ -16,7 +16,7 @@ from ..errors import TaskError
 from ..paths import read_object
 from .examples import Answer, Examples
 from .files import read_text
-from .labels import NO_VALUE, SWITCH
+from .labels import SWITCH, is_no_value
 from .readers import MISSING_AT_MOST, load_tfds_rows
 from .tables import Table, find_column, read_table
 from .values import NESTED
@@ -226,7 +226,7 @@ def _read_row(table: Table, row: int, cells: Mapping[str, str]) -> list[Answer]:
     if text[0] in "[{":
         with contextlib.suppress(ValueError):
             content = json.loads(text)
-    if text.lower() in NO_VALUE:  # even where the context has it: nothing tells a mark from an answer
+    if is_no_value(text):  # even where the context has it: nothing tells a mark from an answer
         raise TaskError(
             f"{place}: answers {shown} may say that there is none; leave the cell empty, or write a list of JSON, as "
             f"{json.dumps([text])}, if it is an answer."

@@ -94,6 +94,29 @@ def test_a_class_that_looks_missing_is_said():
     assert task.label_names == ("a", "b", "c", "nan")
 
 
+@pytest.mark.parametrize("mark", ["--", "n.a.", "nil", "#REF!", "#VALUE!", "#DIV/0!", "\u2014", "???"])
+def test_every_mark_of_what_is_missing_is_said(mark):
+    from bertvision_tf.errors import TaskError
+
+    said, _ = listen(task_from_table, {"text": TEXTS, "label": ["a", "b", mark, "c"] * 10})
+    assert said[1:] == [f"the table: the label {mark!r} is taken for a class; leave its rows out if it is none."]
+    with pytest.raises(TaskError, match="line 3: the label .* is no number, as the others are; leave the row out"):
+        task_from_table({"text": TEXTS, "label": ["1", "2", mark, "3"] * 10})
+
+
+def test_plain_words_are_classes():
+    said, _ = listen(task_from_table, {"text": TEXTS, "label": ["unknown", "undefined", "#1", "-1"] * 10})
+    assert len(said) == 1
+
+
+def test_truth_values_among_numbers_are_said():
+    said, _ = listen(task_from_table, {"text": TEXTS, "label": [True, 1, 0, False] * 10})
+    assert said[1:] == [
+        "the table: the labels '0' and 'False' are two classes, and differ in spelling alone.",
+        "the table: the labels '1' and 'True' are two classes, and differ in spelling alone.",
+    ]
+
+
 def test_classes_that_differ_in_spelling_alone_are_said():
     said, task = listen(task_from_table, {"text": TEXTS, "label": ["Pos", "pos", "neg", "neg"] * 10})
     assert said[1:] == ["the table: the labels 'Pos' and 'pos' are two classes, and differ in spelling alone."]
