@@ -100,7 +100,7 @@ def test_every_mark_of_what_is_missing_is_said(mark):
 
     said, _ = listen(task_from_table, {"text": TEXTS, "label": ["a", "b", mark, "c"] * 10})
     assert said[1:] == [f"the table: the label {mark!r} is taken for a class; leave its rows out if it is none."]
-    with pytest.raises(TaskError, match="line 3: the label .* is no number, as the others are; leave the row out"):
+    with pytest.raises(TaskError, match=r"line 3: the label .* is no number, as the others are; leave the row out"):
         task_from_table({"text": TEXTS, "label": ["1", "2", mark, "3"] * 10})
 
 
