@@ -18,6 +18,7 @@ FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.spm")  # any
 LEAST_SHARE = 0.9  # of an embedding's rows that have a token: checkpoints round their number up
 TEXTS_AT_ONCE = 2048  # tokenized: their encodings take a hundred times the memory of their tokens
 QUESTIONS_AT_ONCE = 256  # fewer, since each has many windows
+CHARACTERS_AT_ONCE = 2**19  # of texts with their pairs; a longer text goes alone
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # transformers would say that PyTorch is missing
 
@@ -151,19 +152,22 @@ class Tokenizer:
             return Tokens(np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
         backend = self._fast.backend_tokenizer
         backend.no_padding()
-        backend.enable_truncation(max_length, strategy="longest_first")
+        backend.no_truncation()  # which keeps, of a pair, each part of one text with each of the other
+        special = backend.num_special_tokens_to_add(pairs is not None)
+        if max_length < special:
+            raise EncoderError(f"`max_length` {max_length} is too short: the special tokens alone are {special}.")
         parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         cut = 0
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            rows = slice(start, start + TEXTS_AT_ONCE)
+        for rows in _split_rows(texts, pairs, TEXTS_AT_ONCE):
             read = texts[rows] if pairs is None else list(zip(texts[rows], pairs[rows], strict=True))
             encodings = backend.encode_batch(read)
-            cut += sum(bool(e.overflowing) for e in encodings)
+            cut += sum(len(e) > max_length for e in encodings)
+            found = [_cut_longest(e, max_length, pairs is not None) for e in encodings]
             parts.append(
                 (
-                    np.concatenate([np.asarray(e.ids, np.int32) for e in encodings]),
-                    np.concatenate([_find_segments(e, pairs is not None) for e in encodings]),
-                    np.fromiter((len(e.ids) for e in encodings), np.int64, len(encodings)),
+                    np.concatenate([token_ids for token_ids, _ in found]),
+                    np.concatenate([segment_ids for _, segment_ids in found]),
+                    np.fromiter((len(token_ids) for token_ids, _ in found), np.int64, len(found)),
                 )
             )
         token_ids, segment_ids, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -195,20 +199,20 @@ class Tokenizer:
         checked, pairs = _check_texts(questions, contexts)
         parts: list[tuple[np.ndarray, ...]] = []
         cut = 0
-        for start in range(0, len(checked), QUESTIONS_AT_ONCE):
-            asked, shortened = self._shorten(checked[start : start + QUESTIONS_AT_ONCE], question_length)
-            read = (pairs or [])[start : start + QUESTIONS_AT_ONCE]
+        for rows in _split_rows(checked, pairs, QUESTIONS_AT_ONCE):
+            asked, shortened = self._shorten(checked[rows], question_length)
+            read = (pairs or [])[rows]
             cut += shortened
             backend.enable_truncation(max_length, stride=stride, strategy="only_second")
             windows = [
                 (question, window)
-                for question, first in enumerate(backend.encode_batch(list(zip(asked, read, strict=True))), start)
+                for question, first in enumerate(backend.encode_batch(list(zip(asked, read, strict=True))), rows.start)
                 for window in (first, *first.overflowing)
             ]
             parts.append(
                 (
                     np.concatenate([np.array(window.ids, np.int32) for _, window in windows]),
-                    np.concatenate([_find_segments(window, True) for _, window in windows]),
+                    np.concatenate([_find_segments(window.type_ids, window.sequence_ids) for _, window in windows]),
                     np.concatenate([_find_characters(window) for _, window in windows]),
                     np.array([question for question, _ in windows], np.int64),
                     np.array([len(window.ids) for _, window in windows]),
@@ -266,17 +270,45 @@ def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tupl
     return texts, pairs
 
 
+def _split_rows(texts: Sequence[str], pairs: Sequence[str] | None, number: int) -> Iterator[slice]:
+    """Neighbouring rows to tokenize at once: at most `number`, of at most CHARACTERS_AT_ONCE unless it is one row."""
+    start, characters = 0, 0
+    for row, text in enumerate(texts):
+        size = len(text) + (0 if pairs is None else len(pairs[row]))
+        if row > start and (row - start == number or characters + size > CHARACTERS_AT_ONCE):
+            yield slice(start, row)
+            start, characters = row, 0
+        characters += size
+    if start < len(texts):
+        yield slice(start, len(texts))
+
+
+def _cut_longest(encoding: Any, max_length: int, pair: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Token and segment ids of a text or a pair. What is longer than `max_length` loses tokens at the end, of a pair
+    the longer text first, as by "longest_first" of the tokenizers package."""
+    token_ids = np.asarray(encoding.ids, np.int32)
+    if len(token_ids) <= max_length:
+        return token_ids, _find_segments(encoding.type_ids, encoding.sequence_ids if pair else ())
+    sides = np.array([2 if side is None else side for side in encoding.sequence_ids])  # 2: of a special token
+    first, second, special = np.bincount(sides, minlength=3)
+    room = max_length - special
+    shorter = min(first, second, room // 2)
+    kept = (room - shorter, shorter) if first > second else (shorter, room - shorter)
+    chosen = np.concatenate([np.flatnonzero(sides == 2), *(np.flatnonzero(sides == i)[: kept[i]] for i in (0, 1))])
+    chosen.sort()
+    segment_ids = _find_segments(np.array(encoding.type_ids)[chosen], sides[chosen].tolist() if pair else ())
+    return token_ids[chosen], segment_ids
+
+
 def _find_characters(encoding) -> np.ndarray:
     """int32, (tokens, 2): where in the second text each token begins and ends; −1 twice outside it."""
     inside = np.array([side == 1 for side in encoding.sequence_ids])
     return np.where(inside[:, None], np.array(encoding.offsets, np.int32), np.int32(-1))
 
 
-def _find_segments(encoding, pair: bool) -> np.ndarray:
+def _find_segments(type_ids: Sequence[int] | np.ndarray, sides: Sequence[int | None]) -> np.ndarray:
     """uint8, (tokens,): 1 from the second text of a pair on; some tokenizers give 0 for all."""
-    segments = np.asarray(encoding.type_ids, np.uint8)
-    if pair and not segments.any():
-        sequences = encoding.sequence_ids
-        if 1 in sequences:
-            segments[sequences.index(1) :] = 1
+    segments = np.asarray(type_ids, np.uint8)
+    if 1 in sides and not segments.any():
+        segments[sides.index(1) :] = 1
     return segments
