@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import keras_settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "BertvisionError": "errors",

@@ -88,7 +88,7 @@ def show_notes(results: dict[str, Any]) -> None:
         f"{rows['selection']:,} selection rows chose epoch and regularisation; {rows['dev']:,} dev rows were read "
         f"once.\n"
         f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {show_bytes(store['bytes'])} "
-        f"({store['codec']}), had in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
+        f"({store['codec']}), extracted in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
     )
     chosen = results["layers"]["chosen"]
     if chosen:

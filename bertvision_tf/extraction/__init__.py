@@ -1,4 +1,4 @@
-"""Encoder → store: every hidden state of a split, once; and what that would cost."""
+"""Encoder → store: every hidden state of a split, once; and what that costs."""
 
 from .estimate import Estimate, estimate
 from .extract import extract, plan_spec

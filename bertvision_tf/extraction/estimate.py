@@ -1,4 +1,4 @@
-"""What an extraction would cost, before anything is spent."""
+"""What an extraction costs, before anything is spent."""
 
 import dataclasses
 import itertools
