@@ -26,7 +26,7 @@ _HOMES = {
     "TASKS": "tasks",
     "TaskSpec": "tasks",
     "build_head": "heads",
-    "ensemble_runs": "ensemble",
+    "ensemble_runs": "experiments.ensemble",
     "extract": "extraction",
     "get_preset": "heads",
     "get_task": "tasks",
@@ -38,20 +38,20 @@ _HOMES = {
     "open_store": "store",
     "task_from_table": "tasks",
     "search": "tuning",
-    "train": "experiment",
-    "write_report": "report",
+    "train": "experiments.experiment",
+    "write_report": "reports.report",
 }
 __all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
     from .encoders import Encoder, load_encoder
-    from .ensemble import ensemble_runs
     from .errors import BertvisionError
-    from .experiment import train
+    from .experiments.ensemble import ensemble_runs
+    from .experiments.experiment import train
     from .extraction import extract
     from .heads import HeadConfig, build_head, get_preset, list_presets
     from .images import images_from_encoder, images_from_store
-    from .report import write_report
+    from .reports.report import write_report
     from .runs import Run, load_run
     from .store import Store, open_store
     from .tasks import TASKS, Examples, TaskSpec, get_task, task_from_table

@@ -5,10 +5,17 @@ import csv
 import numpy as np
 import pytest
 
-from bertvision_tf import compare
-from bertvision_tf.cells import read_cells
-from bertvision_tf.compare import Cell, Failure, compare_heads, describe_setting, format_comparison, plan_cells
 from bertvision_tf.errors import HeadError, RunError
+from bertvision_tf.experiments import compare
+from bertvision_tf.experiments.cells import read_cells
+from bertvision_tf.experiments.compare import (
+    Cell,
+    Failure,
+    compare_heads,
+    describe_setting,
+    format_comparison,
+    plan_cells,
+)
 
 WORDS = "the a cat cats dog dogs bird has have eat is can not run".split()
 HEADS = ["learned_pooling", "adapter_4_shared_flat", "comparison_adapter_4"]

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from bertvision_tf.cost import INTERVAL, Cost
+from bertvision_tf.training.cost import INTERVAL, Cost
 
 MIB = 2**20
 SIZE = 200 * MIB

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import bertvision_tf as bv
-from bertvision_tf import grid as grids
 from bertvision_tf.errors import RunError
-from bertvision_tf.grid import Grid, plot_grid, train_grid
+from bertvision_tf.experiments import grid as grids
+from bertvision_tf.experiments.grid import Grid, plot_grid, train_grid
 
 from .command import run_here
 
@@ -76,7 +76,7 @@ def test_other_settings_are_run(changes, run_grid, runs, monkeypatch):
     def refuse(*args, **options):
         raise Ran
 
-    monkeypatch.setattr("bertvision_tf.experiment.extract_once", refuse)
+    monkeypatch.setattr("bertvision_tf.experiments.experiment.extract_once", refuse)
     list(run_grid())  # all are found
     with pytest.raises(Ran):
         list(run_grid(**changes))

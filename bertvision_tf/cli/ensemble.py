@@ -21,8 +21,8 @@ def ensemble(runs: list[Path], /, *, output: Path | None = None, settings: RunSe
         output: Gets results.json and the predictions. Left out: runs/TASK-ensemble.
     """
     start_tensorflow()
-    from ..ensemble import ensemble_runs
-    from ..preparation import read_task
+    from ..experiments.ensemble import ensemble_runs
+    from ..experiments.preparation import read_task
     from ..runs import load_run
 
     with show_progress() as progress:

@@ -86,9 +86,17 @@ def compare(
         only_print: Run nothing: print the table of what there is.
     """
     start_tensorflow()
-    from ..cells import read_cells
-    from ..compare import TASKS, Cell, Failure, compare_heads, describe_setting, format_comparison, plan_cells
     from ..encoders import load_encoder
+    from ..experiments.cells import read_cells
+    from ..experiments.compare import (
+        TASKS,
+        Cell,
+        Failure,
+        compare_heads,
+        describe_setting,
+        format_comparison,
+        plan_cells,
+    )
     from ..heads import list_presets
 
     failed, encoder, rows = 0, load_encoder(settings.encoder, settings.states.dtype), settings.rows

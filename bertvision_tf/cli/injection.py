@@ -46,8 +46,8 @@ def inject_weights(
         epochs: Train the other weights on for so long, while those stay as they are.
     """
     start_tensorflow()
-    from .. import injection
-    from ..cells import read_cells
+    from ..experiments import injection
+    from ..experiments.cells import read_cells
     from ..runs import load_run, writing_to
 
     asked = injection.WeightInjection(groups, shares, draws, epochs)
@@ -89,9 +89,9 @@ def inject_layers(
         learning_rate: Its highest value.
     """
     start_tensorflow()
-    from .. import injection
-    from ..cells import read_cells
     from ..encoders import load_encoder
+    from ..experiments import injection
+    from ..experiments.cells import read_cells
     from ..runs import writing_to
 
     encoder, rows = load_encoder(settings.encoder, settings.states.dtype), settings.rows

@@ -26,7 +26,7 @@ def quickstart(*, output: Path = Path("quickstart"), seeds: Count = 5, settings:
         seeds: Heads trained of each kind.
     """
     start_tensorflow()
-    from ..quickstart import run_quickstart
+    from ..experiments.quickstart import run_quickstart
 
     with show_progress() as progress:
         result = run_quickstart(output, encoder=settings.encoder, seeds=seeds, progress=progress)
@@ -45,7 +45,7 @@ def quickstart_qa(*, output: Path = Path("quickstart-qa"), seeds: Count = 3, set
         seeds: Heads.
     """
     start_tensorflow()
-    from ..quickstart import run_quickstart_qa
+    from ..experiments.quickstart import run_quickstart_qa
     from ..tasks import get_task
 
     with show_progress() as progress:

@@ -29,7 +29,7 @@ def report(
     """
     if examples:
         start_tensorflow()
-    from ..report import write_report
+    from ..reports.report import write_report
 
     with show_progress() as progress:
         page = write_report(runs, output, examples=examples, progress=progress)

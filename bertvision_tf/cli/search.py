@@ -40,7 +40,7 @@ def search(
         output: The search's folder. Left out: runs/search-TASK.
     """
     start_tensorflow()
-    from ..preparation import read_task
+    from ..experiments.preparation import read_task
     from ..tuning import read_only
     from ..tuning import search as run_search
 

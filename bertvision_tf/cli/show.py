@@ -22,7 +22,7 @@ from ..reports.table import (
 )
 
 if TYPE_CHECKING:
-    from ..ensemble import Ensemble
+    from ..experiments.ensemble import Ensemble
     from ..extraction.estimate import Estimate
     from ..tuning import Search
 

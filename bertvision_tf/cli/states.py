@@ -28,9 +28,9 @@ def extract(*, output: Path | None = None, split: str = "train", settings: RunSe
     """
     start_tensorflow()
     from ..encoders import load_encoder
+    from ..experiments.preparation import read_task
     from ..extraction import extract as run_extraction
     from ..extraction import find_store_path
-    from ..preparation import read_task
 
     states = settings.states
     with show_progress() as progress:
@@ -61,8 +61,8 @@ def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10
     """
     start_tensorflow()
     from ..encoders import load_encoder
+    from ..experiments.preparation import read_task
     from ..extraction import estimate
-    from ..preparation import read_task
 
     task, states = read_task(settings), settings.states
     splits = [task.load(split, settings.rows.data_dir).take(settings.rows.limit) for split in task.splits]

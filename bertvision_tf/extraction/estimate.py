@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders import Encoder, Tokens
+from ..images import tokenize_examples
 from ..paths import read_path
 from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
-from .extract import BATCH_TOKENS, count_workers, map_in_order, plan_spec, tokenize_examples
+from .extract import BATCH_TOKENS, count_workers, map_in_order, plan_spec
 
 TRIAL_SECONDS = 10.0
 TOKEN_BYTES = 5  # token id and segment id of a token

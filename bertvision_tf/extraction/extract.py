@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from ..encoders import Encoder, Tokens, Windows, choose_windows
 from ..errors import StoreError
+from ..images import tokenize_examples
 from ..paths import read_path
-from ..spans import locate_answers
 from ..store import Store, StoreSpec, StoreWriter, get_codec, open_store
 from ..store.codecs import Calibration
 from ..store.plan import plan_batches, plan_shards
@@ -124,31 +124,6 @@ def extract(
         spec = found.spec  # its batches and shards are those that it was begun with
     tokens, labels = tokenize_examples(encoder, examples, spec.max_length, spec.stride, spec.question_length)
     return _Extraction(encoder, examples, tokens, labels, path, spec, workers or count_workers(), progress).run()
-
-
-def tokenize_examples(
-    encoder: Encoder,
-    examples: Examples,
-    max_length: int,
-    stride: int | None = None,
-    question_length: int | None = None,
-) -> tuple[Tokens, np.ndarray]:
-    """The tokens that the encoder runs over, and a label for each of their texts.
-
-    Args:
-        encoder: whose tokenizer.
-        examples: rows; questions with answers become windows, and their labels spans: int32, (windows, 2), of each
-            question's first answer.
-        max_length: tokens, special ones included.
-        stride, question_length: of windows.
-    """
-    if examples.answers is None:
-        return encoder.tokenize_rows(examples.texts, examples.text_pairs, max_length), examples.labels
-    assert examples.text_pairs is not None
-    windows = encoder.tokenize_windows(examples.texts, examples.text_pairs, max_length, stride, question_length)
-    found = [[answer for answer in answers if answer.start >= 0] for answers in examples.answers]
-    characters = [(own[0].start, own[0].start + len(own[0].text)) if own else None for own in found]
-    return windows, locate_answers(windows.offsets, windows.questions, windows.char_offsets, characters)
 
 
 def count_workers() -> int:

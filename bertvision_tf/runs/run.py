@@ -267,8 +267,7 @@ class Run:
     def answer_all(self, questions: Sequence[str], contexts: Sequence[str]) -> list[FoundAnswer]:
         """Answers questions, each from its context, as `answer`."""
         from ..encoders import Windows
-        from ..extraction.extract import tokenize_examples
-        from ..images import images_from_tokens
+        from ..images import images_from_tokens, tokenize_examples
         from ..spans import decode_answers
         from ..tasks import TaskKind
 
@@ -312,8 +311,7 @@ class Run:
             >>> load_run("runs/starter").explain("She has eaten.").plot().savefig("picture.png")
         """
         from ..encoders import Windows
-        from ..extraction.extract import tokenize_examples
-        from ..images import images_from_tokens
+        from ..images import images_from_tokens, tokenize_examples
         from ..tasks import TaskKind
         from ..training.outputs import read_predictions
         from ..training.saliency import compute_saliency

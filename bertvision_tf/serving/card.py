@@ -32,7 +32,9 @@ def write_card(file: Path, runs: Sequence[Run], servable: Servable, signatures: 
         "",
         f"- weights: {first.results['encoder_parameters']:,}; products in {servable.dtype}"
         + (
-            "" if servable.dtype == first.config["dtype"] else f"; the scores below were measured in {first.config['dtype']}"
+            ""
+            if servable.dtype == first.config["dtype"]
+            else f"; the scores below were measured in {first.config['dtype']}"
         ),
         f"- fingerprint: {first.encoder_fingerprint}",
         f"- hidden states: {', '.join(map(str, first.config['layers']))}"

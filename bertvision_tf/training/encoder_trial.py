@@ -13,7 +13,7 @@ import numpy as np
 
 from ..encoders import Encoder, Windows
 from ..errors import RunError
-from ..extraction.extract import tokenize_examples
+from ..images import tokenize_examples
 from ..progress import Progress, ignore
 from ..settings import FineTuneConfig
 from ..settings.fine_tune import check_parts

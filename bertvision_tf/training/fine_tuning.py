@@ -26,16 +26,15 @@ import tensorflow as tf
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..cost import Cost
 from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
 from ..errors import RunError
-from ..extraction.extract import tokenize_examples
-from ..images import BatchPlan, load_arrays
+from ..images import BatchPlan, load_arrays, tokenize_examples
 from ..paths import read_path
 from ..settings import FineTuneConfig
 from ..store.waiting import build_busy_error, wait_for
 from ..store.writer import lock_folder
 from ..tasks import Examples, TaskKind, TaskSpec
+from .cost import Cost
 from .encoder_model import EncoderModel
 from .optimizer import build_tuning_optimizer
 from .outputs import SPAN_LOGITS, build_loss, scale_labels

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..encoders import Classifier, Encoder, SpanClassifier, load_encoder
-from ..extraction.extract import tokenize_examples
+from ..images import tokenize_examples
 from ..tasks import Examples
 
 FACTS = "bertvision_tf"  # the entry of its config.json

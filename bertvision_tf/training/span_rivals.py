@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from ..cost import Cost
 from ..heads import HeadConfig
 from ..heads.config import Pooling
 from ..heads.describe import count_trainable
 from ..progress import prefix
 from .baselines import Baseline
+from .cost import Cost
 from .gold import AnswerGold
 from .trial import Trial
 

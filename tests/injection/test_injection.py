@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import bertvision_tf as bv
-from bertvision_tf.cells import read_cells
 from bertvision_tf.errors import RunError
-from bertvision_tf.injection import (
+from bertvision_tf.experiments.cells import read_cells
+from bertvision_tf.experiments.injection import (
     InjectionPlace,
     LayerCell,
     WeightCell,
@@ -84,7 +84,7 @@ def test_nothing_put_back_is_the_encoders_own_score(run, opened, tmp_path):
 
 
 def test_what_was_put_back_stays_while_the_rest_is_trained(opened):
-    from bertvision_tf.injection.weights import _InjectedModel
+    from bertvision_tf.experiments.injection.weights import _InjectedModel
 
     snapshots, base, task, splits, training = opened
     model = _InjectedModel(snapshots[0], task, splits, training)

@@ -185,7 +185,7 @@ def test_a_report_is_replaced_whole_and_nothing_else_is(page, runs, root, monkey
     shutil.copytree(page.parent, target)
     before = (target / "index.html").read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr("bertvision_tf.report._render", lambda parts: 1 / 0)
+        patched.setattr("bertvision_tf.reports.report._render", lambda parts: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bv.write_report(runs[:1], target, examples=0)
     assert (target / "index.html").read_bytes() == before and (target / "pictures" / "task-1-example-1.png").is_file()

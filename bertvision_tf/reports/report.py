@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import reports
-from .errors import BertvisionError, RunError
-from .paths import read_path
-from .progress import Progress, ignore
-from .reports.figures import draw_run, draw_runs
-from .reports.mistakes import choose_examples, collect_mistakes, show_label, show_prediction
-from .reports.plots import to_svg, write_png
-from .reports.rows import DevRows, read_dev_rows
-from .reports.slices import name_score, slice_rows
-from .reports.table import build_header, build_named_rows
-from .runs import Run, group_by_rows, name_runs, open_runs, write_folder, writing_to
-from .runs.folder import write_json
+from .. import reports
+from ..errors import BertvisionError, RunError
+from ..paths import read_path
+from ..progress import Progress, ignore
+from ..runs import Run, group_by_rows, name_runs, open_runs, write_folder, writing_to
+from ..runs.folder import write_json
+from .figures import draw_run, draw_runs
+from .mistakes import choose_examples, collect_mistakes, show_label, show_prediction
+from .plots import to_svg, write_png
+from .rows import DevRows, read_dev_rows
+from .slices import name_score, slice_rows
+from .table import build_header, build_named_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
 """The research's injections: weights put back into a fine-tuned encoder, and layers fed into blocks of a frozen one."""
 
+from ...reports.injections import plot_layer_injection, plot_weight_injection
 from .layers import InjectionPlace, LayerCell, build_injected, inject_layers
-from .pictures import plot_layer_injection, plot_weight_injection
 from .weights import WeightCell, WeightInjection, choose_weights, inject_weights, open_fine_tuned, put_back
 
 __all__ = [

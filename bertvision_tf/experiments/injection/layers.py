@@ -17,26 +17,26 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from ...encoders import Encoder
+from ...encoders.backbone import build_backbone, get_blocks
+from ...errors import RunError
+from ...extraction import extract_once
+from ...heads import HeadConfig
+from ...heads.describe import count_trainable
+from ...heads.model import Head
+from ...layers.layer_injection import LayerInjection
+from ...paths import read_path
+from ...progress import Progress, ignore, prefix
+from ...store import Store
+from ...tasks import TaskSpec, get_task
+from ...tasks.doubts import load_rows
+from ...training import FitConfig
+from ...training.cost import Cost
+from ...training.draw import Draw
+from ...training.measured import MeasuredStore
+from ...training.random_states import keeps_random_states
+from ...training.trial import Trial, split_task
 from ..cells import append_cell, check_table, read_cells
-from ..cost import Cost
-from ..encoders import Encoder
-from ..encoders.backbone import build_backbone, get_blocks
-from ..errors import RunError
-from ..extraction import extract_once
-from ..heads import HeadConfig
-from ..heads.describe import count_trainable
-from ..heads.model import Head
-from ..layers.layer_injection import LayerInjection
-from ..paths import read_path
-from ..progress import Progress, ignore, prefix
-from ..store import Store
-from ..tasks import TaskSpec, get_task
-from ..tasks.doubts import load_rows
-from ..training import FitConfig
-from ..training.draw import Draw
-from ..training.measured import MeasuredStore
-from ..training.random_states import keeps_random_states
-from ..training.trial import Trial, split_task
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from .errors import RunError
-from .metrics.ensembles import MODES
-from .paths import read_path
-from .progress import Progress, ignore
-from .runs import Run, name_runs, write_run, writing_to
-from .runs.contents import write_predictions
-from .runs.folder import CONFIG, MEMBERS, RESULTS, write_json
-from .runs.run import describe_versions, read_folder
-from .store import Store
-from .tasks import TASKS, Examples, TaskKind, TaskSpec, get_task
-from .tasks.selection import fingerprint_rows
-from .training import predict_logits
-from .training.gold import AnswerGold, AnswerPredictions, Gold, build_gold
-from .training.trial import read_in_order, split_task
+from ..errors import RunError
+from ..metrics.ensembles import MODES
+from ..paths import read_path
+from ..progress import Progress, ignore
+from ..runs import Run, name_runs, write_run, writing_to
+from ..runs.folder import CONFIG, MEMBERS, RESULTS, write_json
+from ..runs.run import describe_versions, read_folder
+from ..store import Store
+from ..tasks import TASKS, Examples, TaskKind, TaskSpec, get_task
+from ..tasks.selection import fingerprint_rows
+from ..training import predict_logits
+from ..training.gold import AnswerGold, AnswerPredictions, Gold, build_gold
+from ..training.trial import read_in_order, split_task
+from .contents import write_predictions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,22 +17,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ...encoders import Classifier, Encoder
+from ...errors import RunError
+from ...metrics.glue import compute_metric
+from ...paths import read_path
+from ...progress import Progress, ignore
+from ...runs import Run
+from ...tasks import TASKS, Examples, TaskSpec
+from ...training import FineTuneConfig, Snapshot, read_predictions
+from ...training.encoder_model import EncoderModel
+from ...training.fine_tuning import load_token_batches
+from ...training.optimizer import RowAdamW, build_tuning_optimizer
+from ...training.outputs import build_loss, scale_labels
+from ...training.random_states import keeps_random_states
+from ...training.snapshot import read_snapshot
+from ...training.trial import split_task
 from ..cells import append_cell, check_table, read_cells
-from ..encoders import Classifier, Encoder
-from ..errors import RunError
-from ..metrics.glue import compute_metric
-from ..paths import read_path
-from ..progress import Progress, ignore
-from ..runs import Run
-from ..tasks import TASKS, Examples, TaskSpec
-from ..training import FineTuneConfig, Snapshot, read_predictions
-from ..training.encoder_model import EncoderModel
-from ..training.fine_tuning import load_token_batches
-from ..training.optimizer import RowAdamW, build_tuning_optimizer
-from ..training.outputs import build_loss, scale_labels
-from ..training.random_states import keeps_random_states
-from ..training.snapshot import read_snapshot
-from ..training.trial import split_task
 
 GROUPS: Mapping[str, str] = {  # patterns of names
     "all": r"(?!pooler).*",

@@ -1,14 +1,19 @@
 """Injections as pictures."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..reports.plots import Line, draw_group_scores, draw_lines, draw_ridges, write_png
-from .layers import LayerCell
-from .weights import WeightCell
+from .plots import Line, draw_group_scores, draw_lines, draw_ridges, write_png
+
+if TYPE_CHECKING:
+    from ..experiments.injection.layers import LayerCell
+    from ..experiments.injection.weights import WeightCell
 
 
 def plot_weight_injection(cells: Sequence[WeightCell], lines: Path, ridges: Path) -> None:

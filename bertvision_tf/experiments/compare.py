@@ -7,16 +7,16 @@ import datetime
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..encoders import Encoder
+from ..errors import BertvisionError
+from ..heads import get_preset, measure_head
+from ..heads.config import TokenPoolingMode
+from ..progress import Progress, ignore, prefix
+from ..reports.table import show_score
+from ..tasks import get_task
+from ..training.random_states import keeps_random_states
 from .cells import append_cell, check_table, read_cells
-from .encoders import Encoder
-from .errors import BertvisionError
 from .experiment import train
-from .heads import get_preset, measure_head
-from .heads.config import TokenPoolingMode
-from .progress import Progress, ignore, prefix
-from .reports.table import show_score
-from .tasks import get_task
-from .training.random_states import keeps_random_states
 
 TASKS = ("cola", "mrpc", "rte", "stsb")
 LARGE = 1_000_000  # weights; from there on one seed, and LARGE_TASKS alone

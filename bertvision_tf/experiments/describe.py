@@ -13,6 +13,7 @@ import numpy as np
 from ..heads.describe import count_trainable
 from ..metrics.glue import compute_metric
 from ..reports.table import name_head
+from ..runs.run import describe_versions
 from ..tasks import Examples, TaskKind
 from ..training import Snapshot
 from ..training.baselines import Baseline, Rows, fit_baselines
@@ -20,7 +21,6 @@ from ..training.gold import AnswerPredictions, Gold
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.span_rivals import fit_span_rivals
 from ..training.trial import Outcome, Trial
-from .run import describe_versions
 
 if TYPE_CHECKING:
     from ..encoders import Encoder

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .encoders import choose_dtype, load_encoder
+from ..encoders import choose_dtype, load_encoder
+from ..paths import read_path
+from ..progress import Progress, prefix
+from ..reports.plots import draw_group_scores, write_png
+from ..reports.table import build_rows, format_markdown
+from ..runs import Run, writing_to
+from ..tasks import TaskKind, get_task, split_selection
+from ..training import baselines
 from .experiment import train
-from .paths import read_path
-from .progress import Progress, prefix
-from .reports.plots import draw_group_scores, write_png
-from .reports.table import build_rows, format_markdown
-from .runs import Run, writing_to
-from .tasks import TaskKind, get_task, split_selection
-from .training import baselines
 
 HEADS = ("learned_pooling", "standardized_adapter_64_shared")
 

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError
+from ..errors import RunError
+from ..paths import read_path
+from ..progress import Progress, ignore, prefix
+from ..reports.figures import draw_by_epochs, draw_by_rows
+from ..reports.plots import write_png
+from ..runs import Run, writing_to
+from ..settings import RunSettings, takes_options
+from ..tasks import GLUE, TaskSpec, get_task
+from ..training.draw import check_draw
+from ..training.encoder_trial import check_rivals
 from .experiment import train
-from .paths import read_path
 from .preparation import read_task
-from .progress import Progress, ignore, prefix
-from .reports.figures import draw_by_epochs, draw_by_rows
-from .reports.plots import write_png
-from .runs import Run, writing_to
-from .settings import RunSettings, takes_options
-from .tasks import GLUE, TaskSpec, get_task
-from .training.draw import check_draw
-from .training.encoder_trial import check_rivals
 
 
 @dataclasses.dataclass(frozen=True)

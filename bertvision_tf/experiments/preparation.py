@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from .encoders import Encoder, load_encoder
-from .errors import RunError
-from .extraction import plan_spec
-from .heads import HeadConfig, get_preset, read_head
-from .paths import read_path
-from .progress import Progress
-from .runs import Run, find_other_setting, load_run, writing_to
-from .settings import RunSettings
-from .store import StoreSpec
-from .tasks import Examples, TaskKind, TaskSpec, get_task, task_from_table
-from .tasks.doubts import load_rows
-from .tasks.selection import fingerprint_rows
-from .training import FineTuneConfig, FitConfig, get_strategy
-from .training.draw import Draw, check_draw
-from .training.encoder_trial import EncoderTrial, check_rivals
-from .training.trial import build_task_head, split_task
+from ..encoders import Encoder, load_encoder
+from ..errors import RunError
+from ..extraction import plan_spec
+from ..heads import HeadConfig, get_preset, read_head
+from ..paths import read_path
+from ..progress import Progress
+from ..runs import Run, find_other_setting, load_run, writing_to
+from ..settings import RunSettings
+from ..store import StoreSpec
+from ..tasks import Examples, TaskKind, TaskSpec, get_task, task_from_table
+from ..tasks.doubts import load_rows
+from ..tasks.selection import fingerprint_rows
+from ..training import FineTuneConfig, FitConfig, get_strategy
+from ..training.draw import Draw, check_draw
+from ..training.encoder_trial import EncoderTrial, check_rivals
+from ..training.trial import build_task_head, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..errors import RunError
 from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
+from ..runs.folder import CONFIG, RESULTS, write_csv, write_json
 from ..tasks import Examples, TaskSpec
 from ..training.gold import AnswerGold, AnswerPredictions, Gold
 from ..training.trial import Outcome
-from .folder import CONFIG, RESULTS, write_csv, write_json
 
 if TYPE_CHECKING:
     import keras

@@ -12,15 +12,23 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .cost import Cost
-from .encoders import Encoder
-from .extraction import extract_once
-from .preparation import Preparation, describe_settings, describe_sources, find_finished, make_logs, plan_run, prepare
-from .progress import Progress, ignore
-from .reports.table import name_head
-from .runs import Run, load_run, write_run, writing_to
-from .runs.contents import write_contents
-from .runs.describe import (
+from ..encoders import Encoder
+from ..extraction import extract_once
+from ..progress import Progress, ignore
+from ..reports.table import name_head
+from ..runs import Run, load_run, write_run, writing_to
+from ..settings import RunSettings, takes_options
+from ..store import Store
+from ..tasks import TaskSpec
+from ..training import Snapshot
+from ..training.baselines import Baseline
+from ..training.cost import Cost
+from ..training.draw import Draw
+from ..training.layer_use import LayerChoice, choose_layers
+from ..training.random_states import keeps_random_states
+from ..training.trial import Outcome, Trial, draw_sample
+from .contents import write_contents
+from .describe import (
     describe_fine_tuning,
     describe_layers,
     describe_rivals,
@@ -29,15 +37,7 @@ from .runs.describe import (
     fit_simple_rivals,
     predict_fine_tuned,
 )
-from .settings import RunSettings, takes_options
-from .store import Store
-from .tasks import TaskSpec
-from .training import Snapshot
-from .training.baselines import Baseline
-from .training.draw import Draw
-from .training.layer_use import LayerChoice, choose_layers
-from .training.random_states import keeps_random_states
-from .training.trial import Outcome, Trial, draw_sample
+from .preparation import Preparation, describe_settings, describe_sources, find_finished, make_logs, plan_run, prepare
 
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
 

@@ -10,8 +10,8 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import RunError
-from .paths import read_path
+from ..errors import RunError
+from ..paths import read_path
 
 CellType = TypeVar("CellType")
 
