@@ -1,7 +1,8 @@
 """How labels of the user's are spelt, and what was guessed of a table: refused, or said in a line."""
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from ..errors import TaskError
@@ -13,6 +14,15 @@ from .values import SWITCHES
 
 NAME_KIND = ", or name the --kind classification if that is a class's name"
 SIGNS = str.maketrans({"\u2212": "-"} | dict.fromkeys(",_' \u00a0\u202f$€£%"))  # in numbers as people write them
+SURE = ",|\t\n"  # signs that stand between names, and in none
+PRINTED = re.compile(
+    r"""[bru]{0,2}(['"])\W*\w.*\1  # a text in quotes, or several
+    | [a-z_][\w.]*\((\w+=|[\[{('"]).*\)  # a call with a name, a list or a text
+    | ([\w.]*\.)?(tensor|array|u?int\d*|float\d*|bool_?)\(([-+.\d]|true|false|nan|inf).*\)  # a number of a library's
+    | <[\w.]+:\s.*>|<.*\sat\s0x[\da-f]+>  # an object""",
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+)
+PRINTED_SWITCHES = re.compile(r"[01]([^\w.;])[01](\1[01])+")  # of three classes or more: 1-0 may be a result
 
 
 def say_guesses(table: Table, task: TaskSpec, guessed: Sequence[str]) -> None:
@@ -65,24 +75,37 @@ def check_spelling(table: Table, cells: Sequence[str], kind: str | None) -> None
     if kind == TaskKind.CLASSIFICATION:
         return
     separated, numbers = _are_numbers([cell.translate(SIGNS) for cell in cells]), _are_numbers(cells)
+    switches = any(cells) and all(PRINTED_SWITCHES.fullmatch(cell) for cell in cells if cell)
     for row, cell in enumerate(cells):
         place = f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r}"
-        if cell[:1] + cell[-1:] in ("[]", "{}", "()"):
+        listed = cell[:1] + cell[-1:] in ("[]", "{}", "()") or switches
+        if listed or PRINTED.fullmatch(cell):
             raise TaskError(
-                f"{place} is a list as a program prints it: write the names of the classes with {SEPARATOR!r} between, "
-                f"or a column of 0 and 1 for each class{NAME_KIND}."
+                f"{place} is a {'list' if listed else 'value'} as a program prints it: write the names of the classes "
+                f"with {SEPARATOR!r} between, or a column of 0 and 1 for each class{NAME_KIND}."
             )
         if separated and cell != cell.translate(SIGNS) and not is_no_value(cell):
             raise TaskError(f"{place} has a decimal comma or a separator, or a sign: write 1234.5{NAME_KIND}.")
         if numbers and is_no_value(cell):
             raise TaskError(f"{place} is no number, as the others are; leave the row out.")
     if kind == TaskKind.MULTILABEL and not any(SEPARATOR in cell for cell in cells):
+        names = set(cells) - {""}
         for row, cell in enumerate(cells):
-            if "," in cell:
+            sign = _find_separator(cell, names)
+            if sign is not None:
                 raise TaskError(
-                    f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r} has ',', and no label has "
+                    f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r} has {sign!r}, and no label has "
                     f"{SEPARATOR!r}, which stands between classes{NAME_KIND}."
                 )
+
+
+def _find_separator(cell: str, names: Container[str]) -> str | None:
+    """A sign of SURE, or one between parts that are all names of their own."""
+    for sign in dict.fromkeys(cell):
+        parts = [] if sign.isalnum() else cell.split(sign)
+        if sign in SURE or (parts and all(part.strip() in names for part in parts)):
+            return sign
+    return None
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

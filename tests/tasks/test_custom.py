@@ -430,6 +430,46 @@ def test_lists_as_a_program_prints_them_are_no_classes(cells):
     assert message.startswith(f"the table, line 1: the label {cells[0]!r} is a list as a program prints it")
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "tensor([0, 1])",
+        "array([[0, 1],\n [1, 0]])",
+        "frozenset({'a'})",
+        "OrderedDict([('a', 1)])",
+        "'red', 'blue'",
+        "np.int64(1)",
+        "np.str_('pos')",
+        "tensor(1)",
+        "tf.Tensor(1, shape=(), dtype=int32)",
+        "Row(label='pos')",
+        "b'pos'",
+        '"pos"',
+        "<Label.POS: 1>",
+        "<__main__.Label object at 0x7f30a>",
+    ],
+)
+@pytest.mark.parametrize("kind", [None, "multilabel"])
+def test_values_as_a_program_prints_them_are_no_classes(cell, kind):
+    message = complaint(columns(label=[cell, "neg"] * (ROWS // 2)), kind=kind)
+    assert message.startswith(f"the table, line 1: the label {cell!r} is a value as a program prints it")
+    named = task_from_table(columns(label=[cell, "neg"] * (ROWS // 2)), kind="classification")
+    assert cell in named.label_names
+
+
+@pytest.mark.parametrize("cells", [("0|1|1", "1|0|0"), ("0-1-1", "1-1-0"), ("0/1/1/0", "")])
+def test_switches_between_other_signs_are_no_classes(cells):
+    message = complaint(columns(label=cells * (ROWS // 2)))
+    assert message.startswith(f"the table, line 1: the label {cells[0]!r} is a list as a program prints it")
+
+
+def test_signs_in_names_of_classes():
+    names = ["state-of-the-art", "c++", "b", "1-3", "<5", "O'Brien", "noun(s)", "Art.5(1)", "rock 'n' roll", "''"]
+    names += ["<unk>", "1-0", "0-1", "n't", "print(1)", "group(2)", "0.1.1", "<b>", "a, 'b'", "'90s"]
+    task = task_from_table(columns(label=names))
+    assert set(task.label_names) == set(names)
+
+
 @pytest.mark.parametrize("cell", ["nan", "NaN", "NA", "n/a", "inf", "-inf", "null", "None"])
 @pytest.mark.parametrize("kind", [None, "regression"])
 def test_a_missing_number_is_no_class(cell, kind):
@@ -507,6 +547,21 @@ def test_several_columns_are_of_several_classes():
 def test_commas_are_no_separators_of_classes():
     message = complaint(columns(label=["red,big", "red"] * (ROWS // 2)), kind="multilabel")
     assert message.startswith("the table, line 1: the label 'red,big' has ',', and no label has ';'")
+
+
+@pytest.mark.parametrize(
+    ("cells", "sign"),
+    [(("red|big", "red"), "|"), (("red\tbig", "big"), "\t"), (("red", "big", "big / red", ""), "/")],
+)
+def test_other_signs_are_no_separators_of_classes_either(cells, sign):
+    message = complaint(columns(label=cells * (ROWS // len(cells))), kind="multilabel")
+    assert f"has {sign!r}, and no label has ';', which stands between classes" in message
+
+
+def test_signs_in_the_names_of_several_classes():
+    names = ["c", "c++", "", "science/tech", "tech", "new york", "new", "state-of-the-art", "R&B", "b"]
+    task = task_from_table(columns(label=names * (ROWS // len(names))), kind="multilabel")
+    assert set(task.label_names) == set(names) - {""}
 
 
 def test_equal_texts_stay_on_one_side():
