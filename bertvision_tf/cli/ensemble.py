@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ..settings import RunSettings
 from .app import app
-from .options import takes_settings
 from .process import start_tensorflow
 from .progress import show_progress
+from .settings import takes_settings
 from .show import show_ensemble, show_written
 
 

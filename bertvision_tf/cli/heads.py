@@ -10,9 +10,9 @@ from cyclopts.validators import Number
 from ..errors import HeadError
 from ..settings import RunSettings
 from .app import app
-from .options import takes_settings
 from .process import start_tensorflow
 from .progress import show_progress
+from .settings import takes_settings
 from .show import print_table
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]

@@ -11,9 +11,10 @@ from cyclopts.validators import Number
 
 from ..settings import FitConfig, RunSettings
 from .app import app
-from .options import read_names, read_numbers, reading, takes_settings
 from .process import start_tensorflow
 from .progress import show_progress
+from .readers import read_names, read_numbers, reading
+from .settings import takes_settings
 from .show import show_written
 
 Names = Annotated[Sequence[str], reading(read_names)]

@@ -8,9 +8,9 @@ from cyclopts.validators import Number
 
 from ..settings import RunSettings
 from .app import app
-from .options import takes_settings
 from .process import start_tensorflow
 from .progress import show_progress
+from .settings import takes_settings
 from .show import show_notes, show_run, show_written
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]

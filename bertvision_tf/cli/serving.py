@@ -9,8 +9,8 @@ from cyclopts.validators import Number
 
 from ..settings import RunSettings
 from .app import app
-from .options import takes_settings
 from .process import start_tensorflow
+from .settings import takes_settings
 from .show import show_written
 
 

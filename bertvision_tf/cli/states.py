@@ -11,9 +11,9 @@ from cyclopts.validators import Number
 from ..errors import StoreError
 from ..settings import RunSettings, StateSettings
 from .app import app
-from .options import takes_settings
 from .process import start_tensorflow
 from .progress import show_progress
+from .settings import takes_settings
 from .show import show_bytes, show_estimate
 
 
