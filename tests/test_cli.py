@@ -150,6 +150,7 @@ def test_predict_bad_input(finished, tmp_path):
     ("arguments", "parts"),
     [
         (["train", "--task", "nli"], ["task 'nli' is not known", "cola"]),
+        (["train", "--task", "cola", "--task", "nli"], ["task 'nli' is not known"]),  # the last of two counts
         (["train", "--task", "cola", "--data-dir", "nowhere"], ["no train rows of CoLA", "nowhere/CoLA/train.tsv"]),
         (["train", "--encoder", "nowhere"], ["no encoder 'nowhere'"]),
         (["train", "--encoder", TINY, "--head", "adapter_x"], ["No head is named 'adapter_x'"]),

@@ -10,7 +10,7 @@ app = App(
     version=f"bertvision-tf {__version__}",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
-    default_parameter=Parameter(negative_iterable=()),
+    default_parameter=Parameter(negative_iterable=(), allow_repeating=True),
 )
 app.register_install_completion_command(
     help="Install completion of verbs and options for the shell, bash, zsh or fish."
