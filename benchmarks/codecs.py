@@ -15,8 +15,7 @@ from bertvision_tf import Run, TaskSpec, get_task, load_encoder, train
 from bertvision_tf.encoders import Encoder
 from bertvision_tf.metrics.glue import compute_metric
 from bertvision_tf.store import CODECS
-from bertvision_tf.tasks import TaskKind
-from bertvision_tf.training import predict_logits, read_predictions
+from bertvision_tf.training import predict_logits
 
 PADDED_TOKENS = 128  # the research stored float32, padded to this
 
@@ -47,8 +46,8 @@ def measure_task(task: TaskSpec, encoder: Encoder, options: argparse.Namespace) 
         if reference is None:
             reference = run
             heads = [run.load_head(seed) for seed in run.results["seeds"]]
-            expected = [read_predictions(task.kind, predict_logits(head, dev_store.as_dataset(64))) for head in heads]
-        found = [read_predictions(task.kind, predict_logits(head, dev_store.as_dataset(64))) for head in heads]
+            expected = [task.kind.decode(predict_logits(head, dev_store.as_dataset(64))) for head in heads]
+        found = [task.kind.decode(predict_logits(head, dev_store.as_dataset(64))) for head in heads]
         same = np.array([compute_metric(task.main_metric, dev_store.labels, one) for one in found])
         moved = np.mean([measure_change(task, *pair) for pair in zip(expected, found, strict=True)])
         size = train_store.bytes + dev_store.bytes
@@ -65,7 +64,7 @@ def measure_task(task: TaskSpec, encoder: Encoder, options: argparse.Namespace) 
 
 def measure_change(task: TaskSpec, expected: np.ndarray, found: np.ndarray) -> float:
     """Share of the rows whose class changed; of scores, the root mean square of the change over their deviation."""
-    if task.kind is TaskKind.REGRESSION:
+    if task.kind.numeric:
         return float(np.sqrt(np.mean((expected - found) ** 2)) / expected.std())
     return float((expected != found).mean())
 

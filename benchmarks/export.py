@@ -25,11 +25,10 @@ def main() -> None:
     import bertvision_tf as bv
     from bertvision_tf.metrics.glue import compute_metric
     from bertvision_tf.serving import export_runs
-    from bertvision_tf.tasks import TaskKind
 
     for path in given.runs:
         run = bv.load_run(path)
-        if run.kind is TaskKind.SPAN:
+        if run.kind.answers:
             parser.error(f"{path} answers questions: this benchmark is of labels and scores.")
         task = bv.get_task(run.config["task"])
         rows = run.load_rows(task, given.data_dir)[1]
@@ -50,10 +49,7 @@ def main() -> None:
                     seconds[dtype].append(time.perf_counter() - start)
                     outputs[dtype] = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
             for dtype, found in outputs.items():
-                if run.kind is TaskKind.REGRESSION:
-                    predictions = found["score"]
-                else:
-                    predictions = found["probabilities"].argmax(axis=1)
+                predictions = found["score"] if run.kind.numeric else found["probabilities"].argmax(axis=1)
                 score = compute_metric(task.main_metric, rows.labels, predictions)
                 size = sum(file.stat().st_size for file in models[dtype].rglob("*") if file.is_file())
                 rate = len(rows) / statistics.median(seconds[dtype])

@@ -24,8 +24,8 @@ def build(folder: Path, count: int, head: str, alone: bool) -> None:
     import tensorflow as tf
 
     import bertvision_tf as bv
+    from bertvision_tf.kinds import CLASSIFICATION
     from bertvision_tf.serving import Servable, ServedHead
-    from bertvision_tf.tasks import TaskKind
 
     encoder, random = bv.load_encoder("minilm"), np.random.default_rng(0)
     layers = [encoder.num_hidden_states - 1] if alone else list(range(encoder.num_hidden_states))
@@ -35,7 +35,7 @@ def build(folder: Path, count: int, head: str, alone: bool) -> None:
             "last_layer" if alone else head, num_hidden_states=len(layers), hidden_dim=encoder.hidden_dim
         )
         model.set_weights([value + random.normal(0, 0.05, value.shape) for value in model.get_weights()])
-        heads.append(ServedHead(f"head_{place}", model, TaskKind.CLASSIFICATION, ("no", "yes")))
+        heads.append(ServedHead(f"head_{place}", model, CLASSIFICATION, ("no", "yes")))
     options = {"tokens": "all", "pooler": False, "pairs": False, "max_length": 128, "dtype": "float32"}
     servable = Servable(encoder, heads, layers=layers, **options)
     signatures = {"serving_default": servable.build_signatures()["serving_default"]}

@@ -12,7 +12,7 @@ import bertvision_tf as bv
 from bertvision_tf.errors import RunError
 from bertvision_tf.metrics import glue_metrics
 from bertvision_tf.tasks import get_task, split_selection
-from bertvision_tf.training import Snapshot, combine_logits, fine_tune, read_predictions
+from bertvision_tf.training import Snapshot, fine_tune
 from bertvision_tf.training.fine_tuning import read_snapshot
 
 from .command import run_here
@@ -138,17 +138,17 @@ def test_scores_of_texts_too(tmp_path, tiny_encoder):
 
 
 def test_ensembles_in_numbers():
-    from bertvision_tf.tasks import TaskKind
+    from bertvision_tf import kinds
 
     one, two = np.log([[0.6, 0.4], [0.3, 0.7]]), np.log([[0.1, 0.9], [0.6, 0.4]])
 
     def combine(kind, parts):
-        return read_predictions(kind, combine_logits(kind, parts)).tolist()
+        return kind.decode(kind.combine(parts)).tolist()
 
-    assert combine(TaskKind.CLASSIFICATION, [one, two]) == [1, 1]
-    assert combine(TaskKind.REGRESSION, [np.array([[1.0]]), np.array([[4.0]])]) == [2.5]
+    assert combine(kinds.CLASSIFICATION, [one, two]) == [1, 1]
+    assert combine(kinds.REGRESSION, [np.array([[1.0]]), np.array([[4.0]])]) == [2.5]
     sides = [np.array([[3.0, -3.0]]), np.array([[-1.0, 1.0]])]
-    assert combine(TaskKind.MULTILABEL, sides) == [[1, 0]]
+    assert combine(kinds.MULTILABEL, sides) == [[1, 0]]
 
 
 @pytest.mark.parametrize(

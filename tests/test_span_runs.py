@@ -162,8 +162,16 @@ def test_contexts_of_any_length_and_kind(run):
     ):
         for text, _, start, end in run.answer("what ?", context).candidates:
             assert text and text == context[start:end] == text.strip()
-    wrong = [([""], ["a"]), ([" "], ["a"]), ([3], ["a"]), ("what", "a"), (["a", "b"], ["a"]), (["a"], None)]
-    for questions, contexts in (*wrong, (["a"], ["\ud83d"])):
+    wrong = [
+        ([""], ["a"]),
+        ([" "], ["a"]),
+        ([3], ["a"]),
+        ({"a"}, ["a"]),
+        ("what", "a"),
+        (["a", "b"], ["a"]),
+        (["a"], None),
+    ]
+    for questions, contexts in (*wrong, (["a", "b"], ["a"]), (["a"], ["\ud83d"])):
         with pytest.raises(BertvisionError):
             run.answer_all(questions, contexts)
     assert run.answer_all([], []) == []

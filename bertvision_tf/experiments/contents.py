@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RunError
+from ..kinds import AnswerGold, AnswerPredictions, Gold
 from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
 from ..runs.folder import CONFIG, RESULTS, write_csv, write_json
 from ..tasks import Examples, TaskSpec
-from ..training.gold import AnswerGold, AnswerPredictions, Gold
 from ..training.trial import Outcome
 
 if TYPE_CHECKING:

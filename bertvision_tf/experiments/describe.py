@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..heads.describe import count_trainable
+from ..kinds import AnswerPredictions, Gold
 from ..metrics.glue import compute_metric
 from ..reports.table import name_head
-from ..runs.run import describe_versions
-from ..tasks import Examples, TaskKind
+from ..runs import describe_versions
+from ..tasks import Examples
 from ..training import Snapshot
 from ..training.baselines import Baseline, Rows, fit_baselines
-from ..training.gold import AnswerPredictions, Gold
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.span_rivals import fit_span_rivals
 from ..training.trial import Outcome, Trial
@@ -164,7 +164,7 @@ def fit_simple_rivals(
 ) -> Iterator[Baseline]:
     """Majority, TF-IDF, the last layer and all layers: once, or for each seed where each draws rows of its own; of
     questions no answer, and the last layer."""
-    if trial.task.kind is TaskKind.SPAN:
+    if trial.task.kind.answers:
         last = encoder.num_hidden_states - 1 in trial.stores[0].spec.layers
         yield from fit_span_rivals(trial, seeds, "last layer" if last else "last kept layer")
         return

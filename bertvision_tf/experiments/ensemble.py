@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError
-from ..metrics.ensembles import MODES
+from ..kinds import AnswerGold, AnswerPredictions, Gold
 from ..paths import read_path
 from ..progress import Progress, ignore
 from ..runs import Run, name_runs, write_run, writing_to
 from ..runs.folder import CONFIG, MEMBERS, RESULTS, write_json
-from ..runs.run import describe_versions, read_folder
+from ..runs.open import describe_versions, read_folder
 from ..store import Store
-from ..tasks import TASKS, Examples, TaskKind, TaskSpec, get_task
+from ..tasks import TASKS, Examples, TaskSpec, get_task
 from ..tasks.selection import fingerprint_rows
 from ..training import predict_logits
-from ..training.gold import AnswerGold, AnswerPredictions, Gold, build_gold
+from ..training.gold import build_gold
 from ..training.trial import read_in_order, split_task
 from .contents import write_predictions
 
@@ -130,7 +130,7 @@ def ensemble_runs(
         members = [_score(name, selected, gold, *pair)[0] for name, pair in zip(names, parts, strict=True)]
         on_selection, on_dev = zip(*parts, strict=True)
         modes, found = [], {}
-        for mode in MODES if task.kind is not TaskKind.REGRESSION else ("mean", "weighted"):
+        for mode in task.kind.modes:
             weights = selected.fit_weights(on_selection) if mode == "weighted" else None
             logits = [one.combine(part, mode, weights) for one, part in ((selected, on_selection), (gold, on_dev))]
             score, predictions = _score(mode, selected, gold, *logits)

@@ -20,7 +20,7 @@ from ..progress import Progress
 from ..runs import Run, find_other_setting, load_run, writing_to
 from ..settings import RunSettings
 from ..store import StoreSpec
-from ..tasks import Examples, TaskKind, TaskSpec, get_task, task_from_table
+from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows
 from ..training import FineTuneConfig, FitConfig, get_strategy
@@ -75,7 +75,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     task = read_task(settings) if task is None else get_task(task)
     rows, tuning, rivals = settings.rows, settings.tuning, settings.rivals
     check_draw(task, rows.train_share, rows.shots)
-    if rows.balance_classes and task.kind is not TaskKind.CLASSIFICATION:
+    if rows.balance_classes and not task.kind.single:
         raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
     check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
     head, name, fit = _choose_head(settings, task)
@@ -231,7 +231,7 @@ def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str
     head, fit = settings.head.head, settings.head.fit or {}
     if head is None:
         single = task.text_pair is None or settings.states.tokens == "cls"
-        head = DEFAULT_SPAN_HEAD if task.kind is TaskKind.SPAN else DEFAULT_HEAD if single else DEFAULT_PAIR_HEAD
+        head = DEFAULT_SPAN_HEAD if task.kind.answers else DEFAULT_HEAD if single else DEFAULT_PAIR_HEAD
     if isinstance(head, str) and not head.endswith(".json"):
         return get_preset(head), head, fit
     if isinstance(head, str):
@@ -245,7 +245,7 @@ def _check_choices(plan: Plan, fit: FitConfig, states: StoreSpec) -> None:
     """Raises what is wrong with a head or a strategy before the encoder has run for hours."""
     task = plan.task
     get_strategy(plan.settings.head.strategy)
-    if task.kind is TaskKind.SPAN and fit.mixup:
+    if fit.mixup and task.kind.answers:
         raise RunError(f"`mixup` mixes labels, and {task.name} asks for answers in a text: leave it out.")
     build_task_head(plan.head, states, task)
     if plan.head.comparison and task.text_pair is None:

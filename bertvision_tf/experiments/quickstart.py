@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders import choose_dtype, load_encoder
+from ..kinds import CLASSIFICATION
 from ..paths import read_path
 from ..progress import Progress, prefix
 from ..reports.plots import draw_group_scores, write_png
 from ..reports.table import build_rows, format_markdown
 from ..runs import Run, writing_to
-from ..tasks import TaskKind, get_task, split_selection
+from ..tasks import get_task, split_selection
 from ..training import baselines
 from .experiment import train
 
@@ -102,7 +103,7 @@ def _plot_grammar(file: Path, runs: list[Run]) -> None:
     train_rows, dev_rows = (get_task("starter").load(split) for split in ("train", "dev"))
     training, selection = split_selection(train_rows.labels, train_rows.groups)
     rows = baselines.Rows(
-        TaskKind.CLASSIFICATION,
+        CLASSIFICATION,
         train_store.labels,
         training,
         selection,

@@ -202,7 +202,7 @@ def _read_epochs(run: Mapping[str, Any]) -> float:
 def draw_confusion(rows: DevRows) -> Figure | None:
     """Labels by predictions: of classes, and of questions with and without an answer, a table; of a regression a dot a
     row; None of several classes a row, or of too many."""
-    if rows.kind == "regression":
+    if rows.kind.numeric:
         return _draw_dots(np.array(rows.labels, float), np.array(rows.predictions, float))
     if not _has_cells(rows):
         return None
@@ -234,7 +234,7 @@ def draw_confusion(rows: DevRows) -> Figure | None:
 def _has_cells(rows: DevRows) -> bool:
     if rows.answers is not None:
         return True
-    return rows.kind == "classification" and len({*rows.labels, *rows.predictions}) <= MOST_CLASSES
+    return rows.kind.single and len({*rows.labels, *rows.predictions}) <= MOST_CLASSES
 
 
 def _draw_dots(labels: np.ndarray, predictions: np.ndarray) -> Figure:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..kinds.spans import NO_ANSWER
 from .rows import DevRows
 
 MOST_ROWS = 2000  # that a page lists
 NAMED_LABELS = 50  # that a page lists to choose from
-NOTHING = "(no answer)"
 
 
 def collect_mistakes(runs: Mapping[str, DevRows]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def collect_mistakes(runs: Mapping[str, DevRows]) -> dict[str, Any]:
     places = np.flatnonzero(wrong.any(axis=0))
     left_out = max(len(places) - MOST_ROWS, 0)
     if left_out:
-        surest = np.max([np.where(rows.wrong, _weigh(rows), -np.inf) for rows in every], axis=0)[places]
+        surest = np.max([np.where(rows.wrong, rows.weigh(), -np.inf) for rows in every], axis=0)[places]
         places = np.sort(places[np.argsort(-surest, kind="stable")[:MOST_ROWS]])
     texts: dict[str, int] = {}
     rows = [
@@ -48,11 +48,11 @@ def collect_mistakes(runs: Mapping[str, DevRows]) -> dict[str, Any]:
         }
         for place in places.tolist()
     ]
-    labels = sorted(set(first.labels)) if first.kind == "classification" else []
+    labels = sorted(set(first.labels)) if first.kind.single else []
     return {
         "runs": list(runs),
-        "kind": first.kind,
-        "sure": {"span": "odds of no answer", "regression": ""}.get(first.kind, "probability"),
+        "kind": str(first.kind),
+        "sure": first.kind.confidence_name,
         "labels": labels if len(labels) <= NAMED_LABELS else [],
         "texts": list(texts),
         "rows": rows,
@@ -63,9 +63,9 @@ def collect_mistakes(runs: Mapping[str, DevRows]) -> dict[str, Any]:
 def choose_examples(rows: DevRows, count: int) -> list[int]:
     """The rows to look at: the one that a run is most surely wrong about, the one it is most surely right about, the
     next of the first kind, and so on."""
-    order = np.argsort(-_weigh(rows), kind="stable")
+    order = np.argsort(-rows.weigh(), kind="stable")
     kinds = [[int(place) for place in order if bool(rows.wrong[place]) is wrong] for wrong in (True, False)]
-    if rows.kind == "regression":
+    if rows.kind.numeric:
         kinds[1] = [int(place) for place in np.argsort(-rows.scores, kind="stable")]  # the nearest
     mixed = [kind[rank] for rank in range(max(map(len, kinds))) for kind in kinds if rank < len(kind)]
     return mixed[:count]
@@ -74,23 +74,10 @@ def choose_examples(rows: DevRows, count: int) -> list[int]:
 def show_label(rows: DevRows, place: int) -> str:
     """A label as text; of a question its gold answers."""
     if rows.answers is None:
-        return rows.labels[place]
-    return " | ".join(dict.fromkeys(rows.answers[place])) or NOTHING
+        return rows.labels[place] if rows.kind.numeric else rows.kind.display(rows.labels[place])
+    return " | ".join(dict.fromkeys(rows.answers[place])) or NO_ANSWER
 
 
 def show_prediction(rows: DevRows, place: int) -> str:
     """What is predicted of a row, as text."""
-    said = rows.predictions[place]
-    if rows.kind == "regression":
-        return f"{float(said):.3f}"
-    return said or (NOTHING if rows.kind == "span" else "")
-
-
-def _weigh(rows: DevRows) -> np.ndarray:
-    """How sure a run is of each row; of a regression how far off it is."""
-    if rows.kind == "regression":
-        return -rows.scores
-    if rows.kind == "span":
-        silent = np.array([not text for text in rows.predictions])
-        return np.where(silent, rows.confidence, -rows.confidence)
-    return rows.confidence
+    return rows.kind.display(rows.predictions[place])

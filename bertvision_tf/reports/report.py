@@ -21,7 +21,7 @@ from .figures import draw_run, draw_runs
 from .mistakes import choose_examples, collect_mistakes, show_label, show_prediction
 from .plots import to_svg, write_png
 from .rows import DevRows, read_dev_rows
-from .slices import name_score, slice_rows
+from .slices import slice_rows
 from .table import build_header, build_named_rows
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _describe_task(folder: Path, key: str, runs: Mapping[str, Run], examples: in
             for one, other in itertools.combinations(names, 2)
             if len(names) <= ALL_PAIRS or one == names[0]
         ],
-        score=name_score(first.kind),
+        score=first.kind.score_name,
         slices=_score_slices(rows),
         spans_right={name: _share_spans(own) for name, own in rows.items() if own.answers is not None},
         mistakes=collect_mistakes(rows),

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError
-from ..metrics.glue import compute_metric
-from ..metrics.significance import Difference, compare_classes, compare_scores
+from ..kinds import Kind, find_kind
+from ..metrics.significance import Difference
 from ..metrics.squad import score_answers
 from ..runs.folder import read_csv
 
@@ -26,22 +26,19 @@ class DevRows:
     """Dev rows, and what the head that the selection rows chose says of them.
 
     Attributes:
-        kind: of the task: "classification", "regression", "multilabel" or "span".
+        kind: of the task.
         metric: the task's main one.
         ids, texts: of each row.
         text_pairs: second texts, or contexts; None where there are none.
         labels, predictions: as shown; several classes with a mark between, "" for none, and for no answer.
         answers: of questions the gold answers; None of other rows.
-        scores: float, (rows,): 1 where right and 0 where wrong; F1 of an answer, 0 to 1; of a regression minus the
-            distance from the label.
-        confidence: float, (rows,): the probability of the predicted class, or of the least sure of several; of
-            questions the odds of "no answer"; not a number of a regression.
+        scores, confidence: float, (rows,), as the kind's `score_cells` and `read_confidence` give them.
         sources: of each row the task's own columns, by name.
         spans_right: of questions bool, (rows, 2), whether the best and the second-best span are right, word by word;
             None of other rows.
     """
 
-    kind: str
+    kind: Kind
     metric: str
     ids: Sequence[str]
     texts: Sequence[str]
@@ -60,9 +57,11 @@ class DevRows:
     @property
     def wrong(self) -> np.ndarray:
         """bool, (rows,); of a regression the tenth of the rows that are furthest off."""
-        if self.kind == "regression":
-            return self.scores < np.quantile(self.scores, 0.1)
-        return self.scores < 1
+        return self.kind.find_wrong(self.scores)
+
+    def weigh(self) -> np.ndarray:
+        """float, (rows,): the higher, the surer a wrong prediction was."""
+        return self.kind.weigh(self.scores, self.confidence, self.predictions)
 
     def has_rows_of(self, other: DevRows) -> bool:
         """Whether both are of the same rows."""
@@ -70,14 +69,8 @@ class DevRows:
 
     def compare(self, other: DevRows) -> Difference:
         """Whether two runs differ on the same rows: McNemar's exact test of classes, the paired bootstrap of scores."""
-        if self.kind == "regression":
-            labels, *found = (np.array(part, float) for part in (self.labels, self.predictions, other.predictions))
-            return compare_scores(lambda gold, said: compute_metric(self.metric, gold, said), labels, *found)
-        if self.kind == "span":
-            first, second = 100 * self.scores, 100 * other.scores
-            return compare_scores(lambda _, f1: float(f1.mean()), first, first, second)
-        right = np.ones(len(self), int)
-        return compare_classes(right, self.scores.astype(int), other.scores.astype(int))
+        found, scores = (self.predictions, other.predictions), (self.scores, other.scores)
+        return self.kind.compare_cells(self.metric, self.labels, found, scores)
 
 
 def read_dev_rows(path: Path, config: Mapping[str, Any], metric: str) -> DevRows:
@@ -95,22 +88,16 @@ def read_dev_rows(path: Path, config: Mapping[str, Any], metric: str) -> DevRows
     try:
         table = read_csv(file)
         columns = {name: [row[name] for row in table] for name in table[0]}
-        return _score_rows(columns, path / BEST_SPANS, config["kind"], config["label_names"], metric)
+        return _score_rows(columns, path / BEST_SPANS, find_kind(config["kind"]), config["label_names"], metric)
     except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
         raise RunError(f"{file} cannot be read: {error}.") from None
 
 
 def _score_rows(
-    columns: Mapping[str, Sequence[str]], best_spans: Path, kind: str, names: Sequence[str], metric: str
+    columns: Mapping[str, Sequence[str]], best_spans: Path, kind: Kind, names: Sequence[str], metric: str
 ) -> DevRows:
     labels, predictions, ids = (columns[name] for name in ("label", "prediction", "id"))
-    answers = [json.loads(cell) for cell in labels] if kind == "span" else None
-    if answers is not None:
-        scores = score_answers(answers, predictions).f1
-    elif kind == "regression":
-        scores = -np.abs(np.array(labels, float) - np.array(predictions, float))
-    else:
-        scores = np.array([one == other for one, other in zip(labels, predictions, strict=True)], float)
+    answers = [json.loads(cell) for cell in labels] if kind.answers else None
     own = {name: cells for name, cells in columns.items() if name not in GIVEN and not name.startswith(ADDED)}
     return DevRows(
         kind=kind,
@@ -121,20 +108,11 @@ def _score_rows(
         labels=labels,
         predictions=predictions,
         answers=answers,
-        scores=scores,
-        confidence=_read_confidence(columns, kind, names),
+        scores=kind.score_cells(labels, predictions),
+        confidence=kind.read_confidence(columns, names),
         sources=own,
         spans_right=None if answers is None else _read_spans(best_spans, ids, answers),
     )
-
-
-def _read_confidence(columns: Mapping[str, Sequence[str]], kind: str, names: Sequence[str]) -> np.ndarray:
-    if kind == "span":
-        return np.array(columns["null_odds"], float)
-    if kind == "regression":
-        return np.full(len(columns["id"]), np.nan)
-    shares = np.array([columns[f"p_{name}"] for name in names], float)  # (classes, rows)
-    return np.maximum(shares, 1 - shares).min(axis=0) if kind == "multilabel" else shares.max(axis=0)
 
 
 def _read_spans(file: Path, ids: Sequence[str], answers: Sequence[Sequence[str]]) -> np.ndarray:

@@ -30,22 +30,14 @@ class Slice:
 
     def score(self, rows: DevRows) -> float:
         """The share that is right, in percent the mean F1 of answers, or the mean distance from the label."""
-        return _SCALES.get(rows.kind, 1) * float(rows.scores[self.rows].mean())
+        return rows.kind.score_factor * float(rows.scores[self.rows].mean())
 
     def measure_error(self, rows: DevRows) -> float | None:
         """The standard error of the score; None of a single row."""
         if len(self.rows) < 2:
             return None
         spread = float(rows.scores[self.rows].std(ddof=1))
-        return abs(_SCALES.get(rows.kind, 1)) * spread / len(self.rows) ** 0.5
-
-
-_SCALES = {"regression": -1, "span": 100}  # of DevRows.scores
-
-
-def name_score(kind: str) -> str:
-    """What `Slice.score` is."""
-    return {"regression": "mean distance", "span": "F1", "multilabel": "all labels right"}.get(kind, "accuracy")
+        return abs(rows.kind.score_factor) * spread / len(self.rows) ** 0.5
 
 
 def slice_rows(rows: DevRows) -> Iterator[tuple[str, list[Slice]]]:
@@ -61,7 +53,7 @@ def slice_rows(rows: DevRows) -> Iterator[tuple[str, list[Slice]]]:
         yield "answer", _slice_names(["answerable" if answers else "no answer" for answers in rows.answers])
         assert rows.text_pairs is not None
         yield "words of the context", _slice_numbers(np.array([len(_words(text)) for text in rows.text_pairs]))
-    elif rows.kind == "regression":
+    elif rows.kind.numeric:
         yield "label", _slice_numbers(np.array(rows.labels, float))
     else:
         yield _name_cut("label", rows.labels), _slice_names(rows.labels)

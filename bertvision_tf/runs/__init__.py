@@ -2,10 +2,7 @@
 
 from .explain import Explanation
 from .folder import CONFIG, RESULTS, write_folder, write_run, writing_to
-from .run import (
-    FoundAnswer,
-    Predictions,
-    Run,
+from .open import (
     describe_versions,
     find_other_setting,
     group_by_rows,
@@ -14,6 +11,8 @@ from .run import (
     open_runs,
     share_encoders,
 )
+from .predictions import FoundAnswer, Predictions
+from .run import Run
 
 __all__ = [
     "CONFIG",

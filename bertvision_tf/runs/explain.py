@@ -61,13 +61,6 @@ class Explanation:
         )
 
 
-def show_found(found: str | float | tuple[str, ...]) -> str:
-    """A prediction as text: a class, several, or a score."""
-    if isinstance(found, tuple):
-        return ", ".join(found) or "no label"
-    return f"{found:.3f}" if isinstance(found, float) else found
-
-
 def compute_norms(states: np.ndarray) -> np.ndarray:
     """Length of each state: (layers, tokens, hidden) → float32 (layers, tokens)."""
     return np.linalg.norm(states.astype(np.float32), axis=-1)

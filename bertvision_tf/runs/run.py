@@ -5,23 +5,18 @@ Over 300 lines, since all that a user does with a run is a method of it.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import itertools
-import json
-import platform
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..errors import RunError
-from ..metrics.squad import stay_silent
-from ..paths import read_path
-from .explain import Explanation, choose_window, compute_norms, compute_similarities, show_found
-from .folder import CONFIG, MEMBERS, RESULTS, read_csv
+from ..kinds import Kind, find_kind
+from .explain import Explanation, choose_window, compute_norms, compute_similarities
+from .folder import read_csv
+from .predictions import FoundAnswer, Predictions
 
 if TYPE_CHECKING:
     import keras
@@ -29,74 +24,22 @@ if TYPE_CHECKING:
 
     from ..encoders import Encoder
     from ..store import Store
-    from ..tasks import Examples, TaskKind, TaskSpec
+    from ..tasks import Examples, TaskSpec
 
-RESULTS_SHOWN = (  # what reports and tables read
-    *("task", "metric", "head", "encoder", "encoder_parameters", "encoder_fingerprint", "trainable_parameters", "rows"),
-    *("seeds", "scores", "mean", "std", "metrics", "selection_scores", "best_epochs", "baselines", "significance"),
-    *("fine_tune", "draw", "layers", "seconds", "memory_bytes", "store", "versions"),
-)
-CONFIG_SHOWN = ("task", "examples", "kind", "label_names", "tokens", "codec")
-NEEDED = {  # of the two files, what no method of a run can do without
-    RESULTS: {"seeds": list, "selection_scores": list, "store": dict},
-    CONFIG: {
-        **dict.fromkeys(("task", "kind", "encoder", "encoder_fingerprint", "dtype", "tokens"), str),
-        **{"label_names": list, "examples": dict},
-    },
-}
-VERSIONED = ("bertvision-tf", "tensorflow", "keras", "keras-hub", "transformers", "numpy", "h5py", "scikit-learn")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """What a run says of some texts.
+def _keeps_random_states(method: Method) -> Method:
+    """A method of a run that leaves the caller's random states as they are; TensorFlow loads when it is called."""
 
-    Attributes:
-        labels: of each text the name of its class, or its score; where several classes may hold, a tuple of names.
-        probabilities: float32, (texts, classes), in the order of `label_names`; (texts, 0) for a regression.
-        label_names: the classes.
-    """
+    @functools.wraps(method)
+    def call(*arguments: Any, **options: Any) -> Any:
+        from ..training.random_states import keep_random_states
 
-    labels: list[str] | list[float] | list[tuple[str, ...]]
-    probabilities: np.ndarray
-    label_names: tuple[str, ...]
+        with keep_random_states():
+            return method(*arguments, **options)
 
-
-@dataclasses.dataclass(frozen=True)
-class FoundAnswer:
-    """What a run answers to a question.
-
-    Attributes:
-        text: as it stands in the context; "" for no answer.
-        start, end: the characters of the context where it begins and ends; None for no answer.
-        score: of the best span, the logit of its start and that of its end together; None where there is no span.
-        null_score: of "no answer", on the same scale.
-        threshold: up to which `null_score` − `score` is answered; the selection rows chose it.
-        candidates: the best spans, the best first, each (text, score, start, end).
-    """
-
-    text: str
-    start: int | None
-    end: int | None
-    score: float | None
-    null_score: float
-    threshold: float
-    candidates: list[tuple[str, float, int, int]]
-
-    @property
-    def null_odds(self) -> float | None:
-        """`null_score` − `score`; None where there is no span."""
-        return None if self.score is None else self.null_score - self.score
-
-    @classmethod
-    def choose(cls, candidates: list[tuple[str, float, int, int]], null_score: float, threshold: float) -> FoundAnswer:
-        """The best candidate, or no answer."""
-        if not candidates:
-            return cls("", None, None, None, null_score, threshold, [])
-        text, score, start, end = candidates[0]
-        if stay_silent(null_score - score, threshold):
-            return cls("", None, None, score, null_score, threshold, candidates)
-        return cls(text, start, end, score, null_score, threshold, candidates)
+    return call  # type: ignore[return-value]
 
 
 class Run:
@@ -127,6 +70,7 @@ class Run:
         thresholds = self.results.get("thresholds")
         return thresholds[self.results["seeds"].index(self.best_seed)] if thresholds else 0.0
 
+    @_keeps_random_states
     def load_head(self, seed: int | None = None) -> keras.Model:
         """The head of a seed; by default of the one chosen on the selection rows."""
         import keras
@@ -139,6 +83,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
 
+    @_keeps_random_states
     def load_encoder(self) -> Encoder:
         """The encoder whose states the head chosen on the selection rows was trained on.
 
@@ -159,6 +104,7 @@ class Run:
         snapshot = self.config.get("snapshots", {}).get(str(self.best_seed))
         return snapshot["fingerprint"] if snapshot else self.config["encoder_fingerprint"]
 
+    @_keeps_random_states
     def load_base_encoder(self) -> Encoder:
         """The encoder that the run began with, before any fine-tuning.
 
@@ -206,17 +152,16 @@ class Run:
         return [open_store(path) for path in paths]
 
     @property
-    def kind(self) -> TaskKind:
+    def kind(self) -> Kind:
         """What the task's labels are."""
-        from ..tasks import TaskKind
-
-        return TaskKind(self.config["kind"])
+        return find_kind(self.config["kind"])
 
     def read_dev_predictions(self) -> np.ndarray:
         """Class indices of the dev rows of a classification, by the head chosen on the selection rows."""
         names = [row["prediction"] for row in read_csv(self.path / "predictions.csv")]
         return np.array([self.config["label_names"].index(name) for name in names])
 
+    @_keeps_random_states
     def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Predictions:
         """Predicts new texts with the head chosen on the selection rows.
 
@@ -232,9 +177,7 @@ class Run:
             ['acceptable']
         """
         from ..images import images_from_encoder
-        from ..tasks import TaskKind
         from ..tasks.files import list_texts
-        from ..training import describe_predictions
 
         names = tuple(self.config["label_names"])
         if (text_pairs is not None) != (self.config["text_pair"] is not None):
@@ -245,7 +188,7 @@ class Run:
             text_pairs = list_texts(text_pairs, "text_pairs", RunError)
         if not len(texts):
             return Predictions([], np.zeros((0, len(names)), np.float32), names)
-        if self.kind is TaskKind.SPAN:
+        if self.kind.answers:
             found = [answer.text for answer in self.answer_all(texts, text_pairs or ())]
             return Predictions(found, np.zeros((len(found), 0), np.float32), ())
         labels = np.full(len(texts), -1, np.int32)
@@ -253,7 +196,7 @@ class Run:
             self.load_encoder(), self._build_examples(texts, text_pairs, labels), batch_size=32, **self._states
         )
         logits = self._predict_images(dataset)
-        return Predictions(*describe_predictions(self.kind, names, logits), names)
+        return Predictions(self.kind.tell(logits, names), self.kind.compute_probabilities(logits), names)
 
     def answer(self, question: str, context: str) -> FoundAnswer:
         """Answers a question from a context of any length, with the head chosen on the selection rows.
@@ -264,24 +207,18 @@ class Run:
         """
         return self.answer_all([question], [context])[0]
 
+    @_keeps_random_states
     def answer_all(self, questions: Sequence[str], contexts: Sequence[str]) -> list[FoundAnswer]:
         """Answers questions, each from its context, as `answer`."""
         from ..encoders import Windows
         from ..images import images_from_tokens, tokenize_examples
         from ..spans import decode_answers
-        from ..tasks import TaskKind
+        from ..tasks.files import list_texts
 
-        if self.kind is not TaskKind.SPAN:
+        if not self.kind.answers:
             raise RunError(f"{self.path} was trained on labels, it answers no questions: use `predict`.")
-        if isinstance(questions, str) or isinstance(contexts, str):
-            raise RunError("`answer_all` needs lists of texts; one question is for `answer`.")
-        try:
-            questions, contexts = list(questions), list(contexts)
-        except TypeError:
-            raise RunError("`answer_all` needs lists of texts, one of questions and one of contexts.") from None
-        for text in (*questions, *contexts):
-            if not isinstance(text, str):
-                raise RunError(f"questions and contexts are texts, got {text!r}.")
+        questions = list_texts(questions, "questions", RunError)
+        contexts = list_texts(contexts, "contexts", RunError)
         if not all(question.strip() for question in questions):
             raise RunError("a question is empty.")
         if not len(questions):
@@ -299,6 +236,7 @@ class Run:
             for answer, context in zip(found, contexts, strict=True)
         ]
 
+    @_keeps_random_states
     def explain(self, text: str, text_pair: str | None = None) -> Explanation:
         """The pictures of one text, (layers, tokens): how long its states are, how like those below them, and which
         cells decide what the head chosen on the selection rows says of it.
@@ -312,11 +250,9 @@ class Run:
         """
         from ..encoders import Windows
         from ..images import images_from_tokens, tokenize_examples
-        from ..tasks import TaskKind
-        from ..training.outputs import read_predictions
         from ..training.saliency import compute_saliency
 
-        pairs, span = None if text_pair is None else [text_pair], self.kind is TaskKind.SPAN
+        pairs, span = None if text_pair is None else [text_pair], self.kind.answers
         found = self.predict([text], pairs).labels[0]
         examples = self._build_examples([text], pairs, np.zeros(1, np.int32), [()] if span else None)
         encoder, states = self.load_encoder(), self._states
@@ -328,14 +264,13 @@ class Run:
         if text_pair is not None and isinstance(tokenized, Windows):
             place, target = choose_window(logits, tokenized, text_pair, bool(found))
         else:
-            place, target = 0, read_predictions(self.kind, logits[0])[0]
+            place, target = 0, self.kind.decode(logits[0])[0]
         if place < len(logits) - 1:  # the last is still there
             element = next(iter(build(rows=np.array([place]))))
         image = {name: tensor.numpy() for name, tensor in element[0].items()}
         cells = image["hidden_states"][0]  # (layers, tokens, hidden)
         kept = states["layers"] or range(encoder.num_hidden_states)
-        said = str(found or "no answer") if span else show_found(found)
-        regression = self.kind is TaskKind.REGRESSION
+        said = self.kind.display(self.kind.write(found))
         return Explanation(
             said,
             encoder.tokenizer.to_words(tokenized.pad([place])["token_ids"][0, : cells.shape[1]].tolist()),
@@ -343,7 +278,7 @@ class Run:
             compute_norms(cells),
             compute_similarities(cells, states["pooler"]),
             compute_saliency(self._head, image, self.kind, target),
-            f"raises (red) or lowers (blue) {said}" if regression else f"for (red) and against (blue) {said!r}",
+            f"raises (red) or lowers (blue) {said}" if self.kind.numeric else f"for (red) and against (blue) {said!r}",
         )
 
     @functools.cached_property
@@ -368,108 +303,3 @@ class Run:
 
         ids = [str(row) for row in range(len(texts))]
         return Examples(self.config["task"], "new", ids, texts, text_pairs, labels, answers=answers)
-
-
-def load_run(path: str | Path) -> Run:
-    """Opens a finished run.
-
-    Raises:
-        RunError: the folder holds none, or an ensemble.
-    """
-    results, config = read_folder(path)
-    if MEMBERS in config:
-        raise RunError(
-            f"{path} is an ensemble, no run with heads of its own: name one of {', '.join(config[MEMBERS])}."
-        )
-    path = read_path(path).absolute()  # which is found from another folder too
-    for file, content in ((RESULTS, results), (CONFIG, config)):
-        for field, kind in NEEDED[file].items():
-            if field not in content:
-                raise RunError(f"{path} was written by another version and has no {field}: train it again.")
-            if not isinstance(content[field], kind):
-                raise RunError(f"{path / file} is damaged: {field} is a {type(content[field]).__name__}.")
-    if not len(results["seeds"]) == len(results["selection_scores"]) > 0:
-        raise RunError(f"{path / RESULTS} is damaged: it needs a selection score for each seed.")
-    return Run(path, results, config)
-
-
-def open_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
-    """Runs, or what `load_run` opens of their folders."""
-    return [run if isinstance(run, Run) else load_run(run) for run in runs]
-
-
-def share_encoders(runs: Sequence[Run]) -> None:
-    """Loads the encoder of each, and one for all that have the same."""
-    loaded: dict[str, Encoder] = {}
-    for run in runs:
-        if run.encoder_fingerprint not in loaded:
-            loaded[run.encoder_fingerprint] = run.load_encoder()
-        run._encoder = loaded[run.encoder_fingerprint]
-
-
-def name_runs(runs: Sequence[Run]) -> list[str]:
-    """Their folders, with as much of the path as tells them apart.
-
-    Raises:
-        RunError: one stands there twice.
-    """
-    paths = [run.path.resolve().parts for run in runs]
-    if len(set(paths)) < len(paths):
-        raise RunError("a run is named twice.")
-    depth = next(depth for depth in itertools.count(1) if len({path[-depth:] for path in paths}) == len(paths))
-    return ["/".join(path[-depth:]) for path in paths]
-
-
-def group_by_rows(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
-    """Runs by name, those on the same dev rows of one task together.
-
-    Raises:
-        RunError: a run was written by a version that wrote less.
-    """
-    groups: dict[tuple[str, str], dict[str, Run]] = {}
-    for name, run in runs.items():
-        lacking = [field for field in RESULTS_SHOWN if field not in run.results]
-        lacking += [field for field in CONFIG_SHOWN if field not in run.config]
-        if lacking:
-            raise RunError(f"{run.path} was written by another version and has no {lacking[0]}: train it again.")
-        groups.setdefault((run.config["task"], run.config["examples"]["dev"]), {})[name] = run
-    return list(groups.values())
-
-
-def read_folder(path: str | Path) -> list[dict[str, Any]]:
-    """results.json and config.json of a finished run or ensemble.
-
-    Raises:
-        RunError: the folder holds none.
-    """
-    path = read_path(path)
-    contents = []
-    for name in (RESULTS, CONFIG):
-        try:
-            contents.append(json.loads((path / name).read_text(encoding="utf-8")))
-        except OSError:
-            what = "a search, whose best.json `train --head` takes" if (path / "search.json").is_file() else ""
-            raise RunError(f"no finished run at {path}: {what or f'{path / name} cannot be read'}.") from None
-        except ValueError:
-            raise RunError(f"{path / name} is damaged: no JSON.") from None
-        if not isinstance(contents[-1], dict):
-            raise RunError(f"{path / name} is damaged: expected an object, got a {type(contents[-1]).__name__}.")
-    return contents
-
-
-def find_other_setting(path: Path, asked: Mapping[str, Any]) -> str | None:
-    """In what a finished run in a folder differs from what is asked: "" if in nothing, None if there is no run."""
-    if not (path / RESULTS).is_file():
-        return None
-    there = load_run(path)
-    if there.results.get("versions") != describe_versions():
-        return "other versions"
-    for name, value in json.loads(json.dumps(asked)).items():
-        if there.config.get(name) != value:
-            return f"{name} {there.config.get(name)}, now it is {value}"
-    return ""
-
-
-def describe_versions() -> dict[str, str]:
-    """Of Python, of this library, and of what its numbers depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..paths import read_path
-from ..tasks import GLUE, TASKS, Examples, TaskKind, TaskSpec
+from ..tasks import GLUE, TASKS, Examples, TaskSpec
 from ..tasks.readers import read_official
 from ..tasks.tables import write_table
 from .folder import writing_to
@@ -70,6 +70,6 @@ def _read_tests(task: TaskSpec, data_dir: str | Path | None) -> Iterator[tuple[s
 
 
 def _show(task: TaskSpec, prediction: object) -> str:
-    if task.kind is TaskKind.REGRESSION:
+    if task.kind.numeric:
         return f"{min(max(float(str(prediction)), SCORES[0]), SCORES[1]):.3f}"
     return str(prediction) if task.name in NAMED else str(task.label_names.index(str(prediction)))

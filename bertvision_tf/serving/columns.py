@@ -8,8 +8,6 @@ from typing import Any
 
 from ..errors import TaskError
 from ..runs import Run
-from ..tasks import TaskKind
-from ..tasks.labels import SEPARATOR
 from ..tasks.squad import find_columns
 from ..tasks.tables import Table, write_table
 from .client import ServedModel
@@ -29,11 +27,11 @@ def predict_with_run(run: Run, table: Table, text: str | None = None, text_pair:
     Raises:
         TaskError: a column is not there, or a text is empty.
     """
-    spans = find_columns(table.header) if run.kind is TaskKind.SPAN else {}
+    spans = find_columns(table.header) if run.kind.answers else {}
     texts = _read_texts(table, text or spans.get("question") or run.config["text"])
     pair = text_pair or spans.get("context") or run.config["text_pair"]
     pairs = table.column(pair) if pair else None
-    if run.kind is TaskKind.SPAN:
+    if run.kind.answers:
         answers = run.answer_all(texts, pairs or [])
         columns: Columns = {"prediction": [answer.text for answer in answers]}
         for name in ("score", "null_odds"):
@@ -41,7 +39,7 @@ def predict_with_run(run: Run, table: Table, text: str | None = None, text_pair:
             columns[name] = ["" if number is None else f"{number:.6f}" for number in numbers]
         return columns
     predictions = run.predict(texts, pairs)
-    columns = {"prediction": [SEPARATOR.join(one) if isinstance(one, tuple) else one for one in predictions.labels]}
+    columns = {"prediction": [run.kind.write(told) for told in predictions.labels]}
     for name, shares in zip(predictions.label_names, predictions.probabilities.T, strict=True):
         columns[f"p_{name}"] = [f"{share:.6f}" for share in shares]
     return columns

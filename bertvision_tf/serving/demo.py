@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BertvisionError, RunError
-from ..runs import Run, name_runs, share_encoders
-from ..runs.run import FoundAnswer
-from ..tasks import TaskKind
+from ..runs import FoundAnswer, Run, name_runs, share_encoders
 from .export import describe_input
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
             )
     known = dict(zip(names, runs, strict=True))
     share_encoders(runs)
-    questions, pairs = runs[0].kind is TaskKind.SPAN, runs[0].config["text_pair"] is not None
+    questions, pairs = runs[0].kind.answers, runs[0].config["text_pair"] is not None
 
     with gr.Blocks(title="bertvision_tf", analytics_enabled=False) as page:
         gr.Markdown(f"# {', '.join(names)}")
@@ -151,8 +149,8 @@ def launch_demo(
 def _classify(run: Run, text: str, text_pair: str | None = None) -> dict[str, float] | str:
     """Probabilities of one text by class, or its score."""
     found = run.predict([text], None if text_pair is None else [text_pair])
-    if run.kind is TaskKind.REGRESSION:
-        return f"{found.labels[0]:.3f}"
+    if run.kind.numeric:
+        return run.kind.display(run.kind.write(found.labels[0]))
     return dict(zip(found.label_names, map(float, found.probabilities[0]), strict=True))
 
 

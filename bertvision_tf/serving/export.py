@@ -12,7 +12,6 @@ from ..errors import RunError
 from ..paths import read_path
 from ..runs import Run, name_runs, open_runs, write_folder, writing_to
 from ..settings import DTYPES
-from ..tasks import TaskKind
 from .card import write_card
 from .servable import Servable, ServedHead, clean_name
 
@@ -168,7 +167,7 @@ def check_together(runs: Sequence[Run]) -> None:
 
 def describe_input(run: Run) -> str:
     """What a run's heads read."""
-    if run.kind is TaskKind.SPAN:
+    if run.kind.answers:
         return "questions with contexts"
     return "single texts" if run.config["text_pair"] is None else "pairs of texts"
 

@@ -13,9 +13,7 @@ import tensorflow as tf
 
 from ..encoders import Encoder
 from ..errors import EncoderError, RunError
-from ..tasks import TaskKind
-from ..tasks.labels import SEPARATOR
-from ..training.outputs import SPAN_LOGITS
+from ..kinds import SPAN_LOGITS, Kind
 from .answers import find_answers
 from .graph_tokenizer import GraphTokenizer
 
@@ -39,7 +37,7 @@ class ServedHead:
 
     name: str
     model: keras.Model
-    kind: TaskKind
+    kind: Kind
     label_names: Sequence[str] = ()
     threshold: float = 0.0
 
@@ -63,17 +61,7 @@ class ServedHead:
     def describe(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         """What a client is told: label and probabilities, labels and probabilities where several may hold, a score, or
         the logits of starts and ends."""
-        if self.kind is TaskKind.SPAN:
-            return {name: logits[..., place] for place, name in enumerate(SPAN_LOGITS)}
-        if self.kind is TaskKind.REGRESSION:
-            return {"score": logits[:, 0]}
-        names = tf.constant(list(self.label_names))
-        if self.kind is TaskKind.MULTILABEL:
-            shown = tf.ragged.boolean_mask(tf.tile(names[None], [tf.shape(logits)[0], 1]), logits > 0)
-            label = tf.strings.reduce_join(shown, axis=1, separator=SEPARATOR)
-            return {"label": label, "probabilities": tf.sigmoid(logits)}
-        label = tf.gather(names, tf.argmax(logits, axis=1))
-        return {"label": label, "probabilities": tf.nn.softmax(logits)}
+        return self.kind.serve(logits, self.label_names)
 
 
 class Servable(tf.Module):
@@ -127,7 +115,7 @@ class Servable(tf.Module):
     @property
     def reads_questions(self) -> bool:
         """Whether the heads answer questions."""
-        return self.heads[0].kind is TaskKind.SPAN
+        return self.heads[0].kind.answers
 
     @property
     def text_inputs(self) -> tuple[str, ...]:

@@ -2,15 +2,15 @@
 
 from .custom import task_from_table
 from .examples import Answer, Examples
+from .known import GLUE, TASKS, get_task
 from .selection import split_selection, take_shots
-from .spec import GLUE, TASKS, TaskKind, TaskSpec, get_task
+from .spec import TaskSpec
 
 __all__ = [
     "GLUE",
     "TASKS",
     "Answer",
     "Examples",
-    "TaskKind",
     "TaskSpec",
     "get_task",
     "split_selection",

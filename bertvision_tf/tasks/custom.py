@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import TaskError
+from ..kinds import KINDS, SEPARATOR, SPAN, Kind, find_kind
 from ..notes import note
 from ..paths import read_path
 from .doubts import say_repeated
 from .examples import Examples
+from .known import TASKS
 from .label_columns import count_switches, find_classes, guess_kind, read_labels
-from .labels import SEPARATOR, encode_labels
+from .labels import encode_labels
 from .selection import SPLIT_SEED, join_repeats, split_groups
-from .spec import TASKS, TaskKind, TaskSpec, choose_kind
+from .spec import TaskSpec
 from .spellings import check_spelling, say_guesses, say_odd_labels
 from .squad import is_question_table, read_question_table
 from .tables import Table, find_column, read_table
@@ -33,12 +35,8 @@ PAIR_NAMES = {
     "text1": "text2",
     "text": "text_pair",
 }
+LABELLED = [kind for kind in KINDS if not kind.answers]
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score")
-METRICS = {
-    TaskKind.CLASSIFICATION: (("accuracy", "f1_macro", "matthews"), "accuracy"),
-    TaskKind.REGRESSION: (("pearson", "spearman"), "pearson_and_spearman"),
-    TaskKind.MULTILABEL: (("f1_micro", "f1_macro", "accuracy"), "f1_micro"),
-}
 
 
 def task_from_table(
@@ -49,7 +47,7 @@ def task_from_table(
     text: str | None = None,
     text_pair: str | None = None,
     label: str | Sequence[str] | None = None,
-    kind: str | TaskKind | None = None,
+    kind: str | None = None,
     max_length: int | None = None,
 ) -> TaskSpec:
     """Makes a task of a table.
@@ -79,63 +77,38 @@ def task_from_table(
         >>> task.label_names
         ('+', '-')
     """
-    for option, given in (("name", name), ("text", text), ("text_pair", text_pair)):
-        if not isinstance(given, (str, type(None))):
-            raise TaskError(f"`{option}` needs a text, got {given!r}.")
-    if label is not None and not (isinstance(label, Sequence) and all(isinstance(one, str) for one in label)):
-        raise TaskError(f"`label` needs the name of a column, or a list of names, got {label!r}.")
-    if max_length is not None and (type(max_length) is not int or max_length < 3):
-        raise TaskError(f"`max_length` needs 3 tokens or more, got {max_length!r}.")
+    _check_options(name, text, text_pair, label, max_length)
     table = read_table(train)
-    if kind == TaskKind.SPAN and (text or text_pair or label):
+    known = None if kind is None else SPAN if kind == SPAN else find_kind(kind, LABELLED)
+    if known is SPAN and (text or text_pair or label):
         raise TaskError(f"{table.name}: questions have columns question, context and answers; no others can be named.")
-    if kind == TaskKind.SPAN or (kind is None and label is None and text is None and is_question_table(table.header)):
+    if known is SPAN or (known is None and label is None and text is None and is_question_table(table.header)):
         return _make_questions(train, dev, name, max_length)
     guessed = [what for what, given in (("text", text), ("label", label), ("kind", kind)) if not given]
     text, text_pair = _find_texts(table, text, text_pair)
-    labels = (
-        [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
-    )
-    if text == text_pair:
-        raise TaskError(f"{table.name}: {text!r} cannot be both texts of a pair.")
-    if {text, text_pair} & set(labels):
-        raise TaskError(f"{table.name}: {labels[0]!r} cannot be both a text and the label.")
+    labels = _find_labels(table, label, (text, text_pair))
     switches = count_switches(table, labels)
     cells = read_labels(table, labels, switches)
-    check_spelling(table, cells, kind)
-    listed = next((row for what, row in table.odd.get(labels[0], {}).items() if what in (LIST, SWITCHES)), None)
-    kind = guess_kind(table, cells, labels, listed is not None) if kind is None else choose_kind(kind, METRICS)
-    if len(labels) > 1 and kind is not TaskKind.MULTILABEL:
-        raise TaskError(
-            f"{table.name}: {len(labels)} label columns are the classes of a multilabel task, not a {kind}."
-        )
-    if listed is not None and kind is not TaskKind.MULTILABEL:
-        raise TaskError(
-            f"{table.name}, line {table.lines[listed]}: {labels[0]!r} is a list, and a {kind} has one label."
-        )
-    if not table.rows:
-        raise TaskError(f"{table.name} has no rows.")
-    classes = (
-        () if kind is TaskKind.REGRESSION else find_classes(table, cells, kind, labels, switches, "kind" in guessed)
-    )
-    metrics, main_metric = METRICS[kind]
+    check_spelling(table, cells, known)
+    found = known or guess_kind(table, cells, labels, _find_list(table, labels) is not None)
+    _check_kind(table, labels, found)
     task = TaskSpec(
         name=_clean(name) if name else _name_after(train),
         title=name or _name_after(train),
-        kind=kind,
+        kind=found,
         text=text,
         text_pair=text_pair,
         label=SEPARATOR.join(labels),
-        label_names=classes,
-        metrics=metrics,
-        main_metric=main_metric,
+        label_names=() if found.numeric else find_classes(table, cells, found, labels, switches, "kind" in guessed),
+        metrics=found.metrics,
+        main_metric=found.main_metric,
         max_length=max_length or 128,
         source="rows",
-        origin=_describe_origin(train, dev, name=name, text=text, text_pair=text_pair, label=labels, kind=str(kind)),
+        origin=_describe_origin(train, dev, name=name, text=text, text_pair=text_pair, label=labels, kind=str(found)),
     )
     rows = {"train": _read_examples(task, table, labels, switches, "train")}
     if dev is None:
-        rows["train"], rows["dev"] = _split_dev(rows["train"], kind)
+        rows["train"], rows["dev"] = _split_dev(rows["train"], found)
     else:
         rows["dev"] = _read_examples(task, read_table(dev), labels, switches, "dev")
     if guessed:
@@ -146,6 +119,38 @@ def task_from_table(
     return task
 
 
+def _check_options(
+    name: str | None, text: str | None, text_pair: str | None, label: Any, max_length: int | None
+) -> None:
+    for option, given in (("name", name), ("text", text), ("text_pair", text_pair)):
+        if not isinstance(given, (str, type(None))):
+            raise TaskError(f"`{option}` needs a text, got {given!r}.")
+    if label is not None and not (isinstance(label, Sequence) and all(isinstance(one, str) for one in label)):
+        raise TaskError(f"`label` needs the name of a column, or a list of names, got {label!r}.")
+    if max_length is not None and (type(max_length) is not int or max_length < 3):
+        raise TaskError(f"`max_length` needs 3 tokens or more, got {max_length!r}.")
+
+
+def _check_kind(table: Table, labels: Sequence[str], kind: Kind) -> None:
+    """Raises TaskError where columns are not the labels of a kind of task."""
+    if len(labels) > 1 and not kind.several:
+        raise TaskError(
+            f"{table.name}: {len(labels)} label columns are the classes of a multilabel task, not a {kind}."
+        )
+    listed = _find_list(table, labels)
+    if listed is not None and not kind.several:
+        raise TaskError(
+            f"{table.name}, line {table.lines[listed]}: {labels[0]!r} is a list, and a {kind} has one label."
+        )
+    if not table.rows:
+        raise TaskError(f"{table.name} has no rows.")
+
+
+def _find_list(table: Table, labels: Sequence[str]) -> int | None:
+    """The first row whose label is a list; None without one."""
+    return next((row for what, row in table.odd.get(labels[0], {}).items() if what in (LIST, SWITCHES)), None)
+
+
 def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | None) -> TaskSpec:
     task = dataclasses.replace(
         TASKS["squad2"],
@@ -154,7 +159,7 @@ def _make_questions(train: Any, dev: Any, name: str | None, max_length: int | No
         max_length=max_length or TASKS["squad2"].max_length,
         source="rows",
         version="",
-        origin=_describe_origin(train, dev, name=name, kind=str(TaskKind.SPAN)),
+        origin=_describe_origin(train, dev, name=name, kind=str(SPAN)),
         rows={},
     )
     rows = {"train": read_question_table(train, task, "train")}
@@ -183,6 +188,18 @@ def _find_texts(table: Table, text: str | None, text_pair: str | None) -> tuple[
     return text, text_pair
 
 
+def _find_labels(table: Table, label: str | Sequence[str] | None, texts: tuple[str, str | None]) -> list[str]:
+    """The label columns, none of which is a text."""
+    labels = (
+        [label] if isinstance(label, str) else list(label or [_find(table, LABEL_NAMES, "label", "--label-column")])
+    )
+    if texts[0] == texts[1]:
+        raise TaskError(f"{table.name}: {texts[0]!r} cannot be both texts of a pair.")
+    if {*texts} & set(labels):
+        raise TaskError(f"{table.name}: {labels[0]!r} cannot be both a text and the label.")
+    return labels
+
+
 def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
     if not table.header:
         raise TaskError(f"{table.name} has no columns.")
@@ -198,13 +215,13 @@ def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
 def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches: int, split: str) -> Examples:
     texts = [table.column(column) for column in (task.text, task.text_pair) if column is not None]
     cells = read_labels(table, labels, switches)
-    if split != "train" and task.kind is TaskKind.REGRESSION:
+    if split != "train" and task.kind.numeric:
         check_spelling(table, cells, task.kind)
     for row in range(len(table.rows)):
         for column, side in zip((task.text, task.text_pair), texts, strict=False):
             if not side[row].strip():
                 raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} is empty.")
-        if not cells[row] and task.kind is not TaskKind.MULTILABEL:
+        if not cells[row] and not task.kind.several:
             raise TaskError(f"{table.name}, line {table.lines[row]}: the label is empty.")
     if not table.rows:
         raise TaskError(f"{table.name} has no rows.")
@@ -227,7 +244,7 @@ def _number_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
     return found if 1 < len(numbers) < len(found) else None
 
 
-def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
+def _split_dev(examples: Examples, kind: Kind) -> tuple[Examples, Examples]:
     """A fifth of the rows as dev, each class giving its share where it can."""
     from sklearn.model_selection import train_test_split
 
@@ -235,12 +252,10 @@ def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
         raise TaskError(f"{len(examples)} rows are too few to set dev rows aside: name a dev file.")
     groups = examples.kept_together
     if groups is not None and len(np.unique(groups)) > 1:
-        train, dev = split_groups(
-            examples.labels, groups, DEV_FRACTION, kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN)
-        )
+        train, dev = split_groups(examples.labels, groups, DEV_FRACTION, kind.stratified)
     else:
         size, stratify = round(DEV_FRACTION * len(examples)), None
-        if kind is TaskKind.CLASSIFICATION:
+        if kind.single:
             counts = np.unique(examples.labels, return_counts=True)[1]
             if counts.min() >= 2 and len(counts) <= size:
                 stratify = examples.labels
@@ -252,7 +267,7 @@ def _split_dev(examples: Examples, kind: TaskKind) -> tuple[Examples, Examples]:
         train, dev = train_test_split(
             np.arange(len(examples)), test_size=size, random_state=SPLIT_SEED, stratify=stratify
         )
-        train, dev = join_repeats(examples.labels, examples.repeats, train, dev, kind is TaskKind.CLASSIFICATION)
+        train, dev = join_repeats(examples.labels, examples.repeats, train, dev, kind.single)
     return examples.select(np.sort(train)), dataclasses.replace(examples.select(np.sort(dev)), split="dev")
 
 

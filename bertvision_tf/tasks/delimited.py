@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import TaskError
+from ..kinds.cells import read_number
 from ..notes import note
 from .files import read_text
-from .labels import read_number
 
 NAMED = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?[\r\n]', re.IGNORECASE)
 OTHER_DELIMITERS = ";\t,|"

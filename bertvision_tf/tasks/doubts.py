@@ -20,7 +20,7 @@ def load_rows(task: TaskSpec, split: str, data_dir: str | Path | None, limit: in
     rows = task.load(split, data_dir).take(limit)
     if task.remark and split == "dev":
         note(task.remark)
-    if task.kind == "classification" and (rows.labels >= 0).any():
+    if task.kind.single and (rows.labels >= 0).any():
         held = np.unique(rows.labels[rows.labels >= 0])
         missing = [name for place, name in enumerate(task.label_names) if place not in held]
         if missing:

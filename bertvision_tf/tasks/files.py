@@ -42,13 +42,15 @@ def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = T
         error: what is raised.
 
     Raises:
-        error: it is one text, a table or a mapping, whose names would be taken for texts, or holds something that is no
-            text; then its row is named.
+        error: it is one text; a table or a mapping, whose names would be taken for texts; a set, which has no order;
+            or holds something that is no text, whose row is named.
     """
     if isinstance(texts, (str, bytes)):
         raise error(f"`{name}` needs a list of strings, got one string: put it in a list.")
     if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
         raise error(f"`{name}` needs a list of strings, got a {type(texts).__name__}: name one of its columns.")
+    if isinstance(texts, (set, frozenset)):
+        raise error(f"`{name}` needs texts in an order, got a {type(texts).__name__}: put them in a list.")
     found: list[Any] = texts.to_pylist() if hasattr(texts, "to_pylist") else []
     if not hasattr(texts, "to_pylist"):
         try:
@@ -57,7 +59,7 @@ def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = T
             raise error(f"`{name}` needs a list of strings, got {type(texts).__name__}.") from None
     for row, text in enumerate(found):
         if not isinstance(text, str):
-            shown = repr(text)[:40]
+            shown = " ".join(repr(text).split())[:40]
             raise error(f"`{name}` needs strings, each one; row {row} is {shown} ({type(text).__name__}).")
         if not is_whole(text):
             raise error(f"`{name}`, row {row}: {text[:40]!r} {HALF}.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import TaskError
-from .labels import SEPARATOR, SWITCH, read_number, split_classes
-from .spec import TaskKind
+from ..kinds import CLASSIFICATION, MULTILABEL, REGRESSION, Kind
+from ..kinds.cells import SEPARATOR, SWITCH, read_number, split_classes
 from .tables import Table
 from .values import LIST, SWITCHES
 
@@ -49,28 +49,28 @@ def _stand_twice(names: Sequence[str]) -> bool:
     return len(set(names)) < len(names)
 
 
-def guess_kind(table: Table, cells: Sequence[str], columns: Sequence[str], listed: bool) -> TaskKind:
+def guess_kind(table: Table, cells: Sequence[str], columns: Sequence[str], listed: bool) -> Kind:
     """The kind of task that labels make.
 
     Raises:
         TaskError: most are numbers, one with a fraction, and others are none.
     """
     if listed or len(columns) > 1 or any(SEPARATOR in cell for cell in cells):
-        return TaskKind.MULTILABEL
+        return MULTILABEL
     numbers = [read_number(cell) for cell in cells]
     odd = [row for row, number in enumerate(numbers) if number is None and cells[row]]
     if not any(number % 1 for number in numbers if number is not None):
-        return TaskKind.CLASSIFICATION
+        return CLASSIFICATION
     if odd and len(odd) < len(cells) / 2:
         raise TaskError(
             f"{table.name}, line {table.lines[odd[0]]}: the label {cells[odd[0]]!r} is no number, as the others are; "
             "mend it, leave the row out, or name the --kind classification."
         )
-    return TaskKind.CLASSIFICATION if odd else TaskKind.REGRESSION
+    return CLASSIFICATION if odd else REGRESSION
 
 
 def find_classes(
-    table: Table, cells: Sequence[str], kind: TaskKind, columns: Sequence[str], switches: int, guessed: bool
+    table: Table, cells: Sequence[str], kind: Kind, columns: Sequence[str], switches: int, guessed: bool
 ) -> tuple[str, ...]:
     """The names of the classes, numbers by their size and others by the alphabet.
 
@@ -83,7 +83,7 @@ def find_classes(
     Raises:
         TaskError: there is nothing to tell apart, or labels are no classes.
     """
-    if kind is TaskKind.MULTILABEL:
+    if kind.several:
         if len(columns) > 1:
             names_given = tuple(column.strip() for column in columns)
             if any(SEPARATOR in name for name in names_given) or len(set(names_given)) < len(columns):
@@ -94,12 +94,12 @@ def find_classes(
         names = _find_names(table, cells)
     else:
         names = set(cells) - {""}
-    if len(names) == 1 and kind is TaskKind.CLASSIFICATION and "" in cells:
+    if len(names) == 1 and kind.single and "" in cells:
         raise TaskError(f"{table.name}, line {table.lines[cells.index('')]}: the label is empty.")
-    if len(names) < (2 if kind is TaskKind.CLASSIFICATION else 1):
+    if len(names) < kind.least_classes:
         only = f"one class only ({next(iter(names))!r})" if names else "no label"
         raise TaskError(f"{table.name}: column {columns[0]!r} has {only}; there is nothing to tell apart.")
-    if guessed and kind is TaskKind.CLASSIFICATION and len(names) > max(len(cells) // 2, 20):
+    if guessed and kind.single and len(names) > max(len(cells) // 2, 20):
         raise TaskError(
             f"{table.name}: column {columns[0]!r} has {len(names)} different labels in {len(cells)} rows: name the "
             "--kind (classification where they are classes, regression where they are numbers), or another column."

@@ -1,39 +1,16 @@
-"""One row a task: what its texts and labels are, how it is scored, where its rows are found.
-
-Over 300 lines, since the rows of the table are data.
-"""
+"""What a task is: its texts and labels, how it is scored, and where its rows are found."""
 
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ..errors import TaskError
+from ..kinds import CLASSIFICATION, Kind, find_kind
 from ..paths import read_path
 from .examples import Examples
-
-
-class TaskKind(StrEnum):
-    """What a label is: one class, a number, any set of classes, or a span of the second text that answers the first."""
-
-    CLASSIFICATION = "classification"
-    REGRESSION = "regression"
-    MULTILABEL = "multilabel"
-    SPAN = "span"
-
-
-def choose_kind(name: str, known: Iterable[TaskKind] = TaskKind) -> TaskKind:
-    """The kind of a name.
-
-    Raises:
-        TaskError: it is none of those known.
-    """
-    if name not in list(known):
-        raise TaskError(f"task kind {name!r} is not known; known: {', '.join(known)}.")
-    return TaskKind(name)
+from .readers import load_from_tfds, read_official
+from .squad import load_squad_from_tfds, read_squad
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +51,7 @@ class TaskSpec:
 
     name: str
     title: str = ""
-    kind: TaskKind = TaskKind.CLASSIFICATION
+    kind: Kind = CLASSIFICATION
     text: str = "sentence"
     text_pair: str | None = None
     label: str = "label"
@@ -93,14 +70,12 @@ class TaskSpec:
     rows: Mapping[str, Examples] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "kind", choose_kind(self.kind))
+        object.__setattr__(self, "kind", find_kind(self.kind))
 
     @property
     def num_outputs(self) -> int:
         """Numbers a row, or of a span numbers a token: its start and its end."""
-        if self.kind is TaskKind.SPAN:
-            return 2
-        return 1 if self.kind is TaskKind.REGRESSION else len(self.label_names)
+        return self.kind.count_outputs(self.label_names)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -119,7 +94,7 @@ class TaskSpec:
 
     def require_labels(self, what: str) -> None:
         """Raises TaskError where the task asks for answers in a text, which `what` knows nothing of."""
-        if self.kind is TaskKind.SPAN:
+        if self.kind.answers:
             raise TaskError(f"{self.name} asks for answers in a text: {what} takes tasks of labels.")
 
     def load(self, split: str, data_dir: str | Path | None = None) -> Examples:
@@ -133,9 +108,6 @@ class TaskSpec:
         Raises:
             TaskError: no such split or file, or a row that cannot be read.
         """
-        from .readers import load_from_tfds, read_official
-        from .squad import load_squad_from_tfds, read_squad
-
         known = (
             self.splits
             if self.source != "glue"
@@ -178,144 +150,3 @@ class TaskSpec:
     def tfds(self) -> str:
         """The name by which tensorflow_datasets has it."""
         return f"squad/v{self.version}" if self.version else f"glue/{self.name}"
-
-
-_ENTAILMENT = ("entailment", "not_entailment")
-_LARGE = FineTuning(1e-5, 32)
-_SMALL = FineTuning(2e-5, 16)
-
-
-def _question_task(name: str, version: str, title: str, **fields) -> TaskSpec:
-    """A task in SQuAD's format: rate and batch are BERT's own for SQuAD."""
-    shared: dict[str, Any] = {"text": "question", "text_pair": "context", "label": "answers", "source": "squad"}
-    return TaskSpec(
-        *(name, title), version=version, max_length=384, fine_tuning=FineTuning(3e-5, 16), **(shared | fields)
-    )
-
-
-_SPAN: dict[str, Any] = {"kind": TaskKind.SPAN, "label_names": (), "metrics": ("exact", "f1"), "main_metric": "f1"}
-
-TASKS: Mapping[str, TaskSpec] = MappingProxyType(
-    {
-        task.name: task
-        for task in (
-            TaskSpec(
-                name="cola",
-                title="CoLA",
-                label_names=("unacceptable", "acceptable"),
-                metrics=("matthews", "accuracy"),
-                main_metric="matthews",
-                fine_tuning=_SMALL,
-                tsv_columns=(3, None, 1),
-            ),
-            TaskSpec(name="sst2", title="SST-2", label_names=("negative", "positive")),
-            TaskSpec(
-                name="mrpc",
-                title="MRPC",
-                text="sentence1",
-                text_pair="sentence2",
-                label_names=("not_equivalent", "equivalent"),
-                metrics=("accuracy", "f1"),
-                main_metric="accuracy_and_f1",
-                tsv_columns=("#1 String", "#2 String", "Quality"),
-            ),
-            TaskSpec(
-                name="qqp",
-                title="QQP",
-                text="question1",
-                text_pair="question2",
-                label_names=("not_duplicate", "duplicate"),
-                metrics=("accuracy", "f1"),
-                main_metric="accuracy_and_f1",
-                fine_tuning=_LARGE,
-                tsv_columns=("question1", "question2", "is_duplicate"),
-            ),
-            TaskSpec(
-                name="stsb",
-                title="STS-B",
-                kind=TaskKind.REGRESSION,
-                text="sentence1",
-                text_pair="sentence2",
-                label_names=(),
-                metrics=("pearson", "spearman"),
-                main_metric="pearson_and_spearman",
-                fine_tuning=_SMALL,
-                tsv_columns=("sentence1", "sentence2", "score"),
-            ),
-            TaskSpec(
-                name="mnli",
-                title="MNLI",
-                text="premise",
-                text_pair="hypothesis",
-                label_names=("entailment", "neutral", "contradiction"),
-                fine_tuning=_LARGE,
-                tsv_columns=("sentence1", "sentence2", "gold_label"),
-                dev_splits=("dev_matched", "dev_mismatched"),
-            ),
-            TaskSpec(
-                name="qnli",
-                title="QNLI",
-                text="question",
-                text_pair="sentence",
-                label_names=_ENTAILMENT,
-                fine_tuning=_LARGE,
-            ),
-            TaskSpec(
-                name="rte",
-                title="RTE",
-                text="sentence1",
-                text_pair="sentence2",
-                label_names=_ENTAILMENT,
-                max_length=250,
-                fine_tuning=_SMALL,
-            ),
-            TaskSpec(
-                name="wnli",
-                title="WNLI",
-                text="sentence1",
-                text_pair="sentence2",
-                label_names=("not_entailment", "entailment"),
-                fine_tuning=_SMALL,
-                remark="WNLI's dev rows repeat sentences of train with the other label, so that what learns from train "
-                "scores below the majority there.",
-            ),
-            TaskSpec(
-                name="starter",
-                title="Starter",
-                label_names=("unacceptable", "acceptable"),
-                metrics=("accuracy", "matthews"),
-                tsv_columns=(3, None, 1),
-                rows_a_group=2,
-                source="package",
-            ),
-            _question_task("squad2", "2.0", "SQuAD 2.0", **_SPAN),
-            _question_task("squad1", "1.1", "SQuAD 1.1", **_SPAN),
-            _question_task("starter_qa", "2.0", "Starter QA", source="package", **_SPAN),
-            _question_task(
-                "squad2_answerable",
-                "2.0",
-                "SQuAD 2.0 answerable",
-                label_names=("no_answer", "answer"),
-                metrics=("accuracy", "f1"),
-            ),
-        )
-    }
-)
-GLUE = tuple(name for name, task in TASKS.items() if task.source == "glue")
-ALIASES = {"squad": "squad2", "squad20": "squad2", "squad11": "squad1", "squad20answerable": "squad2_answerable"}
-ALIASES |= {"msr": "mrpc", "sst": "sst2", "sts": "stsb", "mnlimatched": "mnli", "mnlimismatched": "mnli"}
-
-
-def get_task(task: "str | TaskSpec") -> TaskSpec:
-    """Returns the task of a name, in tensorflow_datasets' or GLUE's spelling; a TaskSpec is returned as it is.
-
-    Raises:
-        TaskError: the name is not known.
-    """
-    if isinstance(task, TaskSpec):
-        return task
-    name = re.sub("[-_ .]", "", task.lower())
-    name = {known.replace("_", ""): known for known in TASKS}.get(name) or ALIASES.get(name, name)
-    if name not in TASKS:
-        raise TaskError(f"task {task!r} is not known; known: {', '.join(TASKS)}.")
-    return TASKS[name]

@@ -6,9 +6,10 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from ..errors import TaskError
+from ..kinds import Kind
+from ..kinds.cells import SEPARATOR, SWITCH, is_no_value, read_number
 from ..notes import note
-from .labels import SEPARATOR, SWITCH, is_no_value, read_number
-from .spec import TaskKind, TaskSpec
+from .spec import TaskSpec
 from .tables import Table
 from .values import SWITCHES
 
@@ -64,7 +65,7 @@ def _spell(name: str) -> Any:
     return "".join(letter for letter in letters if not letter.isspace() and unicodedata.category(letter) != "Cf")
 
 
-def check_spelling(table: Table, cells: Sequence[str], kind: str | None) -> None:
+def check_spelling(table: Table, cells: Sequence[str], kind: Kind | None) -> None:
     """Raises TaskError where a label is spelt as something that is no class and no number.
 
     Args:
@@ -72,7 +73,7 @@ def check_spelling(table: Table, cells: Sequence[str], kind: str | None) -> None
         cells: one a row.
         kind: of the task; a named classification takes any spelling.
     """
-    if kind == TaskKind.CLASSIFICATION:
+    if kind is not None and kind.single:
         return
     separated, numbers = _are_numbers([cell.translate(SIGNS) for cell in cells]), _are_numbers(cells)
     switches = any(cells) and all(PRINTED_SWITCHES.fullmatch(cell) for cell in cells if cell)
@@ -88,7 +89,7 @@ def check_spelling(table: Table, cells: Sequence[str], kind: str | None) -> None
             raise TaskError(f"{place} has a decimal comma or a separator, or a sign: write 1234.5{NAME_KIND}.")
         if numbers and is_no_value(cell):
             raise TaskError(f"{place} is no number, as the others are; leave the row out.")
-    if kind == TaskKind.MULTILABEL and not any(SEPARATOR in cell for cell in cells):
+    if kind is not None and kind.several and not any(SEPARATOR in cell for cell in cells):
         names = set(cells) - {""}
         for row, cell in enumerate(cells):
             sign = _find_separator(cell, names)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TaskError
+from ..kinds.cells import SWITCH, is_no_value
 from ..paths import read_object
 from .examples import Answer, Examples
 from .files import read_text
-from .labels import SWITCH, is_no_value
 from .readers import MISSING_AT_MOST, load_tfds_rows
 from .tables import Table, find_column, read_table
 from .values import NESTED
@@ -147,7 +147,7 @@ def build_questions(
         columns={"title": titles},
         groups=_group(titles, [question["context"] for question in kept]),
         skipped=len(lost),
-        answers=[question["answers"] for question in kept] if task.kind == "span" else None,
+        answers=[question["answers"] for question in kept] if task.kind.answers else None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .labels import SEPARATOR
+from ..kinds import SEPARATOR
 
 LIST, SWITCHES = "a list", "a list of 0 and 1"
 OBJECT, BYTES = "an object or a list of lists", "bytes that are not UTF-8"

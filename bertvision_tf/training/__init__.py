@@ -4,7 +4,6 @@ Keras `fit`, on one device or on all."""
 from ..settings import FineTuneConfig, FitConfig
 from .fine_tuning import fine_tune
 from .fit import FitResult, fit_head, predict_logits
-from .outputs import combine_logits, compute_probabilities, describe_predictions, read_predictions
 from .snapshot import Snapshot
 from .strategy import STRATEGIES, get_strategy
 
@@ -14,12 +13,8 @@ __all__ = [
     "FitConfig",
     "FitResult",
     "Snapshot",
-    "combine_logits",
-    "compute_probabilities",
-    "describe_predictions",
     "fine_tune",
     "fit_head",
     "get_strategy",
     "predict_logits",
-    "read_predictions",
 ]

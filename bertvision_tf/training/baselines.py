@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..kinds import Kind
 from ..store import Store
-from ..tasks import Examples, TaskKind
+from ..tasks import Examples
 
 Means = Sequence[np.ndarray]  # of train and of each dev split, each (examples, states, hidden_dim)
 Score = Callable[[np.ndarray, np.ndarray], float]  # labels, predictions → main metric
 
-# scikit-learn's C of a logistic regression: the larger, the less regularisation; a ridge regression's alpha is 1 / C.
-TFIDF_STRENGTHS = (1.0, 10.0)
-STATES_STRENGTHS = (0.0003, 0.001, 0.01, 0.1)
-RIDGE_STRENGTHS = (0.00003, 0.0001, 0.001, 0.01, 1.0)
+TFIDF_STRENGTHS = (1.0, 10.0)  # scikit-learn's C: the larger, the less regularisation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +59,11 @@ class Rows:
         score: labels, predictions → the task's main metric.
     """
 
-    kind: TaskKind
+    kind: Kind
     labels: np.ndarray
     training: np.ndarray
     selection: np.ndarray
     score: Score
-
-    @property
-    def regression(self) -> str:
-        """The name of what is fitted on features."""
-        return "ridge regression" if self.kind is TaskKind.REGRESSION else "logistic regression"
 
     @property
     def constant(self) -> bool:
@@ -105,7 +98,7 @@ def fit_baselines(
             shared = time.perf_counter() - start
         kept = stores[0].num_hidden_states
         for name, layers in zip(layers_name, ([kept - 1], range(kept)), strict=True):
-            baseline = fit_layers(f"{name} + {rows.regression}", rows, means, layers)
+            baseline = fit_layers(f"{name} + {rows.kind.linear}", rows, means, layers)
             yield dataclasses.replace(baseline, seconds=baseline.seconds + shared)
 
 
@@ -113,12 +106,7 @@ def fit_majority(rows: Rows, dev_counts: Sequence[int]) -> Baseline:
     """Always the class that is most frequent among the training rows; the mean score; the classes of most rows."""
     start = time.perf_counter()
     labels = rows.labels[rows.training]
-    if rows.kind is TaskKind.REGRESSION:
-        name, constant = "mean", labels.mean()
-    elif rows.kind is TaskKind.MULTILABEL:
-        name, constant = "majority", (labels.mean(axis=0) > 0.5).astype(np.int32)
-    else:
-        name, constant = "majority", np.bincount(labels).argmax()
+    name, constant = rows.kind.fit_constant(labels)
 
     def repeat(count: int) -> np.ndarray:
         return np.broadcast_to(constant, (count, *np.shape(constant)))
@@ -142,7 +130,7 @@ def fit_tfidf(rows: Rows, examples: Sequence[Examples]) -> Baseline:
         vectorizer.fit([texts[0][row] for row in rows.training])
         features.append([vectorizer.transform(part) for part in texts])
     joined = [hstack(parts).tocsr() for parts in zip(*features, strict=True)]
-    return _fit_linear(f"TF-IDF + {rows.regression}", rows, joined, TFIDF_STRENGTHS, start)
+    return _fit_linear(f"TF-IDF + {rows.kind.linear}", rows, joined, TFIDF_STRENGTHS, start)
 
 
 def fit_layers(name: str, rows: Rows, means: Means, layers: Sequence[int]) -> Baseline:
@@ -158,8 +146,7 @@ def fit_layers(name: str, rows: Rows, means: Means, layers: Sequence[int]) -> Ba
     fitted = means[0][rows.training][:, list(layers)]
     mean, deviation = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
     features = [((part[:, list(layers)] - mean) / deviation).reshape(len(part), -1) for part in means]
-    strengths = RIDGE_STRENGTHS if rows.kind is TaskKind.REGRESSION else STATES_STRENGTHS
-    return _fit_linear(name, rows, features, strengths, start)
+    return _fit_linear(name, rows, features, rows.kind.layer_strengths, start)
 
 
 def compute_token_means(store: Store) -> np.ndarray:
@@ -174,7 +161,7 @@ def compute_token_means(store: Store) -> np.ndarray:
 def _fit_linear(name: str, rows: Rows, features: Sequence, strengths: Sequence[float], start: float) -> Baseline:
     best = None
     for strength in strengths:
-        model = _build_linear(rows.kind, strength)
+        model = rows.kind.build_linear(strength)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a class that no training row has, or every one
             model.fit(features[0][rows.training], rows.labels[rows.training])
@@ -187,13 +174,3 @@ def _fit_linear(name: str, rows: Rows, features: Sequence, strengths: Sequence[f
     parameters = sum(part.coef_.size + np.size(part.intercept_) for part in parts)
     predictions = [rows.predict(model, part) for part in features[1:]]
     return Baseline(name, predictions, selected, parameters, time.perf_counter() - start)
-
-
-def _build_linear(kind: TaskKind, strength: float):
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.multiclass import OneVsRestClassifier
-
-    if kind is TaskKind.REGRESSION:
-        return Ridge(alpha=1 / strength)
-    logistic = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
-    return OneVsRestClassifier(logistic) if kind is TaskKind.MULTILABEL else logistic

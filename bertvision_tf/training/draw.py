@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..settings import RowSettings
-from ..tasks import TaskKind, TaskSpec, take_shots
+from ..tasks import TaskSpec, take_shots
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Draw:
 def check_draw(task: TaskSpec, share: float, shots: int | None) -> None:
     """Raises RunError where a task's training rows cannot be drawn so."""
     RowSettings(train_share=share, shots=shots)
-    if shots is not None and task.kind is not TaskKind.CLASSIFICATION:
+    if shots is not None and not task.kind.single:
         raise RunError(f"`shots` needs a task of single classes, {task.name} is a {task.kind}.")
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from ..encoders import Encoder, Windows
 from ..errors import RunError
 from ..images import tokenize_examples
+from ..kinds import Gold
 from ..progress import Progress, ignore
 from ..settings import FineTuneConfig
 from ..settings.fine_tune import check_parts
-from ..tasks import Examples, TaskKind, TaskSpec
+from ..tasks import Examples, TaskSpec
 from .baselines import Baseline
 from .draw import Draw, balance
 from .fine_tuning import fine_tune
-from .gold import AnswerGold, Gold, LabelGold
 from .snapshot import Snapshot
 
 NAMES = {"all": "full fine-tuning", "no_embeddings": "fine-tuning without embeddings"}
@@ -61,14 +61,14 @@ class EncoderTrial:
     def golds(self) -> list[Gold]:
         """What the selection rows, and the rows of each dev split, are scored by."""
         parts = [self.splits[0].select(self.selection), *self.splits[1:]]
-        if self.task.kind is not TaskKind.SPAN:
-            return [LabelGold(self.task, part.labels) for part in parts]
-        golds: list[Gold] = []
-        for part in parts:
-            windows, spans = tokenize_examples(self.encoder, part, self.max_length)
-            assert isinstance(windows, Windows)
-            golds.append(AnswerGold(part, windows.offsets, windows.questions, windows.char_offsets, spans))
-        return golds
+        windows = [functools.partial(self._find_windows, part) for part in parts]
+        return [self.task.kind.build_gold(self.task, *pair) for pair in zip(parts, windows, strict=True)]
+
+    def _find_windows(self, part: Examples) -> Sequence[np.ndarray]:
+        """Offsets, questions, characters of tokens, and spans, of the windows of questions."""
+        windows, spans = tokenize_examples(self.encoder, part, self.max_length)
+        assert isinstance(windows, Windows)
+        return windows.offsets, windows.questions, windows.char_offsets, spans
 
     def fine_tune(self, seed: int, epochs: float) -> Snapshot:
         """The encoder of a seed after so many epochs; found again where it is there."""

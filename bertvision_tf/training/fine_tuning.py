@@ -33,11 +33,10 @@ from ..paths import read_path
 from ..settings import FineTuneConfig
 from ..store.waiting import build_busy_error, wait_for
 from ..store.writer import lock_folder
-from ..tasks import Examples, TaskKind, TaskSpec
+from ..tasks import Examples, TaskSpec
 from .cost import Cost
 from .encoder_model import EncoderModel
 from .optimizer import build_tuning_optimizer
-from .outputs import SPAN_LOGITS, build_loss, scale_labels
 from .random_states import keeps_random_states
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
@@ -85,7 +84,7 @@ def fine_tune(
     """
     if not 0 < epochs < 1e6 or not len(rows):
         raise RunError(f"fine-tuning needs more than 0 epochs and rows, got {epochs} epochs of {len(rows)} rows.")
-    if task.kind is not TaskKind.CLASSIFICATION and class_weights:
+    if class_weights and not task.kind.single:
         raise RunError(f"only single classes can be balanced, {task.name} is a {task.kind}.")
     config = config or FineTuneConfig.for_task(task)
     facts = {
@@ -98,7 +97,7 @@ def fine_tune(
         "class_weights": sorted(class_weights.items()) if class_weights else None,
         "config": dataclasses.asdict(config),
     }
-    if task.kind is TaskKind.SPAN:
+    if task.kind.answers:
         facts["windows"] = choose_windows(max_length)
     if config.schedule == "each":
         facts["decayed_over"] = epochs
@@ -142,7 +141,7 @@ class _FineTuning:
         self.tokens, labels = tokenize_examples(encoder, examples, facts["max_length"])
         if isinstance(self.tokens, Windows):
             rows = np.flatnonzero(np.isin(self.tokens.questions, rows))
-        self.labels, self.scale = scale_labels(task.kind, labels, rows)
+        self.labels, self.scale = task.kind.scale_labels(labels, rows)
         devices = get_strategy(strategy)
         if devices.num_replicas_in_sync > 1:  # which need equal shares of every batch
             whole = len(rows) // config.batch_size * config.batch_size
@@ -156,12 +155,12 @@ class _FineTuning:
         rising = round(config.warmup * (self.steps if each else an_epoch))
         keras.utils.set_random_seed(facts["seed"])
         with devices.scope():
-            outputs = None if task.kind is TaskKind.SPAN else task.num_outputs
+            outputs = None if task.kind.answers else task.num_outputs
             self.trained = EncoderModel(encoder, outputs, config.parts, config.dtype)
             self.optimizer = build_tuning_optimizer(config, rising, self.steps if each else None)
             self.optimizer.build(self.trained.model.trainable_variables)
         self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
-        self.trained.model.compile(self.optimizer, build_loss(task.kind), jit_compile=False)
+        self.trained.model.compile(self.optimizer, task.kind.build_loss(), jit_compile=False)
         self.step, self.seconds, self.memory_bytes = 0, 0.0, 0
         self.keeps = True  # its state; not where one of more epochs is there to go on from
 
@@ -175,10 +174,7 @@ class _FineTuning:
                 steps=self.steps,
                 seed=self.facts["seed"],
             )
-            if self.task.kind is TaskKind.SPAN:
-                batches = batches.map(
-                    lambda inputs, span: (inputs, dict(zip(SPAN_LOGITS, tf.unstack(span, axis=1), strict=True)))
-                )
+            batches = self.task.kind.arrange(batches)
             with Cost() as cost:
                 self.trained.model.fit(
                     batches.skip(self.step).take(self.steps - self.step),
@@ -204,7 +200,7 @@ class _FineTuning:
             "trainable_parameters": self.trained.trainable_parameters,
         }
         settings: dict[str, Any] = {FACTS: facts}
-        if self.task.kind is not TaskKind.SPAN:
+        if not self.task.kind.answers:
             names = self.task.label_names or ("score",)
             settings["id2label"] = {str(place): name for place, name in enumerate(names)}
             settings["label2id"] = {name: place for place, name in enumerate(names)}

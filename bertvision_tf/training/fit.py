@@ -10,11 +10,10 @@ import tensorflow as tf
 
 from ..errors import RunError
 from ..heads import split_head
+from ..kinds import CLASSIFICATION, SPAN_LOGITS, Kind
 from ..settings import FitConfig
-from ..tasks import TaskKind
 from .mixup import mix_up
 from .optimizer import build_optimizer
-from .outputs import SPAN_LOGITS, build_loss
 from .random_states import keeps_random_states
 
 
@@ -44,7 +43,7 @@ def fit_head(
     selection: tf.data.Dataset,
     score: Callable[[np.ndarray], float],
     *,
-    kind: TaskKind = TaskKind.CLASSIFICATION,
+    kind: Kind = CLASSIFICATION,
     scale: tuple[float, float] | None = None,
     class_weights: Mapping[int, float] | None = None,
     measured: bool = False,
@@ -86,7 +85,7 @@ def fit_head(
             optimizer=build_optimizer(
                 steps, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
             ),
-            loss=build_loss(kind, mixed=config.mixup > 0),
+            loss=kind.build_loss(mixed=config.mixup > 0),
             jit_compile=False,  # batches differ in length: XLA would compile each shape
         )
         model.optimizer.build(model.trainable_variables)  # variables made in the first step would have it traced twice
@@ -95,10 +94,9 @@ def fit_head(
     mean, deviation = scale or (0.0, 1.0)
     if scale:
         training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
-    if kind is TaskKind.SPAN:
-        training = training.map(lambda images, span: (images, dict(zip(SPAN_LOGITS, span.values(), strict=True))))
+    training = kind.arrange(training)
     if config.mixup:
-        classes = model.output.shape[-1] if kind is TaskKind.CLASSIFICATION else None
+        classes = model.output.shape[-1] if kind.single else None
         training = mix_up(training, config.mixup, seed, classes)
     watcher = _SelectionScore(selection, lambda logits: logits * deviation + mean, score, config.patience)
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, config.epochs))

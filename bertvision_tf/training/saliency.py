@@ -9,11 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..tasks import TaskKind
-from .outputs import SPAN_LOGITS
+from ..kinds import Kind
 
 
-def compute_saliency(head: keras.Model, image: Mapping[str, np.ndarray], kind: TaskKind, target: Any) -> np.ndarray:
+def compute_saliency(head: keras.Model, image: Mapping[str, np.ndarray], kind: Kind, target: Any) -> np.ndarray:
     """Gradient times input of what a head was decided to say of one image, added up over channels.
 
     saliency[layer, token] = sum over hidden of (d decision / d state) * state
@@ -39,17 +38,6 @@ def compute_saliency(head: keras.Model, image: Mapping[str, np.ndarray], kind: T
     others = {name: tf.convert_to_tensor(image[name]) for name in head.input if name != "hidden_states"}
     with tf.GradientTape() as tape:
         tape.watch(states)
-        decision = _decide(head({"hidden_states": states, **others}, training=False), kind, target)
+        decision = kind.decide(head({"hidden_states": states, **others}, training=False), target)
     saliency = tf.reduce_sum(tape.gradient(decision, states) * states, axis=-1)  # (1, layers, tokens)
     return (saliency * tf.cast(image["padding_mask"][:, None] > 0, tf.float32)).numpy()[0]
-
-
-def _decide(logits: Any, kind: TaskKind, target: Any) -> tf.Tensor:
-    if kind is TaskKind.SPAN:
-        return tf.add_n([logits[name][0, place] for name, place in zip(SPAN_LOGITS, target, strict=True)])
-    if kind is TaskKind.REGRESSION:
-        return logits[0, 0]
-    if kind is TaskKind.MULTILABEL:
-        return tf.reduce_sum(tf.math.log_sigmoid(tf.where(np.asarray(target) > 0, logits[0], -logits[0])))
-    others = tf.where(tf.range(logits.shape[-1]) == target, -np.inf, logits[0])
-    return logits[0, target] - tf.reduce_logsumexp(others)

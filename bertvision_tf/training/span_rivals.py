@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from ..heads import HeadConfig
 from ..heads.config import Pooling
 from ..heads.describe import count_trainable
+from ..kinds import AnswerGold
 from ..progress import prefix
 from .baselines import Baseline
 from .cost import Cost
-from .gold import AnswerGold
 from .trial import Trial
 
 LAST_LAYER = HeadConfig(pooling=Pooling.LAST)

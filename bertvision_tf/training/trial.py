@@ -14,15 +14,15 @@ import tensorflow as tf
 
 from ..errors import RunError
 from ..heads import HeadConfig, adapt_head, build_head, split_head
+from ..kinds import Gold
 from ..progress import Progress, ignore
 from ..settings import FitConfig
 from ..store import Store, StoreSpec
-from ..tasks import Examples, TaskKind, TaskSpec, split_selection
+from ..tasks import Examples, TaskSpec, split_selection
 from .draw import Draw, balance
 from .fit import FitResult, fit_head, predict_logits
-from .gold import Gold, build_gold
+from .gold import build_gold
 from .measured import MeasuredStore
-from .outputs import choose_scale
 from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
@@ -125,7 +125,7 @@ class Trial:
             read_in_order(self.stores[0], self.selection, store),
             lambda logits: gold.score(gold.read(logits)),
             kind=kind,
-            scale=choose_scale(kind, labels),
+            scale=kind.choose_scale(labels),
             class_weights=balance(labels, self.task.num_outputs) if self.balance_classes else None,
             measured=isinstance(store, MeasuredStore),
             config=self.config,
@@ -172,7 +172,7 @@ def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: s
         num_hidden_states=states.num_hidden_states,
         hidden_dim=states.hidden_dim,
         num_outputs=task.num_outputs,
-        kind=task.kind if task.kind in (TaskKind.REGRESSION, TaskKind.SPAN) else "classification",
+        kind=task.kind.head,
         num_tokens=1 if states.tokens == "cls" else None,
         name=name,
     )
@@ -181,15 +181,14 @@ def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: s
 def split_task(task: TaskSpec, train: Examples) -> tuple[np.ndarray, np.ndarray]:
     """The training and the selection rows of a task: stratified by label where it has classes, or by whether there is
     an answer."""
-    if task.kind is TaskKind.CLASSIFICATION:
+    if task.kind.single:
         held = np.unique(train.labels[train.labels >= 0])
         if len(held) < 2:
             raise RunError(
                 f"the {len(train)} rows of {task.name} {train.split} hold {len(held)} of {len(task.label_names)} "
                 "classes: there is nothing to tell apart; take more rows with --limit, or shuffle the file."
             )
-    stratify = task.kind in (TaskKind.CLASSIFICATION, TaskKind.SPAN)
-    return split_selection(train.labels, train.kept_together, stratify, train.repeats)
+    return split_selection(train.labels, train.kept_together, task.kind.stratified, train.repeats)
 
 
 def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

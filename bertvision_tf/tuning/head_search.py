@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..encoders import Encoder, load_encoder
 from ..errors import RunError
 from ..extraction import extract_once
@@ -14,7 +16,8 @@ from ..heads import HeadConfig
 from ..paths import read_path
 from ..progress import Progress, ignore
 from ..settings import RunSettings, takes_options
-from ..tasks import TaskSpec, get_task
+from ..store import Store
+from ..tasks import Examples, TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig
@@ -99,32 +102,18 @@ def search(
         >>> run = train("rte", head=found.head, fit=found.fit, data_dir="glue")
     """
     settings = (settings or RunSettings()).change(**options)
-    asked, wanted, fit = settings.rows, settings.states, settings.head.fit
-    share, epochs, store = asked.train_share, settings.tuning.fine_tune_epochs, read_path(settings.places.store)
-    task, given = get_task(task), dataclasses.asdict(fit) if isinstance(fit, FitConfig) else dict(fit or {})
-    if tuner not in TUNERS:
-        raise RunError(f"`tuner` needs one of {', '.join(TUNERS)}, got {tuner!r}.")
-    if trials < 1 or (folds is not None and folds < 2):
-        raise RunError("a search needs 1 trial or more, and 2 folds or more if any.")
-    if folds and epochs:
-        raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
-    if wanted.auto:
-        raise RunError(f"`layers` of a search needs indices or none, got {wanted.layers!r}.")
-    unknown = set(given) - {field.name for field in dataclasses.fields(FitConfig)}
-    if unknown:
-        raise RunError(f"`fit` has no {', '.join(sorted(unknown))}.")
-    usual = FitConfig(**given)
+    wanted, epochs = settings.states, settings.tuning.fine_tune_epochs
+    _check_search(settings, tuner, trials, folds)
+    task, given = get_task(task), _read_fit(settings.head.fit)
+    config = FitConfig(**given)
     fixed = {name: [value] for name, value in given.items() if name in FIT}
     space = HeadSpace(task.kind, task.text_pair is not None, wanted.tokens, dict(only or {}) | fixed)
     space.check()
     progress = progress or ignore
-    rows = load_rows(task, "train", asked.data_dir, asked.limit)
+    rows = load_rows(task, "train", settings.rows.data_dir, settings.rows.limit)
     encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
-    roles = split_task(task, rows)
-    states = wanted.choose(encoder, task.max_length)
-    fine_tune = settings.tuning.fine_tune
-    if not isinstance(fine_tune, FineTuneConfig):
-        fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
+    roles, states = split_task(task, rows), wanted.choose(encoder, task.max_length)
+    tuning = _build_tuning(settings, task, encoder, rows, roles, states["max_length"], progress)
     setting = {
         "task": task.name,
         "examples": rows.fingerprint,
@@ -136,39 +125,87 @@ def search(
         "folds": folds,
         "only": {name: list(values) for name, values in space.only.items()},
         "fit": given,
-        "train_share": share,
+        "train_share": settings.rows.train_share,
         "fine_tune_epochs": epochs,
-        "fine_tune": dataclasses.asdict(fine_tune) if epochs else None,
+        "fine_tune": dataclasses.asdict(tuning.config) if epochs else None,
     }
     output = read_path(settings.places.output or f"runs/search-{task.name}").resolve()
-    common: dict[str, Any] = {"strategy": settings.head.strategy, "progress": progress}
     with open_folder(output, setting):
         if epochs:
-            draw = Draw(rows.labels, roles[0], share)
-            tuning = EncoderTrial(
-                *(encoder, task, [rows], roles[1], draw, store, states["max_length"], fine_tune), **common
-            )
             encoder = tuning.fine_tune(seed, epochs).encoder
-        found = extract_once(encoder, rows, store, progress, **states)
-        groups = rows.repeats if rows.kept_together is None else rows.kept_together
-        parts = [roles] if folds is None else split_folds(rows.labels, folds, groups)
-        measured: dict[str, Any] = {}  # of the store, which all folds and heads read
-        places = [
-            Trial(
-                *(task, HeadConfig(), [found], [rows], Draw(rows.labels, training, share), selection),
-                config=usual,
-                measured=measured,
-                **common,
-            )
-            for training, selection in parts
-        ]
-        model = HeadHyperModel(space, places, given, seed)
-        return _run_trials(model, tuner, trials, output, task.main_metric, progress)
+        store = extract_once(encoder, rows, read_path(tuning.root), progress, **states)
+        places = _build_places(tuning, store, roles, folds, config)
+        return _run_trials(HeadHyperModel(space, places, given, seed), tuner, trials, output, progress)
 
 
-def _run_trials(
-    model: HeadHyperModel, tuner: str, trials: int, output: Path, metric: str, progress: Progress
-) -> Search | None:
+def _check_search(settings: RunSettings, tuner: str, trials: int, folds: int | None) -> None:
+    """Raises RunError where a search cannot be made so."""
+    if tuner not in TUNERS:
+        raise RunError(f"`tuner` needs one of {', '.join(TUNERS)}, got {tuner!r}.")
+    if trials < 1 or (folds is not None and folds < 2):
+        raise RunError("a search needs 1 trial or more, and 2 folds or more if any.")
+    if folds and settings.tuning.fine_tune_epochs:
+        raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
+    if settings.states.auto:
+        raise RunError(f"`layers` of a search needs indices or none, got {settings.states.layers!r}.")
+
+
+def _read_fit(fit: FitConfig | Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields of FitConfig that are given.
+
+    Raises:
+        RunError: there is no such field.
+    """
+    given = dataclasses.asdict(fit) if isinstance(fit, FitConfig) else dict(fit or {})
+    unknown = set(given) - {field.name for field in dataclasses.fields(FitConfig)}
+    if unknown:
+        raise RunError(f"`fit` has no {', '.join(sorted(unknown))}.")
+    return given
+
+
+def _build_tuning(
+    settings: RunSettings,
+    task: TaskSpec,
+    encoder: Encoder,
+    rows: Examples,
+    roles: tuple[np.ndarray, np.ndarray],
+    max_length: int,
+    progress: Progress,
+) -> EncoderTrial:
+    """The encoder, its rows, and how it is fine-tuned where it is."""
+    fine_tune = settings.tuning.fine_tune
+    if not isinstance(fine_tune, FineTuneConfig):
+        fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
+    draw = Draw(rows.labels, roles[0], settings.rows.train_share)
+    return EncoderTrial(
+        *(encoder, task, [rows], roles[1], draw, read_path(settings.places.store), max_length, fine_tune),
+        strategy=settings.head.strategy,
+        progress=progress,
+    )
+
+
+def _build_places(
+    tuning: EncoderTrial, store: Store, roles: tuple[np.ndarray, np.ndarray], folds: int | None, config: FitConfig
+) -> list[Trial]:
+    """Where a head is scored: on the selection rows, or on each of some folds of train."""
+    rows, share = tuning.splits[0], tuning.draw.share
+    groups = rows.repeats if rows.kept_together is None else rows.kept_together
+    measured: dict[str, Any] = {}  # of the store, which all folds and heads read
+    return [
+        Trial(
+            *(tuning.task, HeadConfig(), [store], [rows], Draw(rows.labels, training, share), selection),
+            config=config,
+            measured=measured,
+            strategy=tuning.strategy,
+            progress=tuning.progress,
+        )
+        for training, selection in ([roles] if folds is None else split_folds(rows.labels, folds, groups))
+    ]
+
+
+def _run_trials(model: HeadHyperModel, tuner: str, trials: int, output: Path, progress: Progress) -> Search | None:
+    metric = model.trials[0].task.main_metric
+
     def report(oracle: Any) -> None:
         _collect(oracle, model, output, metric)
         progress("trials", len(oracle.end_order), trials)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..heads import HeadConfig
 from ..heads.config import Pooling
-from ..tasks import TaskKind
+from ..kinds import Kind
 
 if TYPE_CHECKING:
     from keras_tuner import HyperParameters
@@ -58,7 +58,7 @@ class HeadSpace:
         only: fewer or other values by name, of HEAD and FIT.
     """
 
-    kind: TaskKind
+    kind: Kind
     pairs: bool = False
     tokens: str = "all"
     only: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
@@ -68,7 +68,7 @@ class HeadSpace:
         for name, values in self.only.items():
             if name not in known:
                 raise RunError(f"a search chooses no {name!r}; it chooses {', '.join(known)}.")
-            if name == "body" and self.kind is TaskKind.SPAN and "xception_abbreviated" in values:
+            if name == "body" and self.kind.answers and "xception_abbreviated" in values:
                 raise RunError("'xception_abbreviated' shrinks what it reads: it answers no questions.")
             if not values or len({type(value) for value in (*values, known[name][0])}) > 1:
                 raise RunError(f"{name!r} needs values as {', '.join(map(str, known[name]))}, got {values!r}.")
@@ -94,7 +94,7 @@ class HeadSpace:
         Raises:
             HeadError: there is no such head.
         """
-        compares = self.pairs and self.tokens == "all" and self.kind is not TaskKind.SPAN
+        compares = self.pairs and self.tokens == "all" and not self.kind.answers
         with contextlib.ExitStack() as scope:
             if compares:
                 self._ask(hp, "comparison")
@@ -114,7 +114,7 @@ class HeadSpace:
                 self._ask(hp, name, below=("body", ["cnn"]))
             if self.tokens == "all":
                 self._ask(hp, "token_cutout")
-                if self.kind is not TaskKind.SPAN:
+                if not self.kind.answers:
                     self._ask(hp, "token_pooling")
         self._ask(hp, "front_dim")
         self._ask(hp, "dropout")
@@ -122,7 +122,7 @@ class HeadSpace:
 
     def choose_fit(self, hp: HyperParameters) -> dict[str, Any]:
         """How a trial's head is trained: fields of FitConfig."""
-        names = [name for name in FIT if name != "mixup" or self.kind is TaskKind.CLASSIFICATION]
+        names = [name for name in FIT if name != "mixup" or self.kind.single]
         return {name: self._ask(hp, name) for name in names}
 
     def _ask(

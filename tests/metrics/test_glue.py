@@ -7,7 +7,7 @@ import pytest
 from bertvision_tf.metrics import glue_metrics
 from bertvision_tf.metrics.glue import FUNCTIONS, MEANS, METRICS, compute_metric
 from bertvision_tf.tasks import TASKS, get_task
-from bertvision_tf.tasks.spec import ALIASES
+from bertvision_tf.tasks.known import ALIASES
 
 # The definitions, in plain Python
 

@@ -12,7 +12,7 @@ import pytest
 
 import bertvision_tf as bv
 from bertvision_tf.errors import RunError
-from bertvision_tf.runs.run import FoundAnswer
+from bertvision_tf.runs import FoundAnswer
 from bertvision_tf.serving import build_demo
 from bertvision_tf.serving.demo import mark_answer
 

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 import bertvision_tf as bv
+from bertvision_tf import kinds
 from bertvision_tf.errors import HeadError, RunError
 from bertvision_tf.heads import build_head, list_presets
 from bertvision_tf.serving import export_runs, servable
 from bertvision_tf.serving.export import BATCHING, CARD, EXTRA, TEXT_OPS, WARM_UP, list_ops
 from bertvision_tf.serving.servable import Servable, ServedHead
-from bertvision_tf.tasks import TaskKind
 
 TINY = Path(__file__).parents[1] / "checkpoints" / "bert-gelu-eps1e-12-segments2"
 WORDS = "the a cat cats dog dogs has have eat eats is can not run she he".split()
@@ -196,7 +196,7 @@ def build_heads(encoder, kind):
                     weight.assign(noise * np.sqrt(2 / np.prod(weight.shape[:-1])))
                 else:
                     weight.assign_add(0.3 * noise)
-        yield ServedHead(name, model, TaskKind(kind))
+        yield ServedHead(name, model, kinds.find_kind(kind))
 
 
 @pytest.mark.parametrize(("kind", "constant"), [("regression", True), ("regression", False), ("span", True)])
@@ -256,7 +256,7 @@ def test_malformed_requests_fail_with_a_line(says, pair_signatures):
 def pair_signatures(tiny_encoder):
     sizes = {"num_hidden_states": tiny_encoder.num_hidden_states, "hidden_dim": tiny_encoder.hidden_dim}
     model = build_head("comparison_adapter_2", kind="regression", **sizes)
-    return build_servable(tiny_encoder, [ServedHead("pair", model, TaskKind.REGRESSION)], pairs=True).build_signatures()
+    return build_servable(tiny_encoder, [ServedHead("pair", model, kinds.REGRESSION)], pairs=True).build_signatures()
 
 
 def test_what_lies_beside_the_model(runs, root):
@@ -329,7 +329,7 @@ def test_heads_that_cannot_share_a_pass(runs, train, root):
 
 def test_names_of_outputs_are_told_apart(tiny_encoder):
     heads = [
-        ServedHead(name, build_head("last_layer", num_hidden_states=3, hidden_dim=8, kind="span"), TaskKind.SPAN)
+        ServedHead(name, build_head("last_layer", num_hidden_states=3, hidden_dim=8, kind="span"), kinds.SPAN)
         for name in ("x", "x_null")
     ]
     with pytest.raises(RunError, match="two outputs would be called x_null_score"):
@@ -339,7 +339,7 @@ def test_names_of_outputs_are_told_apart(tiny_encoder):
 def test_blocks_that_no_head_reads_are_not_kept(tiny_encoder):
     model = build_head("last_layer", num_hidden_states=1, hidden_dim=8, kind="regression")
     options = {"tokens": "all", "pooler": False, "pairs": False, "max_length": 64, "dtype": "float32"}
-    first = Servable(tiny_encoder, [ServedHead("first", model, TaskKind.REGRESSION)], layers=[0], **options)
+    first = Servable(tiny_encoder, [ServedHead("first", model, kinds.REGRESSION)], layers=[0], **options)
     first.build_signatures()
     assert {variable.name.split(".")[0].split(":")[0] for variable in first._kept} == {
         *("token_embedding", "position_embedding", "segment_embedding", "embeddings_norm")

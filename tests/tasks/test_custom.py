@@ -5,7 +5,6 @@ import pytest
 
 from bertvision_tf.errors import RunError, TaskError
 from bertvision_tf.tasks import task_from_table
-from bertvision_tf.tasks.labels import show_label
 from bertvision_tf.training.trial import split_task
 
 ROWS = 20
@@ -208,7 +207,7 @@ def test_the_kind_is_guessed_and_classes_are_put_in_order(labels, kind, classes)
         assert (task.main_metric, task.metrics) == ("pearson_and_spearman", ("pearson", "spearman"))
     else:
         shown = [str(int(label)) if isinstance(label, float) else str(label) for label in labels]
-        assert [show_label(task, label) for label in found] == shown
+        assert [task.kind.show(label, task.label_names) for label in found] == shown
 
 
 def test_whole_numbers_are_a_regression_when_asked():
@@ -220,7 +219,7 @@ def test_whole_numbers_are_a_regression_when_asked():
 def test_a_score_is_shown_as_it_was_read(score):
     task = task_from_table(columns(label=[score] * ROWS), kind="regression")
     label = task.load("train").labels[0]
-    assert np.float32(show_label(task, label)) == label
+    assert np.float32(task.kind.show(label, task.label_names)) == label
 
 
 def test_several_label_columns_are_classes_of_which_several_hold():

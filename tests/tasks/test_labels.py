@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from bertvision_tf.errors import TaskError
+from bertvision_tf.kinds.cells import split_classes
 from bertvision_tf.tasks import TaskSpec
-from bertvision_tf.tasks.labels import encode_labels, split_classes
+from bertvision_tf.tasks.labels import encode_labels
 
 COLOURS = ("red", "green", "blue")
 

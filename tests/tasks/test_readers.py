@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from bertvision_tf.errors import TaskError
-from bertvision_tf.tasks import TASKS, Examples, TaskSpec, get_task
+from bertvision_tf.tasks import GLUE, TASKS, Examples, TaskSpec, get_task
 from bertvision_tf.tasks.readers import read_official
-from bertvision_tf.tasks.spec import GLUE
 
 COLA = get_task("cola")
 SPLITS_IN_TFDS = [

@@ -54,5 +54,9 @@ def test_a_table_is_no_list_of_texts():
     for wrong in ("one", b"one"):
         with pytest.raises(TaskError, match="put it in a list"):
             list_texts(wrong, "texts")
+    for wrong in ({"one"}, frozenset(["one"])):
+        with pytest.raises(TaskError, match=r"in an order, got a (frozen)?set"):
+            list_texts(wrong, "texts")
+    assert list_texts(dict.fromkeys(TEXTS).keys(), "texts") == TEXTS
     with pytest.raises(TaskError, match="got int"):
         list_texts(3, "texts")

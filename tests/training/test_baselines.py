@@ -6,7 +6,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import bertvision_tf as bv
-from bertvision_tf.tasks import Examples, TaskKind
+from bertvision_tf import kinds
+from bertvision_tf.tasks import Examples
 from bertvision_tf.training import baselines
 
 
@@ -18,7 +19,7 @@ def accuracy(labels, predictions):
 def rows():
     labels = np.array([1] * 60 + [0] * 40, np.int32)
     order = np.random.default_rng(0).permutation(100)
-    return baselines.Rows(TaskKind.CLASSIFICATION, labels, np.sort(order[:70]), np.sort(order[70:]), accuracy)
+    return baselines.Rows(kinds.CLASSIFICATION, labels, np.sort(order[:70]), np.sort(order[70:]), accuracy)
 
 
 def as_examples(texts, pairs=None):
@@ -47,7 +48,7 @@ def test_layers_choose_their_strength_on_the_selection_rows(rows):
     features = train[:, 1]
     mean, deviation = features[rows.training].mean(axis=0), features[rows.training].std(axis=0) + 1e-6
     scaled, best = (features - mean) / deviation, (-1.0, None)
-    for strength in baselines.STATES_STRENGTHS:
+    for strength in rows.kind.layer_strengths:
         model = LogisticRegression(C=strength, max_iter=200, tol=1e-3)
         model.fit(scaled[rows.training], rows.labels[rows.training])
         score = accuracy(rows.labels[rows.selection], model.predict(scaled[rows.selection]))
@@ -79,7 +80,7 @@ def test_regression(rows):
     features = random.normal(size=(120, 2, 4)).astype(np.float32)
     scores = (features[:, 1, 0] * 2 + 3).astype(np.float32)
     rows = dataclasses.replace(
-        rows, kind=TaskKind.REGRESSION, labels=scores[:100], score=lambda a, b: -float(np.square(a - b).mean())
+        rows, kind=kinds.REGRESSION, labels=scores[:100], score=lambda a, b: -float(np.square(a - b).mean())
     )
     mean = baselines.fit_majority(rows, [3])
     assert mean.name == "mean"
@@ -95,7 +96,7 @@ def test_several_labels(rows):
     labels = (features[:, 0, :3] > 0).astype(np.int32)
     labels[:, 2] = 0  # a class that never holds has no weights
     rows = dataclasses.replace(
-        rows, kind=TaskKind.MULTILABEL, labels=labels[:100], score=lambda a, b: float((a == b).mean())
+        rows, kind=kinds.MULTILABEL, labels=labels[:100], score=lambda a, b: float((a == b).mean())
     )
     assert baselines.fit_majority(rows, [1]).predictions[0].shape == (1, 3)
     with warnings.catch_warnings():

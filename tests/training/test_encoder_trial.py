@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import bertvision_tf as bv
+from bertvision_tf import kinds
 from bertvision_tf.encoders import load_encoder
-from bertvision_tf.tasks import TaskKind, split_selection
+from bertvision_tf.tasks import split_selection
 from bertvision_tf.training import FineTuneConfig, encoder_trial
 from bertvision_tf.training.draw import Draw
 from bertvision_tf.training.encoder_trial import EncoderTrial, name_fine_tuning
@@ -96,7 +97,7 @@ def test_the_best_scores_of_texts(trial, monkeypatch):
     labels[trial.selection] = scores
     dev = np.arange(len(trial.splits[1]), dtype=np.float32)[:, None]
     splits = [dataclasses.replace(trial.splits[0], labels=labels), trial.splits[1]]
-    task = dataclasses.replace(trial.task, kind=TaskKind.REGRESSION, main_metric="pearson", metrics=("pearson",))
+    task = dataclasses.replace(trial.task, kind=kinds.REGRESSION, main_metric="pearson", metrics=("pearson",))
     near = scores + np.where(np.arange(len(scores)) % 2, 0.5, -0.5)
     fake_snapshots(trial, monkeypatch, {1: (near[:, None], -dev), 2: (scores[:, None] * 9 + 50, dev)})
     found = dataclasses.replace(trial, splits=splits, task=task).fit_best_epoch(0, [1, 2])

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 import bertvision_tf as bv
+from bertvision_tf import kinds
 from bertvision_tf.errors import RunError
-from bertvision_tf.tasks import TaskKind
 from bertvision_tf.training import FitConfig, fit_head
 from bertvision_tf.training.mixup import mix_up
 
@@ -54,26 +54,26 @@ def test_a_seed_draws_the_same_and_batches_differ():
     assert not np.allclose(one[0][1], one[1][1] - 32)
 
 
-@pytest.mark.parametrize("kind", [TaskKind.CLASSIFICATION, TaskKind.REGRESSION, TaskKind.MULTILABEL])
+@pytest.mark.parametrize("kind", [kinds.CLASSIFICATION, kinds.REGRESSION, kinds.MULTILABEL])
 def test_heads_learn_from_mixed_examples(kind):
     random = np.random.default_rng(0)
     states = random.normal(size=(96, 3, 4, 6)).astype(np.float32)
     signal = states[:, 1, :, 2].mean(axis=1)
     labels = {
-        TaskKind.CLASSIFICATION: (signal > 0).astype(np.int32),
-        TaskKind.REGRESSION: signal,
-        TaskKind.MULTILABEL: np.stack([signal > 0, signal < 0], axis=1).astype(np.int32),
+        kinds.CLASSIFICATION: (signal > 0).astype(np.int32),
+        kinds.REGRESSION: signal,
+        kinds.MULTILABEL: np.stack([signal > 0, signal < 0], axis=1).astype(np.int32),
     }[kind]
     whole = tf.data.Dataset.from_tensor_slices(
         ({"hidden_states": states, "padding_mask": np.ones((96, 4), np.int32)}, labels)
     )
     config = FitConfig(epochs=15, patience=15, learning_rate=3e-2, mixup=0.4)
-    outputs = 1 if kind is TaskKind.REGRESSION else 2
+    outputs = 1 if kind is kinds.REGRESSION else 2
     result = fit_head(
         lambda: bv.build_head("adapter_8_shared", num_hidden_states=3, hidden_dim=6, num_outputs=outputs),
         whole.batch(16).repeat(15),
         whole.batch(32),
-        lambda logits: float(np.corrcoef(logits[:, -1 if kind is TaskKind.CLASSIFICATION else 0], signal)[0, 1]),
+        lambda logits: float(np.corrcoef(logits[:, -1 if kind is kinds.CLASSIFICATION else 0], signal)[0, 1]),
         kind=kind,
         config=config,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bertvision_tf import get_task, train
+from bertvision_tf import get_task, load_run, train
 from bertvision_tf.training.random_states import keep_random_states, keeps_random_states
 
 
@@ -81,6 +81,11 @@ def test_training_leaves_the_callers_draws_alone(tiny_encoder, tmp_path):
     for epochs in (0, 0.5, 0):
         run(epochs)
         found.append(draw())
+    finished = load_run(tmp_path / "run")
+    state = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert finished.predict(["She has eaten."]).labels and finished.explain("She has eaten.").tokens
+    assert finished.load_head(0).count_params()
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == state  # noqa: NPY002
     assert [one[:2] for one in found] == [one[:2] for one in expected]
     assert len({one[0] for one in found}) == 3
 

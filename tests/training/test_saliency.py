@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.special import log_expit, log_softmax, logsumexp
 
+from bertvision_tf import kinds
 from bertvision_tf.heads import build_head
-from bertvision_tf.tasks import TaskKind
 from bertvision_tf.training.saliency import compute_saliency
 
 LAYERS, TOKENS, HIDDEN = 3, 6, 8
@@ -21,12 +21,12 @@ def make_images(seed=0):
 
 def decide(logits, kind, target):
     """The decision by its words, in numpy, (batch,)."""
-    if kind is TaskKind.SPAN:
+    if kind is kinds.SPAN:
         return logits["start_logits"][:, target[0]] + logits["end_logits"][:, target[1]]
-    if kind is TaskKind.CLASSIFICATION:
+    if kind is kinds.CLASSIFICATION:
         shares = log_softmax(logits, axis=-1)
         return shares[:, target] - logsumexp(np.delete(shares, target, axis=-1), axis=-1)
-    if kind is TaskKind.MULTILABEL:
+    if kind is kinds.MULTILABEL:
         return log_expit(np.where(np.array(target) > 0, logits, -logits)).sum(axis=-1)
     return logits[:, 0]
 
@@ -34,23 +34,23 @@ def decide(logits, kind, target):
 @pytest.mark.parametrize(
     ("kind", "target"),
     [
-        (TaskKind.CLASSIFICATION, 0),
-        (TaskKind.CLASSIFICATION, 2),
-        (TaskKind.MULTILABEL, [1, 0, 1]),
-        (TaskKind.MULTILABEL, [0, 0, 0]),
-        (TaskKind.REGRESSION, None),
-        (TaskKind.SPAN, (2, 3)),
-        (TaskKind.SPAN, (0, 0)),
+        (kinds.CLASSIFICATION, 0),
+        (kinds.CLASSIFICATION, 2),
+        (kinds.MULTILABEL, [1, 0, 1]),
+        (kinds.MULTILABEL, [0, 0, 0]),
+        (kinds.REGRESSION, None),
+        (kinds.SPAN, (2, 3)),
+        (kinds.SPAN, (0, 0)),
     ],
 )
 def test_saliency_is_how_the_decision_changes_with_each_cell(kind, target):
     """Against central differences: each cell of the image a little longer and a little shorter."""
     head = build_head(
-        "adapter_4_shared" if kind is not TaskKind.SPAN else "learned_pooling",
+        "adapter_4_shared" if kind is not kinds.SPAN else "learned_pooling",
         num_hidden_states=LAYERS,
         hidden_dim=HIDDEN,
-        num_outputs={TaskKind.REGRESSION: 1, TaskKind.SPAN: 2}.get(kind, 3),
-        kind=kind if kind in (TaskKind.REGRESSION, TaskKind.SPAN) else "classification",
+        num_outputs={kinds.REGRESSION: 1, kinds.SPAN: 2}.get(kind, 3),
+        kind=kind if kind in (kinds.REGRESSION, kinds.SPAN) else "classification",
     )
     random = np.random.default_rng(1)
     head.set_weights([random.normal(size=weight.shape).astype(np.float32) * 0.5 for weight in head.get_weights()])

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import bertvision_tf as bv
+from bertvision_tf import kinds
 from bertvision_tf.errors import BertvisionError, RunError
 from bertvision_tf.heads import HeadConfig, build_head
-from bertvision_tf.tasks import TaskKind
 from bertvision_tf.tasks.selection import split_folds
 from bertvision_tf.training import FitConfig, trial
 from bertvision_tf.tuning import OBJECTIVE, TUNERS, HeadHyperModel, HeadSpace, HeadTuner, read_only
@@ -59,7 +59,7 @@ def read_trials(folder, but="seconds"):
 
 @pytest.mark.parametrize("tokens", ["all", "cls"])
 @pytest.mark.parametrize("pairs", [False, True])
-@pytest.mark.parametrize("kind", list(TaskKind))
+@pytest.mark.parametrize("kind", kinds.KINDS)
 def test_every_choice_is_a_head(kind, pairs, tokens, tmp_path):
     """A hundred draws of the whole space make a config each, and what can be chosen is chosen."""
     model = HeadHyperModel(HeadSpace(kind, pairs, tokens), [])
@@ -80,14 +80,14 @@ def test_every_choice_is_a_head(kind, pairs, tokens, tmp_path):
         "dropout",
     ):
         assert len(seen[name]) > 1, name
-    compares = pairs and tokens == "all" and kind is not TaskKind.SPAN
+    compares = pairs and tokens == "all" and kind is not kinds.SPAN
     assert (seen["comparison"] == {True, False}) == compares
-    assert (len(seen["token_pooling"]) > 1) == (tokens == "all" and kind is not TaskKind.SPAN)
+    assert (len(seen["token_pooling"]) > 1) == (tokens == "all" and kind is not kinds.SPAN)
     assert {type(fit) for _, fit in found} == {FitConfig}
-    assert ({fit.mixup for _, fit in found} == {0.0, 0.2}) == (kind is TaskKind.CLASSIFICATION)
+    assert ({fit.mixup for _, fit in found} == {0.0, 0.2}) == (kind is kinds.CLASSIFICATION)
 
 
-@pytest.mark.parametrize("kind", [TaskKind.CLASSIFICATION, TaskKind.SPAN])
+@pytest.mark.parametrize("kind", [kinds.CLASSIFICATION, kinds.SPAN])
 def test_networks_read_one_layer_where_they_are_asked_for(kind, tmp_path):
     bodies = ["none", "cnn", "inception", "xception"]
     model = HeadHyperModel(HeadSpace(kind, only={"body": bodies}), [])
@@ -100,16 +100,16 @@ def test_networks_read_one_layer_where_they_are_asked_for(kind, tmp_path):
     assert "none" in pooled["cnn"] and "none" not in pooled["inception"] | pooled["xception"]
     for body in ("inception", "xception"):
         head = next(head for head in found if head.body == body)
-        build_head(head, num_hidden_states=3, hidden_dim=4, kind="span" if kind is TaskKind.SPAN else "classification")
+        build_head(head, num_hidden_states=3, hidden_dim=4, kind="span" if kind is kinds.SPAN else "classification")
     with pytest.raises(RunError, match="answers no questions"):
-        HeadSpace(TaskKind.SPAN, only={"body": ["xception_abbreviated"]})
+        HeadSpace(kinds.SPAN, only={"body": ["xception_abbreviated"]})
 
 
 def test_bayesian_search_is_not_random_for_ever(tmp_path):
     """Once ten trials have scores, they decide the next."""
     chosen = []
     for name in ("random", "bayesian"):
-        model = HeadHyperModel(HeadSpace(TaskKind.CLASSIFICATION, only=SMALL), [])
+        model = HeadHyperModel(HeadSpace(kinds.CLASSIFICATION, only=SMALL), [])
         model.build = model.choose
         oracle = tuning.build_oracle(name, 12, 4, 0, lambda oracle: None)
         HeadTuner(oracle, model, str(tmp_path), name)

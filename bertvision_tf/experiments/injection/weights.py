@@ -24,11 +24,10 @@ from ...paths import read_path
 from ...progress import Progress, ignore
 from ...runs import Run
 from ...tasks import TASKS, Examples, TaskSpec
-from ...training import FineTuneConfig, Snapshot, read_predictions
+from ...training import FineTuneConfig, Snapshot
 from ...training.encoder_model import EncoderModel
 from ...training.fine_tuning import load_token_batches
 from ...training.optimizer import RowAdamW, build_tuning_optimizer
-from ...training.outputs import build_loss, scale_labels
 from ...training.random_states import keeps_random_states
 from ...training.snapshot import read_snapshot
 from ...training.trial import split_task
@@ -216,7 +215,7 @@ class _InjectedModel:
         self.tokens = [
             snapshot.encoder.tokenize_rows(part.texts, part.text_pairs, facts["max_length"]) for part in splits[:2]
         ]
-        self.labels, self.scale = scale_labels(task.kind, splits[0].labels, training)
+        self.labels, self.scale = task.kind.scale_labels(splits[0].labels, training)
         self.trained = EncoderModel(snapshot.encoder, task.num_outputs, "all", self.config.dtype)
 
     def write(self, weights: Mapping[str, np.ndarray]) -> None:
@@ -229,7 +228,7 @@ class _InjectedModel:
             state.assign([seed, place])
         optimizer = build_tuning_optimizer(self.config, rising=0, kind=HoldingAdamW)
         optimizer.hold(self.trained.find_variables(), back)
-        self.trained.model.compile(optimizer, build_loss(self.task.kind), jit_compile=False)
+        self.trained.model.compile(optimizer, self.task.kind.build_loss(), jit_compile=False)
         steps = max(round(epochs * -(-len(self.training) // self.config.batch_size)), 1)
         batches = load_token_batches(
             *(self.trained.model, self.tokens[0], self.labels, self.training),
@@ -246,7 +245,7 @@ class _InjectedModel:
         for rows, padded in self.tokens[1].batches():
             inputs = {tensor.name: padded[tensor.name] for tensor in self.trained.model.inputs}
             logits[rows] = self.trained.model.predict_on_batch(inputs)
-        return read_predictions(self.task.kind, logits * deviation + mean)
+        return self.task.kind.decode(logits * deviation + mean)
 
 
 class HoldingAdamW(RowAdamW):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from bertvision_tf.kinds import AnswerGold, LabelGold
+from bertvision_tf.kinds.answers import ALWAYS
 from bertvision_tf.metrics import squad_metrics
 from bertvision_tf.metrics.ensembles import MODES
 from bertvision_tf.tasks import Answer, Examples, get_task
-from bertvision_tf.training.gold import ALWAYS, AnswerGold, LabelGold
 
 CONTEXTS = ["abc def ghi", "abc def", "", "jkl mno"]
 ANSWERS = [(Answer("def", 4),), (), (), (Answer("jkl", 0), Answer("jkl mno", 0))]

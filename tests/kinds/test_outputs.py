@@ -4,15 +4,15 @@ import warnings
 import numpy as np
 import pytest
 
-from bertvision_tf.tasks import TaskKind, take_shots
-from bertvision_tf.training.outputs import build_loss, compute_probabilities, describe_predictions, read_predictions
+from bertvision_tf import kinds
+from bertvision_tf.tasks import take_shots
 
 LOGITS = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32) * 3
-KINDS = list(TaskKind)
+LABELLED = [kind for kind in kinds.KINDS if not kind.answers]
 
 
 def compute_loss(kind, labels, logits):
-    return float(build_loss(kind)(labels, logits))
+    return float(kind.build_loss()(labels, logits))
 
 
 # Losses
@@ -23,78 +23,81 @@ def test_loss_of_classes():
     shares = np.exp(LOGITS.astype(float))
     shares /= shares.sum(axis=1, keepdims=True)
     expected = -np.log(shares[np.arange(9), labels]).mean()
-    assert compute_loss(TaskKind.CLASSIFICATION, labels, LOGITS) == pytest.approx(expected, rel=1e-5)
+    assert compute_loss(kinds.CLASSIFICATION, labels, LOGITS) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(9,), (9, 1)])
 def test_loss_of_scores(shape):
     labels = np.linspace(-2, 4, 9).astype(np.float32)
     expected = np.square(labels - LOGITS[:, 0]).mean()
-    assert compute_loss(TaskKind.REGRESSION, labels.reshape(shape), LOGITS[:, :1]) == pytest.approx(expected, rel=1e-5)
+    assert compute_loss(kinds.REGRESSION, labels.reshape(shape), LOGITS[:, :1]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_loss_of_several_classes():
     labels = (np.arange(36).reshape(9, 4) % 3 == 0).astype(np.int32)
     shares = 1 / (1 + np.exp(-LOGITS.astype(float)))
     expected = -np.where(labels, np.log(shares), np.log(1 - shares)).mean()
-    assert compute_loss(TaskKind.MULTILABEL, labels, LOGITS) == pytest.approx(expected, rel=1e-5)
+    assert compute_loss(kinds.MULTILABEL, labels, LOGITS) == pytest.approx(expected, rel=1e-5)
 
 
 # Predictions
 
 
 def test_predictions_have_the_form_of_labels():
-    classes = read_predictions(TaskKind.CLASSIFICATION, LOGITS)
+    classes = kinds.CLASSIFICATION.decode(LOGITS)
     assert classes.tolist() == [max(range(4), key=row.__getitem__) for row in LOGITS]
-    np.testing.assert_array_equal(read_predictions(TaskKind.REGRESSION, LOGITS[:, :1]), LOGITS[:, 0])
-    several = read_predictions(TaskKind.MULTILABEL, LOGITS)
+    np.testing.assert_array_equal(kinds.REGRESSION.decode(LOGITS[:, :1]), LOGITS[:, 0])
+    several = kinds.MULTILABEL.decode(LOGITS)
     assert several.dtype == np.int32
     assert several.tolist() == [[int(logit > 0) for logit in row] for row in LOGITS]
-    assert read_predictions(TaskKind.MULTILABEL, np.zeros((1, 2))).tolist() == [[0, 0]]  # even odds: no
+    assert kinds.MULTILABEL.decode(np.zeros((1, 2))).tolist() == [[0, 0]]  # even odds: no
 
 
 def test_probabilities():
-    shares = compute_probabilities(TaskKind.CLASSIFICATION, LOGITS)
+    shares = kinds.CLASSIFICATION.compute_probabilities(LOGITS)
     expected = [[np.exp(logit) / sum(np.exp(row)) for logit in row] for row in LOGITS.astype(float)]
     np.testing.assert_allclose(shares, expected, rtol=1e-5)
-    several = compute_probabilities(TaskKind.MULTILABEL, LOGITS)
+    several = kinds.MULTILABEL.compute_probabilities(LOGITS)
     np.testing.assert_allclose(several, [[1 / (1 + np.exp(-logit)) for logit in row] for row in LOGITS], rtol=1e-5)
     assert shares.dtype == several.dtype == np.float32
 
 
-@pytest.mark.parametrize("kind", [TaskKind.CLASSIFICATION, TaskKind.MULTILABEL])
+@pytest.mark.parametrize("kind", [kinds.CLASSIFICATION, kinds.MULTILABEL])
 def test_probabilities_of_large_logits(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        shares = compute_probabilities(kind, np.array([[500, -500], [-100, 100]], np.float32))
+        shares = kind.compute_probabilities(np.array([[500, -500], [-100, 100]], np.float32))
     np.testing.assert_allclose(shares, [[1, 0], [0, 1]], atol=1e-30)
 
 
-@pytest.mark.parametrize("kind", [TaskKind.CLASSIFICATION, TaskKind.MULTILABEL])
+@pytest.mark.parametrize("kind", [kinds.CLASSIFICATION, kinds.MULTILABEL])
 def test_what_is_likely_is_what_is_predicted(kind):
-    found, shares = read_predictions(kind, LOGITS), compute_probabilities(kind, LOGITS)
-    likely = shares.argmax(axis=1) if kind is TaskKind.CLASSIFICATION else shares > 0.5
+    found, shares = kind.decode(LOGITS), kind.compute_probabilities(LOGITS)
+    likely = shares.argmax(axis=1) if kind is kinds.CLASSIFICATION else shares > 0.5
     np.testing.assert_array_equal(found, likely)
 
 
 def test_what_a_user_is_told():
     logits = np.array([[1, 2, -3], [0.5, -1, -2], [-1, -2, -3]], np.float32)
     names = ("red", "green", "blue")
-    labels, shares = describe_predictions(TaskKind.CLASSIFICATION, names, logits)
+    labels, shares = kinds.CLASSIFICATION.tell(logits, names), kinds.CLASSIFICATION.compute_probabilities(logits)
     assert labels == ["green", "red", "red"]
-    np.testing.assert_array_equal(shares, compute_probabilities(TaskKind.CLASSIFICATION, logits))
-    labels, shares = describe_predictions(TaskKind.MULTILABEL, names, logits)
+    np.testing.assert_array_equal(shares, kinds.CLASSIFICATION.compute_probabilities(logits))
+    labels, shares = kinds.MULTILABEL.tell(logits, names), kinds.MULTILABEL.compute_probabilities(logits)
     assert labels == [("red", "green"), ("red",), ()]
-    np.testing.assert_array_equal(shares, compute_probabilities(TaskKind.MULTILABEL, logits))
-    scores, shares = describe_predictions(TaskKind.REGRESSION, (), logits[:, :1])
+    np.testing.assert_array_equal(shares, kinds.MULTILABEL.compute_probabilities(logits))
+    scores, shares = kinds.REGRESSION.tell(logits[:, :1], ()), kinds.REGRESSION.compute_probabilities(logits[:, :1])
     assert scores == [1.0, 0.5, -1.0] and {type(score) for score in scores} == {float}
     assert shares.shape == (3, 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LABELLED)
 def test_of_no_rows_nothing_is_told(kind):
-    outputs, names = (1, ()) if kind is TaskKind.REGRESSION else (2, ("a", "b"))
-    labels, shares = describe_predictions(kind, names, np.zeros((0, outputs), np.float32))
+    outputs, names = (1, ()) if kind is kinds.REGRESSION else (2, ("a", "b"))
+    labels, shares = (
+        kind.tell(np.zeros((0, outputs), np.float32), names),
+        kind.compute_probabilities(np.zeros((0, outputs), np.float32)),
+    )
     assert (labels, shares.shape) == ([], (0, len(names)))
 
 

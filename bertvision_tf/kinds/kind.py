@@ -1,0 +1,215 @@
+"""What the labels of a task are, and all that follows from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..metrics.ensembles import MODES
+from ..metrics.significance import Difference, compare_classes
+from .cells import Place
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from ..tasks import Examples, TaskSpec
+    from .gold import Gold
+
+Labels = np.ndarray  # int32 classes (rows,); float32 scores (rows,); int32 0 and 1 (rows, classes)
+FindWindows = Callable[[], Sequence[np.ndarray]]  # offsets, questions, char_offsets, spans, as `AnswerGold` has them
+
+
+class Kind(str, ABC):
+    """A kind of task. It is its name, as config.json and tables have it, and knows what differs between kinds.
+
+    Each kind is one object of this room; code elsewhere calls it, or asks for one of its attributes. Labels of rows and
+    logits of rows are not read of a kind with `answers`: `AnswerGold` reads logits of tokens in their contexts.
+
+    Attributes:
+        metrics, main_metric: of a table of the user's.
+        single: whether a row has exactly one class.
+        several: whether a row has any number of classes.
+        numeric: whether labels are numbers.
+        answers: whether what is predicted is a part of the second text, which is read window by window.
+        stratified: whether rows are split so that each part has the same share of each label.
+        least_classes: with fewer there is nothing to tell apart.
+        head: the kind of head, as `build_head` takes it.
+        modes: how several models may be combined.
+        linear: what the linear model of the baselines is called.
+        layer_strengths: scikit-learn's C to choose from, on standardised states; a ridge regression's alpha is 1 / C.
+        score_name: what the mean of `score_cells`, times `score_factor`, is called.
+        confidence_name: what `read_confidence` is called; "" where there is none.
+    """
+
+    metrics: tuple[str, ...]
+    main_metric: str
+    single = several = numeric = answers = stratified = False
+    least_classes = 0
+    head = "classification"
+    modes: tuple[str, ...] = MODES
+    linear = "logistic regression"
+    layer_strengths: tuple[float, ...] = (0.0003, 0.001, 0.01, 0.1)
+    score_name = "accuracy"
+    score_factor = 1
+    confidence_name = "probability"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from . import find_kind
+
+        return find_kind, (str(self),)
+
+    # Labels in files
+
+    def count_outputs(self, names: Sequence[str]) -> int:
+        """Numbers that a head gives a row, or a token of an answer's text."""
+        return len(names)
+
+    def read_labels(self, cells: Sequence[str | None], classes: Mapping[str, int], place: Place) -> Labels:
+        """Labels as they stand in files → numbers; None where there is no label.
+
+        Raises:
+            TaskError: a label is no class, or no number.
+        """
+        raise NotImplementedError
+
+    def show(self, label: Any, names: Sequence[str]) -> str:
+        """One row's label as it stands in a file: what `read_labels` reads; "" where there is none."""
+        raise NotImplementedError
+
+    # Predictions
+
+    def decode(self, logits: np.ndarray) -> Labels:
+        """Predictions in the form of labels, of logits (rows, outputs)."""
+        raise NotImplementedError
+
+    def compute_probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """float, (rows, classes) of logits (rows, classes); (rows, 0) where there are no classes."""
+        return np.zeros((len(logits), 0), np.float32)
+
+    def tell(self, logits: np.ndarray, names: Sequence[str]) -> list[Any]:
+        """What a user is told of each row: the name of its class, its score, or a tuple of names."""
+        raise NotImplementedError
+
+    def write(self, told: Any) -> str:
+        """What `tell` gives of a row, as it stands in a file of predictions."""
+        return str(told)
+
+    def display(self, cell: str) -> str:
+        """A label or a prediction of a file, as reports and pictures show it."""
+        return cell
+
+    # Several models
+
+    def combine(self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None):
+        """Logits of several models as one, (rows, outputs).
+
+        Args:
+            logits: of each model, (rows, outputs).
+            mode, weights: as `combine_log_probabilities`'.
+        """
+        raise NotImplementedError
+
+    def fit_weights(self, logits: Sequence[np.ndarray], labels: Labels) -> np.ndarray:
+        """What each of several models counts in a weighted mean, float (models,)."""
+        raise NotImplementedError
+
+    def compare(self, metric: str, labels: Labels, first: Labels, second: Labels) -> Difference:
+        """Whether two models' predictions differ by more than chance."""
+        return compare_classes(labels, first, second)
+
+    # Training
+
+    @abstractmethod
+    def build_loss(self, mixed: bool = False) -> keras.losses.Loss | dict[str, keras.losses.Loss]:
+        """What training makes small, of logits against labels; `mixed` ones are shares of each class."""
+
+    def choose_scale(self, labels: Labels) -> tuple[float, float] | None:
+        """Mean and deviation by which labels are put on one scale in training; None where they stay as they are."""
+        return None
+
+    def scale_labels(self, labels: Labels, rows: np.ndarray) -> tuple[Labels, tuple[float, float]]:
+        """Labels on the scale of some rows, and its mean and deviation; 0 and 1 where they stay as they are."""
+        scale = self.choose_scale(labels[rows])
+        return (labels, (0.0, 1.0)) if scale is None else ((labels - scale[0]) / scale[1], scale)
+
+    def arrange(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Batches of (inputs, labels) with labels as the loss takes them."""
+        return batches
+
+    @abstractmethod
+    def decide(self, logits: Any, target: Any) -> tf.Tensor:
+        """The number that speaks for a decision on one image, which saliency divides among its cells.
+
+        Args:
+            logits: of a head, of one image.
+            target: what was decided, in the form of a label; of an answer its first and its last token.
+        """
+
+    def fit_constant(self, labels: Labels) -> tuple[str, Any]:
+        """What always predicting the same means here: its name, and the label."""
+        raise NotImplementedError
+
+    def build_linear(self, strength: float) -> Any:
+        """The linear model of the baselines, unfitted.
+
+        Args:
+            strength: scikit-learn's C.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression(C=strength, max_iter=200, tol=1e-3)
+
+    def build_gold(self, task: TaskSpec, examples: Examples, find_windows: FindWindows) -> Gold:
+        """What rows are scored by.
+
+        Args:
+            task: whose metrics count.
+            examples: the rows.
+            find_windows: called where the rows are read window by window.
+        """
+        from .gold import LabelGold
+
+        return LabelGold(task, examples.labels)
+
+    # Serving
+
+    @abstractmethod
+    def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
+        """What a client of a served model is told, by the names of outputs."""
+
+    # Files of predictions
+
+    def score_cells(self, labels: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
+        """float, (rows,), of columns of predictions.csv: 1 where right and 0 where wrong; the higher the better."""
+        return np.array([one == other for one, other in zip(labels, predictions, strict=True)], float)
+
+    def find_wrong(self, scores: np.ndarray) -> np.ndarray:
+        """bool, (rows,), of what `score_cells` gives."""
+        return scores < 1
+
+    def read_confidence(self, columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> np.ndarray:
+        """float, (rows,): how sure each prediction is."""
+        return self._read_shares(columns, names).max(axis=0)
+
+    def weigh(self, scores: np.ndarray, confidence: np.ndarray, predictions: Sequence[str]) -> np.ndarray:
+        """float, (rows,): the higher, the surer a wrong prediction was."""
+        return confidence
+
+    def compare_cells(
+        self, metric: str, labels: Sequence[str], found: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
+    ) -> Difference:
+        """Whether two runs' files of predictions differ by more than chance.
+
+        Args:
+            metric: the main one.
+            labels: of the rows.
+            found, scores: of each run the predictions, and what `score_cells` gives of them.
+        """
+        return compare_classes(np.ones(len(labels), int), *(part.astype(int) for part in scores))
+
+    def _read_shares(self, columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> np.ndarray:
+        return np.array([columns[f"p_{name}"] for name in names], float)  # (classes, rows)

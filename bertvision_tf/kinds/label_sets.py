@@ -1,0 +1,104 @@
+"""Tasks whose rows have any number of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..metrics.ensembles import combine_log_probabilities, fit_weights
+from .cells import SEPARATOR, Place, find_class, split_classes
+from .kind import Kind, Labels
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+NO_LABEL = "no label"
+
+
+class LabelSets(Kind):
+    """Any number of classes a row: labels are int32 (rows, classes) of 0 and 1, −1 where there is no label; logits are
+    (rows, classes)."""
+
+    metrics = ("f1_micro", "f1_macro", "accuracy")
+    main_metric = "f1_micro"
+    several = True
+    least_classes = 1
+    score_name = "all labels right"
+
+    def read_labels(self, cells: Sequence[str | None], classes: Mapping[str, int], place: Place) -> Labels:
+        table = np.zeros((len(cells), len(set(classes.values()))), np.int32)
+        for row, cell in enumerate(cells):
+            if cell is None:
+                table[row] = -1
+            else:
+                table[row, [find_class(classes, name, place(row)) for name in split_classes(cell)]] = 1
+        return table
+
+    def show(self, label: Any, names: Sequence[str]) -> str:
+        return self.write([names[int(place)] for place in np.flatnonzero(label > 0)])
+
+    def decode(self, logits: np.ndarray) -> Labels:
+        """1 where a class is more likely to hold than not."""
+        return (logits > 0).astype(np.int32)
+
+    def compute_probabilities(self, logits: np.ndarray) -> np.ndarray:
+        from scipy.special import expit
+
+        return expit(logits)
+
+    def tell(self, logits: np.ndarray, names: Sequence[str]) -> list[tuple[str, ...]]:
+        return [tuple(name for name, holds in zip(names, row, strict=True) if holds) for row in self.decode(logits)]
+
+    def write(self, told: Any) -> str:
+        return SEPARATOR.join(told)
+
+    def display(self, cell: str) -> str:
+        return ", ".join(split_classes(cell)) or NO_LABEL
+
+    def combine(self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None):
+        """The logarithms of probabilities of each class and of its absence, so that the surest model of each class
+        decides by the maximum."""
+        from scipy.special import log_expit
+
+        sides = ([log_expit(sign * part) for part in logits] for sign in (1, -1))
+        holds, fails = (combine_log_probabilities(side, mode, weights) for side in sides)
+        return holds - fails
+
+    def fit_weights(self, logits: Sequence[np.ndarray], labels: Labels) -> np.ndarray:
+        from scipy.special import log_expit
+
+        return fit_weights(np.stack([log_expit(np.where(labels > 0, part, -part)).ravel() for part in logits]))
+
+    def build_loss(self, mixed: bool = False) -> keras.losses.Loss:
+        import keras
+
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+
+    def decide(self, logits: Any, target: Any) -> tf.Tensor:
+        """The log-probability of the classes that hold and of the others' absence."""
+        import tensorflow as tf
+
+        return tf.reduce_sum(tf.math.log_sigmoid(tf.where(np.asarray(target) > 0, logits[0], -logits[0])))
+
+    def fit_constant(self, labels: Labels) -> tuple[str, Any]:
+        return "majority", (labels.mean(axis=0) > 0.5).astype(np.int32)
+
+    def build_linear(self, strength: float) -> Any:
+        from sklearn.multiclass import OneVsRestClassifier
+
+        return OneVsRestClassifier(super().build_linear(strength))
+
+    def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
+        import tensorflow as tf
+
+        every = tf.tile(tf.constant(list(names))[None], [tf.shape(logits)[0], 1])
+        label = tf.strings.reduce_join(tf.ragged.boolean_mask(every, logits > 0), axis=1, separator=SEPARATOR)
+        return {"label": label, "probabilities": tf.sigmoid(logits)}
+
+    def read_confidence(self, columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> np.ndarray:
+        """The probability of what is said of the least sure class."""
+        shares = self._read_shares(columns, names)
+        return np.maximum(shares, 1 - shares).min(axis=0)
