@@ -89,26 +89,41 @@ def build_head(
     config = head if isinstance(head, HeadConfig) else get_preset(head)
     kind = choose(HeadKind, "kind", kind)
     outputs_wanted = _check_outputs(kind, num_outputs)
+    _check_sizes(config, kind, num_hidden_states, hidden_dim, num_tokens)
+    image_shape = (num_hidden_states, num_tokens, hidden_dim)
+    hidden_states = keras.Input(image_shape, name="hidden_states", dtype="float32")
+    padding_mask = keras.Input((num_tokens,), name="padding_mask", dtype="int32")  # (batch, tokens)
+    inputs = {"hidden_states": hidden_states, "padding_mask": padding_mask}
+    if config.comparison:
+        inputs["segment_ids"] = keras.Input((num_tokens,), name="segment_ids", dtype="int32")  # (batch, tokens)
+        features = _compare(inputs, config)
+    else:
+        picture = _standardize(hidden_states, config)  # (batch, layers, tokens, hidden)
+        features = _read_picture(picture, padding_mask, config, kind)  # (batch[, tokens], features)
+    outputs = _read_out(features, config, outputs_wanted)  # (batch[, tokens], num_outputs)
+    if kind is HeadKind.SPAN:
+        segment_ids = keras.Input((num_tokens,), name="segment_ids", dtype="int32", optional=True)  # (batch, tokens)
+        inputs["segment_ids"] = segment_ids
+        outputs = SpanLogits(name="span_logits")(outputs, padding_mask, segment_ids)  # twice (batch, tokens)
+    return Head(inputs, outputs, name=name or (head if isinstance(head, str) else "head"))
+
+
+def _check_sizes(
+    config: HeadConfig, kind: HeadKind, num_hidden_states: int, hidden_dim: int, num_tokens: int | None
+) -> None:
+    """Raises HeadError where an image cannot have such sizes, or a head cannot read it."""
     check_size("num_hidden_states", num_hidden_states)
     check_size("hidden_dim", hidden_dim)
     if num_tokens is not None:
         check_size("num_tokens", num_tokens)
     elif kind is not HeadKind.SPAN and config.token_pooling is TokenPoolingMode.FLAT:
         raise HeadError("A head that flattens its tokens needs their number: set `num_tokens`.")
+    if config.comparison and (kind is HeadKind.SPAN or num_tokens == 1):
+        raise HeadError("A comparison reads all tokens of a pair of texts: it is no span head, nor for [CLS] stores.")
 
-    image_shape = (num_hidden_states, num_tokens, hidden_dim)
-    hidden_states = keras.Input(image_shape, name="hidden_states", dtype="float32")
-    padding_mask = keras.Input((num_tokens,), name="padding_mask", dtype="int32")  # (batch, tokens)
-    inputs = {"hidden_states": hidden_states, "padding_mask": padding_mask}
-    name = name or (head if isinstance(head, str) else "head")
-    if config.comparison:
-        if kind is HeadKind.SPAN or num_tokens == 1:
-            raise HeadError(
-                "A comparison reads all tokens of a pair of texts: it is no span head, nor for [CLS] stores."
-            )
-        inputs["segment_ids"] = keras.Input((num_tokens,), name="segment_ids", dtype="int32")  # (batch, tokens)
-        return Head(inputs, _read_out(_compare(inputs, config), config, outputs_wanted), name=name)
-    picture = _standardize(hidden_states, config)  # (batch, layers, tokens, hidden)
+
+def _read_picture(picture: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind) -> Tensor:
+    """The features of an image, (batch, features), or of a span's tokens (batch, tokens, features)."""
     flatten = _flatten_tokens if kind is HeadKind.SPAN else _flatten_examples
     if kind is not HeadKind.SPAN and _weighs_layers_alone(config):
         picture, flatten = _pool_tokens_first(picture, padding_mask, config), _flatten_pooled
@@ -116,12 +131,11 @@ def build_head(
     for step in _STEPS:
         image = step(image, padding_mask, config)  # (batch, layers, tokens, channels)
     if config.body is Body.NONE or config.body is Body.CNN:
-        features = flatten(image, padding_mask, config, "")  # (batch[, tokens], features)
+        features = flatten(image, padding_mask, config, "")
     else:
-        features = _run_body(image, padding_mask, config, kind)  # (batch[, tokens], features)
+        features = _run_body(image, padding_mask, config, kind)
     if config.parts_dim is not None:
         features = keras.layers.Activation("gelu", name="parts_gelu")(features)
-
     beside = []
     if config.pooled_branch and config.adapter_dim:
         branch = LayerWeightPooling(name="branch_pooling")(picture)  # (batch, tokens, hidden)
@@ -133,12 +147,7 @@ def build_head(
         beside.append(flatten(final_block, padding_mask, config, "final_block_"))  # (batch[, tokens], hidden)
     if beside:
         features = keras.layers.Concatenate(name="beside" if config.pooled_branch else "skip")([features, *beside])
-    outputs = _read_out(features, config, outputs_wanted)  # (batch[, tokens], num_outputs)
-    if kind is HeadKind.SPAN:
-        segment_ids = keras.Input((num_tokens,), name="segment_ids", dtype="int32", optional=True)  # (batch, tokens)
-        inputs["segment_ids"] = segment_ids
-        outputs = SpanLogits(name="span_logits")(outputs, padding_mask, segment_ids)  # twice (batch, tokens)
-    return Head(inputs, outputs, name=name)
+    return features
 
 
 def _weighs_layers_alone(config: HeadConfig) -> bool:
