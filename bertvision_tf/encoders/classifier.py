@@ -14,25 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import EncoderError
-
-# family → the activation of the first layer, and the two layers' names where they are none of the encoder's.
-_PLACES = {
-    "bert": ("tanh", None, "classifier"),
-    "albert": ("tanh", None, "classifier"),
-    "roberta": ("tanh", "classifier.dense", "classifier.out_proj"),
-    "xlm-roberta": ("tanh", "classifier.dense", "classifier.out_proj"),
-    "electra": ("gelu", "classifier.dense", "classifier.out_proj"),
-    "distilbert": ("relu", "pre_classifier", "classifier"),
-}
-# family → the beginning of transformers' names of its models
-ARCHITECTURES = {
-    "bert": "Bert",
-    "albert": "Albert",
-    "roberta": "Roberta",
-    "xlm-roberta": "XLMRoberta",
-    "electra": "Electra",
-    "distilbert": "DistilBert",
-}
+from .families import FAMILIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,19 +45,19 @@ class Classifier:
     @property
     def architecture(self) -> str:
         """What transformers calls an encoder with this head."""
-        return f"{ARCHITECTURES[self.family]}ForSequenceClassification"
+        return f"{FAMILIES[self.family].transformers}ForSequenceClassification"
 
     def to_tensors(self) -> Mapping[str, np.ndarray]:
         """By the names of the family, in PyTorch's shapes, without what is the encoder's."""
         dense, output = _name_layers(self.family)
         tensors = {f"{output}.weight": self.output_kernel.T, f"{output}.bias": self.output_bias}
-        if _PLACES[self.family][1]:
+        if not FAMILIES[self.family].head.in_pooler:
             tensors |= {f"{dense}.weight": self.dense_kernel.T, f"{dense}.bias": self.dense_bias}
         return tensors
 
     def predict(self, states: np.ndarray) -> np.ndarray:
         """Logits (rows, outputs) of the first token's last states, float32 (rows, hidden_dim)."""
-        inner = _activate(get_activation(self.family), states @ self.dense_kernel + self.dense_bias)
+        inner = _activate(FAMILIES[self.family].head.activation, states @ self.dense_kernel + self.dense_bias)
         return (inner @ self.output_kernel + self.output_bias).astype(np.float32)
 
 
@@ -104,7 +86,7 @@ class SpanClassifier:
     @property
     def architecture(self) -> str:
         """What transformers calls an encoder with this head."""
-        return f"{ARCHITECTURES[self.family]}ForQuestionAnswering"
+        return f"{FAMILIES[self.family].transformers}ForQuestionAnswering"
 
     def to_tensors(self) -> Mapping[str, np.ndarray]:
         """By transformers' names, in PyTorch's shapes."""
@@ -126,11 +108,6 @@ def _read_layers(folder: Path, name_layers: Callable[[str], Sequence[str]]) -> l
         raise EncoderError(f"{folder} has no classifier that can be read: {error}.") from None
 
 
-def get_activation(family: str) -> str:
-    """The activation between the two layers, as Keras names it; GELU is the exact one."""
-    return _PLACES[family][0]
-
-
 def _activate(name: str, values: np.ndarray) -> np.ndarray:
     from scipy.special import erf
 
@@ -140,5 +117,5 @@ def _activate(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _name_layers(family: str) -> tuple[str, str]:
-    _, dense, output = _PLACES[family]
-    return dense or f"{family}.pooler" + ("" if family == "albert" else ".dense"), output
+    head = FAMILIES[family].head
+    return head.dense, head.output

@@ -14,6 +14,7 @@ from ..errors import EncoderError
 from ..keras_settings import check_keras
 from ..settings import DTYPES
 from .checkpoint import Architecture
+from .families import FAMILIES
 from .forward import Forward
 from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
 
@@ -192,7 +193,7 @@ class Encoder:
 
     def build_forward(self, dtype: str, portable: bool = False) -> Any:
         """The forward pass, as `Forward` is called; for a SavedModel with `portable`, in any of DTYPES."""
-        if self.architecture.family == "deberta-v3":
+        if not FAMILIES[self.architecture.family].lean:
             from .backbone import BackboneForward
 
             return BackboneForward(self.architecture, self.weights, dtype)

@@ -12,23 +12,11 @@ import keras
 import numpy as np
 
 from ..errors import EncoderError
-from .backbone import ACTIVATIONS, BACKBONES, get_blocks, read_backbone
+from .backbone import ACTIVATIONS, get_blocks, read_backbone
 from .checkpoint import Architecture
 from .encoder import Encoder
+from .families import FAMILIES, PIECES
 from .tokenizer import Tokenizer
-
-# family → the tokenizer of transformers, and its file for each of KerasHub's.
-_PIECES = {"vocabulary.txt": "vocab.txt"}
-_PAIRS = {"vocabulary.json": "vocab.json", "merges.txt": "merges.txt"}
-TOKENIZERS: dict[str, tuple[str, dict[str, str]]] = {
-    "bert": ("BertTokenizer", _PIECES),
-    "distilbert": ("DistilBertTokenizer", _PIECES),
-    "electra": ("ElectraTokenizer", _PIECES),
-    "roberta": ("RobertaTokenizer", _PAIRS),
-    "xlm-roberta": ("XLMRobertaTokenizer", {"vocabulary.spm": "sentencepiece.bpe.model"}),
-    "albert": ("AlbertTokenizer", {"vocabulary.spm": "spiece.model"}),
-    "deberta-v3": ("DebertaV2Tokenizer", {"vocabulary.spm": "spm.model"}),
-}
 
 
 def is_preset(folder: Path) -> bool:
@@ -65,9 +53,10 @@ def load_preset(name: str, source: str, dtype: str) -> Encoder:
 
     try:
         backbone = models.Backbone.from_preset(source, dtype="float32")
-        family = {kind: family for family, kind in BACKBONES.items()}.get(type(backbone).__name__)
+        family = {family.backbone: name for name, family in FAMILIES.items()}.get(type(backbone).__name__)
         if family is None:
-            raise EncoderError(f"{name} is a {type(backbone).__name__}; known: {', '.join(BACKBONES.values())}.")
+            known = ", ".join(one.backbone for one in FAMILIES.values())
+            raise EncoderError(f"{name} is a {type(backbone).__name__}; known: {known}.")
         tokenizer = _convert_tokenizer(models.Tokenizer.from_preset(source), family)
     except EncoderError:
         raise
@@ -113,8 +102,8 @@ def _convert_tokenizer(tokenizer, family: str) -> Tokenizer:
     """KerasHub's tokenizer as the fast one of transformers, over the same vocabulary."""
     import transformers
 
-    kind, files = TOKENIZERS[family]
-    settings = {"do_lower_case": "lowercase", "strip_accents": "strip_accents"} if files is _PIECES else {}
+    kind, files = FAMILIES[family].tokenizer
+    settings = {"do_lower_case": "lowercase", "strip_accents": "strip_accents"} if files is PIECES else {}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_assets(folder)
         for file, renamed in files.items():

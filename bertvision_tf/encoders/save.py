@@ -13,7 +13,8 @@ from ..errors import EncoderError
 from .checkpoint import describe_architecture
 from .classifier import Classifier, SpanClassifier
 from .encoder import Encoder
-from .weights import LAYOUTS, write_weights
+from .families import FAMILIES, READ
+from .weights import write_weights
 
 
 def save_encoder(
@@ -34,12 +35,12 @@ def save_encoder(
         EncoderError: the family, or the folder, cannot be written.
     """
     folder, family = Path(folder), encoder.architecture.family
-    if family not in LAYOUTS:
-        raise EncoderError(f"{encoder.name} is a {family}: only {', '.join(LAYOUTS)} can be saved.")
+    if family not in READ:
+        raise EncoderError(f"{encoder.name} is a {family}: only {', '.join(READ)} can be saved.")
     if folder.exists():
         raise EncoderError(f"{folder} is there already: name another folder.")
     # RoBERTas count positions from the number of the padding on.
-    first_position = encoder.tokenizer.padding_id + 1 if family in ("roberta", "xlm-roberta") else 0
+    first_position = encoder.tokenizer.padding_id + 1 if FAMILIES[family].pads_positions else 0
     config = describe_architecture(encoder.architecture, first_position) | dict(settings or {})
     config["pad_token_id"] = encoder.tokenizer.padding_id
     if classifier is not None:

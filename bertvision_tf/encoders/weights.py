@@ -8,7 +8,6 @@ pooler.kernel, .bias                                    where the checkpoint has
 Matrices are (inputs, outputs).
 """
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,70 +17,13 @@ from safetensors.numpy import save_file
 
 from ..errors import EncoderError
 from .checkpoint import Architecture, find_weight_files, read_first_position
+from .families import Layout, get_layout
 
 DENSE = ("query", "key", "value", "attention_output", "intermediate", "output")
 NORMS = ("attention_norm", "output_norm")
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 KINDS = ("F32", "F16", "BF16", "F64")  # of weights; whole numbers are quantised, and mean nothing without their scales
 BUFFERS = ("position_ids", "token_type_ids")  # numbers that some checkpoints keep beside the weights
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How a family names its weights: a prefix, a block by its number, and a block's parts in the order of
-    DENSE and NORMS."""
-
-    prefix: str
-    block: str
-    parts: tuple[str, ...]
-    projection: str | None = None
-
-
-_BERT_PARTS = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-    "attention.output.LayerNorm",
-    "output.LayerNorm",
-)
-LAYOUTS = {
-    "bert": Layout("bert", "encoder.layer.{}", _BERT_PARTS),
-    "roberta": Layout("roberta", "encoder.layer.{}", _BERT_PARTS),
-    "xlm-roberta": Layout("roberta", "encoder.layer.{}", _BERT_PARTS),
-    "electra": Layout("electra", "encoder.layer.{}", _BERT_PARTS, projection="embeddings_project"),
-    "distilbert": Layout(
-        "distilbert",
-        "transformer.layer.{}",
-        (
-            "attention.q_lin",
-            "attention.k_lin",
-            "attention.v_lin",
-            "attention.out_lin",
-            "ffn.lin1",
-            "ffn.lin2",
-            "sa_layer_norm",
-            "output_layer_norm",
-        ),
-    ),
-    "albert": Layout(
-        "albert",
-        "encoder.albert_layer_groups.{}.albert_layers.0",
-        (
-            "attention.query",
-            "attention.key",
-            "attention.value",
-            "attention.dense",
-            "ffn",
-            "ffn_output",
-            "attention.LayerNorm",
-            "full_layer_layer_norm",
-        ),
-        projection="encoder.embedding_hidden_mapping_in",
-    ),
-}
 
 
 def read_weights(folder: Path, architecture: Architecture) -> dict[str, np.ndarray]:
@@ -91,10 +33,10 @@ def read_weights(folder: Path, architecture: Architecture) -> dict[str, np.ndarr
         EncoderError: they are damaged, one is missing or there twice, or they do not fit what config.json says: a
             tensor has another shape, or belongs to a part of the encoder that config.json does not name.
     """
-    source = _Source(folder, LAYOUTS[architecture.family].prefix)
+    source = _Source(folder, get_layout(architecture.family).prefix)
     first = read_first_position(folder)  # RoBERTa's first rows are of no token
     weights = _walk(source, architecture, first + architecture.max_positions)
-    source.check_all_read(LAYOUTS[architecture.family])
+    source.check_all_read(get_layout(architecture.family))
     return weights | {"position_embedding": weights["position_embedding"][first:]}
 
 
@@ -117,7 +59,7 @@ def write_weights(
     _walk(sink, architecture, None)
     positions = sink.tensors["embeddings.position_embeddings.weight"]
     sink.tensors["embeddings.position_embeddings.weight"] = np.pad(positions, ((first_position, 0), (0, 0)))
-    prefix = LAYOUTS[architecture.family].prefix
+    prefix = get_layout(architecture.family).prefix
     tensors = {f"{prefix}.{name}": value for name, value in sink.tensors.items()} | dict(classifier)
     contiguous = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
     save_file(contiguous, file, metadata={"format": "pt"})
@@ -126,7 +68,7 @@ def write_weights(
 def _walk(place: "_Source | _Sink", architecture: Architecture, positions: int | None) -> dict[str, np.ndarray]:
     """Goes through all weights of an architecture, at a place that reads or writes them; `positions` is the number of
     rows in the table of positions."""
-    layout = LAYOUTS[architecture.family]
+    layout = get_layout(architecture.family)
     hidden, width, inner = architecture.hidden_dim, architecture.embedding_dim, architecture.intermediate_dim
     tables = {"token": ("word", architecture.vocabulary_size), "position": ("position", positions)}
     if architecture.num_segments:
@@ -135,7 +77,7 @@ def _walk(place: "_Source | _Sink", architecture: Architecture, positions: int |
     for ours, (theirs, rows) in tables.items():
         weights |= place.pass_table(f"{ours}_embedding", f"embeddings.{theirs}_embeddings", rows, width)
     weights |= place.pass_norm("embeddings_norm", "embeddings.LayerNorm", width)
-    if layout.projection and (width != hidden or architecture.family == "albert"):
+    if layout.projection and (width != hidden or layout.always_projects):
         weights |= place.pass_dense("projection", layout.projection, width, hidden)
     sizes = dict.fromkeys(DENSE, (hidden, hidden)) | {"intermediate": (hidden, inner), "output": (inner, hidden)}
     for block in range(architecture.num_blocks):

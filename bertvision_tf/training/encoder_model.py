@@ -9,7 +9,7 @@ import numpy as np
 
 from ..encoders import Classifier, Encoder, SpanClassifier
 from ..encoders.backbone import build_backbone, find_variables, get_blocks, read_backbone, write_backbone
-from ..encoders.classifier import get_activation
+from ..encoders.families import FAMILIES
 from ..errors import RunError
 from ..heads.describe import count_trainable
 from ..layers.span_logits import SpanLogits
@@ -39,7 +39,7 @@ class EncoderModel:
     """
 
     def __init__(self, encoder: Encoder, num_outputs: int | None, parts: str = "all", dtype: str = "float32"):
-        if encoder.architecture.family == "deberta-v3":
+        if FAMILIES[encoder.architecture.family].layout is None:
             raise RunError(f"{encoder.name} is a DeBERTa v3, which is not fine-tuned here: its snapshots have no form.")
         self.encoder, policy = encoder, "mixed_bfloat16" if dtype == "bfloat16" else dtype
         self._backbone = build_backbone(encoder.architecture, encoder.weights, policy)
@@ -71,13 +71,13 @@ class EncoderModel:
     def _build_labels(self, output: Mapping[str, keras.KerasTensor], num_outputs: int, policy: str) -> None:
         """The layers over the first token, or after BERT's pooler, and the model."""
         encoder = self.encoder
-        if "pooled_output" in output and encoder.architecture.family in ("bert", "albert"):
+        if "pooled_output" in output and FAMILIES[encoder.architecture.family].head.in_pooler:
             x = output["pooled_output"]
         else:
             x = keras.layers.Dropout(DROPOUT, dtype=policy)(output["sequence_output"][:, 0])
             self._dense = keras.layers.Dense(
                 encoder.hidden_dim,
-                activation=get_activation(encoder.architecture.family),
+                activation=FAMILIES[encoder.architecture.family].head.activation,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
                 dtype=policy,
                 name="classifier_dense",
@@ -91,7 +91,7 @@ class EncoderModel:
         """The encoder with the weights that it has now."""
         encoder = self.encoder
         weights = dict(encoder.weights) | read_backbone(self._backbone)
-        if encoder.architecture.family in ("roberta", "xlm-roberta") and "segment_embedding" in weights:
+        if FAMILIES[encoder.architecture.family].pads_positions and "segment_embedding" in weights:
             weights["segment_embedding"] = np.zeros_like(weights["segment_embedding"])  # the positions have it in them
         return Encoder(name, encoder.architecture, encoder.tokenizer, weights, encoder.dtype)
 

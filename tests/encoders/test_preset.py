@@ -11,8 +11,9 @@ import pytest
 import sentencepiece
 
 import bertvision_tf as bv
-from bertvision_tf.encoders.backbone import BACKBONES, build_backbone, build_states_model
+from bertvision_tf.encoders.backbone import build_backbone, build_states_model
 from bertvision_tf.encoders.checkpoint import read_architecture
+from bertvision_tf.encoders.families import FAMILIES
 from bertvision_tf.encoders.weights import read_weights
 from bertvision_tf.errors import EncoderError
 
@@ -54,7 +55,7 @@ def make_tokenizer(family):
     return models.DebertaV3Tokenizer(train_pieces(**special, **order))
 
 
-@pytest.fixture(scope="module", params=list(BACKBONES))
+@pytest.fixture(scope="module", params=list(FAMILIES))
 def preset(request, tmp_path_factory):
     """The family, its folder, and its tokenizer as KerasHub has it."""
     family, folder = request.param, tmp_path_factory.mktemp("preset") / request.param
