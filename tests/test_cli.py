@@ -1,5 +1,6 @@
-"""The command as a user runs it: in processes of their own."""
+"""The command as a user runs it: in processes of its own where that may tell, in this one where it cannot."""
 
+import contextlib
 import csv
 import json
 import os
@@ -24,9 +25,16 @@ def read_csv(file):
         return list(csv.DictReader(stream))
 
 
-def run_command(*arguments, cwd, script=None):
+def run_fresh(*arguments, cwd, script=None):
+    """In a process of its own."""
     program = [sys.executable, str(ROOT / "scripts" / script)] if script else [sys.executable, "-m", "bertvision_tf"]
     return subprocess.run([*program, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def run_command(*arguments, cwd):
+    """In this process, which has loaded TensorFlow."""
+    with contextlib.chdir(cwd):
+        return run_here(*arguments)
 
 
 def assert_one_line_error(done, *parts):
@@ -48,7 +56,7 @@ def finished(tmp_path_factory):
     for split, count in (("train", 420), ("dev", 40)):
         lines = [f"ab{n % 3}\t{n % 2}\t{'' if n % 2 else '*'}\t{words[n % 5]} {words[n % 4]}" for n in range(count)]
         (folder / "glue" / "CoLA" / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = run_command(
+    done = run_fresh(
         *("--task", "CoLA", "--encoder", TINY, "--data-dir", "glue", "--head", "adapter_4_shared", "--seeds", 2),
         *("--codec", "int4", "--store", "states", "--output", "run", "--limit", 410, "--epochs", 2),
         *("--tensorboard", "logs"),
@@ -110,7 +118,7 @@ def test_predict(finished, tmp_path):
     folder, _ = finished
     table = tmp_path / "mine.csv"
     table.write_text('\ufeffnote,sentence\n"a, b",the cats eat .\nc,"she said ""run"""\n', encoding="utf-8")
-    done = run_command("predict", "run", "--input", table, "--output", tmp_path / "out.csv", cwd=folder)
+    done = run_fresh("predict", "run", "--input", table, "--output", tmp_path / "out.csv", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     rows = read_csv(tmp_path / "out.csv")
     assert list(rows[0]) == ["note", "sentence", "prediction", "p_unacceptable", "p_acceptable"]
@@ -176,7 +184,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, arguments, parts):
 
 def test_extract_finds_what_is_there_and_refuses_another_length(tmp_path):
     arguments = ("extract", "--encoder", TINY, "--split", "dev", "--limit", 50, "--output", "s")
-    first = run_command(*arguments, cwd=tmp_path)
+    first = run_fresh(*arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "50 examples" in first.stdout
     files = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "s").iterdir()}
@@ -272,7 +280,7 @@ def test_extract_and_verify_a_table_of_the_users(tmp_path):
     flipped = bytearray(shard.read_bytes())
     flipped[-1] ^= 1
     (tmp_path / "damaged" / shard.name).write_bytes(flipped)
-    done = run_command("verify", "damaged", "kept", "nowhere", cwd=tmp_path)
+    done = run_fresh("verify", "damaged", "kept", "nowhere", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == f"kept: whole (1 shards, {shard.stat().st_size / 2**20:.1f} MiB)\n"
     first, second = done.stderr.strip().splitlines()
