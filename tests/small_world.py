@@ -1,7 +1,7 @@
 """A small world in which the pages' commands run in seconds, as they are written.
 
-"minilm" is an encoder of two blocks and width 8, tasks have a few rows, a run has one seed, a search two trials, and a
-grid its first and last cells. Beside the commands lie the files that the pages name.
+"minilm" is an encoder of two blocks and width 8, tasks have a few rows, a run has one seed and one epoch, a search two
+trials, a grid its first and last cells, and pictures are empty. Beside the commands lie the files that the pages name.
 """
 
 import contextlib
@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from .command import run_here
 
 ENCODER = Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2"
 STARTERS = Path(__file__).parents[1] / "bertvision_tf" / "tasks" / "data"
-ROWS = {"train": 64, "dev": 32, "test": 32}
+ROWS = {"train": 32, "dev": 16, "test": 16}
 TRIALS = 2
-EPOCHS = 2
+EPOCHS = 1
 HEADS = ["learned_pooling", "adapter_64_shared", "cnn_1x5_64"]  # those that are listed
 
 GLUE = {  # of each task the first line of its files, and a line of two sentences, as GLUE has them
@@ -151,13 +152,18 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     from bertvision_tf.training.trial import Trial
     from bertvision_tf.tuning import head_search
 
-    load, seeds = TaskSpec.load, HeadSettings.all_seeds.fget
+    load, seeds, save = TaskSpec.load, HeadSettings.all_seeds.fget, Figure.savefig
 
     def load_few(task: TaskSpec, split: str, *rest: Any, **more: Any) -> Any:
         rows = load(task, split, *rest, **more)
         count = min(ROWS.get(split, ROWS["dev"]), len(rows))
         return rows.select(np.linspace(0, len(rows) - 1, count).round().astype(int))
 
+    def save_empty(figure: Figure, *where: Any, **how: Any) -> None:
+        figure.clear()
+        save(figure, *where, **how)
+
+    patch.setattr(Figure, "savefig", save_empty)
     patch.setattr(checkpoint, "_find_minilm", lambda: ENCODER)
     patch.setattr(TaskSpec, "load", load_few)
     patch.setattr(HeadSettings, "all_seeds", property(lambda settings: seeds(settings)[:1]))
