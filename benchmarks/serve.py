@@ -38,7 +38,7 @@ def build(folder: Path, count: int, head: str, alone: bool) -> None:
         heads.append(ServedHead(f"head_{place}", model, CLASSIFICATION, ("no", "yes")))
     options = {"tokens": "all", "pooler": False, "pairs": False, "max_length": 128, "dtype": "float32"}
     servable = Servable(encoder, heads, layers=layers, **options)
-    signatures = {"serving_default": servable.build_signatures()["serving_default"]}
+    signatures = {"serving_default": servable.build_signatures(["serving_default"])["serving_default"]}
     tf.saved_model.save(servable, str(folder), signatures=signatures)
 
 

@@ -14,6 +14,11 @@ from .conftest import TINY
 HEADS = f"heads learned_pooling last_layer --encoder {TINY}"
 
 
+def hear_interrupts():
+    """In a new process: it may have been told to ignore them, as what a shell runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(arguments, streams=""):
     """What a shell gets of the command: status, output and errors."""
     command = f"{sys.executable} -m bertvision_tf {arguments} {streams}"
@@ -58,7 +63,8 @@ def test_interrupts_are_one_line(times, tmp_path):
         "--output", f"{tmp_path}/run", "--seeds", "5000", "--no-baselines", "--head", "adapter_64_shared",
     ]  # fmt: skip
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as one:
+    options = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "preexec_fn": hear_interrupts}
+    with subprocess.Popen(command, text=True, env=environment, **options) as one:
         while not list(tmp_path.glob("states/*/dev/*/shard-*.h5")) and one.poll() is None:
             time.sleep(0.1)
         time.sleep(2)
@@ -102,7 +108,7 @@ main()
 
 def test_an_interrupt_inside_a_finalizer_is_not_lost():
     """Python prints what is raised there, and goes on."""
-    found = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, preexec_fn=hear_interrupts)
     assert (found.returncode, found.stdout) == (130, "step 0\n")
     assert found.stderr == "interrupted; states that are finished are kept and found again\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -124,7 +124,7 @@ class Servable(tf.Module):
             return "question", "context"
         return ("text", "text_pair") if self._pairs else ("text",)
 
-    def build_signatures(self) -> dict[str, Any]:
+    def build_signatures(self, names: Container[str] | None = None) -> dict[str, Any]:
         """The functions of a SavedModel by name.
 
         serving_default      texts → what every head says; the outputs of several have the head's name before theirs
@@ -135,6 +135,9 @@ class Servable(tf.Module):
 
         Where the tokenizer has no twin, the first two read what serve_tokens reads.
 
+        Args:
+            names: of those to build; all with None.
+
         Raises:
             RunError: names of heads with those of outputs behind them are not told apart.
         """
@@ -143,14 +146,18 @@ class Servable(tf.Module):
         width = 1 if self._cls else None
         states = tf.TensorSpec((None, len(self._layers) + self._pooler, width, self._hidden_dim), name="hidden_states")
         images = {"hidden_states": states} | {name: matrices[name] for name in TOKENS[1:]}
-        found = {
-            "serve_tokens": _trace(lambda tokens: self._join(self._read_tokens, self.heads, tokens), matrices),
-            "serve_hidden_states": _trace(lambda images: self._join(self._read_images, self.heads, images), images),
-        }
         read, inputs = (self._read_texts, texts) if self.tokenizer is not None else (self._read_tokens, matrices)
-        found["serving_default"] = _trace(lambda given: self._join(read, self.heads, given), inputs)
-        for head in self.heads if len(self.heads) > 1 else ():
-            found[head.name] = _trace(lambda given, head=head: self._join(read, [head], given), inputs)
+        parts: dict[str, tuple[Callable, Sequence[ServedHead], Mapping[str, tf.TensorSpec]]] = {
+            "serve_tokens": (self._read_tokens, self.heads, matrices),
+            "serve_hidden_states": (self._read_images, self.heads, images),
+            "serving_default": (read, self.heads, inputs),
+            **({head.name: (read, [head], inputs) for head in self.heads} if len(self.heads) > 1 else {}),
+        }
+        found = {
+            name: _trace(lambda given, read=part[0], heads=part[1]: self._join(read, heads, given), part[2])
+            for name, part in parts.items()
+            if names is None or name in names
+        }
         self._kept = _list_captured(found.values())
         return found
 

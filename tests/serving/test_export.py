@@ -207,7 +207,9 @@ def test_every_preset(kind, constant, tiny_encoder, root, monkeypatch):
     assert len(heads) > 15
     folder = root / "models" / f"presets-{kind}-{constant}" / "1"
     served = build_servable(tiny_encoder, heads)
-    tf.saved_model.save(served, str(folder), signatures={"all": served.build_signatures()["serve_tokens"]})
+    tf.saved_model.save(
+        served, str(folder), signatures={"all": served.build_signatures(["serve_tokens"])["serve_tokens"]}
+    )
     tokens = tiny_encoder.tokenize([text for text in TEXTS if text])
     given = {name: tokens[name].tolist() for name in ("token_ids", "segment_ids", "padding_mask")}
     (said,) = ask_alone(folder, [("all", given)], root)
