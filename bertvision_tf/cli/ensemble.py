@@ -13,12 +13,12 @@ from .show import show_ensemble, show_written
 @app.command
 @takes_settings("table", "data_dir")
 def ensemble(runs: list[Path], /, *, output: Path | None = None, settings: RunSettings) -> None:
-    """Combine runs: the maximum, mean and geometric mean of their probabilities, and a mean weighted on the selection
-    rows. Data are the first run's own where no option names others.
+    """Combine runs by the maximum, the mean, the geometric mean and a weighted mean of their probabilities. The weights
+    are fitted on the selection rows. The data are the first run's, unless options name others.
 
     Args:
         runs: Folders of finished runs on the same rows.
-        output: Gets results.json and the predictions. Left out: runs/TASK-ensemble.
+        output: Folder for results.json and the predictions. Default: runs/TASK-ensemble.
     """
     start_tensorflow()
     from ..experiments.ensemble import ensemble_runs

@@ -29,12 +29,12 @@ def heads(
     kind: str = "classification",
     settings: RunSettings,
 ) -> None:
-    """List heads: what each is, its weights beside the encoder's, and its multiply-adds an example.
+    """List heads: what each is, its number of weights, and its multiply-adds for one example.
 
     Args:
-        names: Names of heads; all the listed ones by default.
-        tokens: Of an example; 1 as with --tokens cls of train.
-        outputs: Classes.
+        names: Names of heads; by default all the listed ones.
+        tokens: Number of tokens of an example; 1 for states of --tokens cls.
+        outputs: Number of classes.
         kind: classification, regression or span.
     """
     start_tensorflow()
@@ -76,14 +76,14 @@ def compare(
     only_print: Annotated[bool, Parameter(name="--print")] = False,
     settings: RunSettings,
 ) -> int:
-    """Compare heads over tasks, cell by cell: killed, it goes on where it was.
+    """Compare heads over tasks. A cell is one head on one task; after a stop, the same command continues.
 
     Args:
-        output: A CSV file, a line a cell; what it has is not run again.
-        heads: Several times; all the listed ones by default.
-        tasks: Several times; cola, mrpc, rte and stsb by default.
-        seeds: Heads of a cell; one of those over a million weights.
-        only_print: Run nothing: print the table of what there is.
+        output: A CSV file, one line for each cell; cells that are in it are not run again.
+        heads: May be given several times; by default all the listed heads.
+        tasks: May be given several times; by default cola, mrpc, rte and stsb.
+        seeds: Number of heads in each cell; heads of over a million weights are trained once.
+        only_print: Run nothing: print the table of the cells in the file.
     """
     start_tensorflow()
     from ..encoders import load_encoder

@@ -36,15 +36,15 @@ def inject_weights(
     epochs: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     settings: RunSettings,
 ) -> None:
-    """Put fine-tuned weights back to what they were, and see what the encoder's own head loses.
+    """Set fine-tuned weights back to their values before fine-tuning, and score the encoder's own head.
 
     Args:
         run: Folder of a finished run with a fine-tuned encoder.
-        output: A CSV file, a line a cell; the pictures lie beside it.
-        groups: all, embeddings, attention, feed_forward, norms or block_N, with commas between.
-        shares: Of a group's weights that are put back.
-        draws: How often they are drawn.
-        epochs: Train the other weights on for so long, while those stay as they are.
+        output: A CSV file, one line for each score; the plots are written beside it.
+        groups: all, embeddings, attention, feed_forward, norms or block_N, separated by commas.
+        shares: Shares of a group's weights to set back, separated by commas.
+        draws: Number of random draws of the weights for each share.
+        epochs: Epochs for which the other weights are then trained; 0 for none.
     """
     start_tensorflow()
     from ..experiments import injection
@@ -78,16 +78,16 @@ def inject_layers(
     learning_rate: float = 1e-3,
     settings: RunSettings,
 ) -> None:
-    """Feed what the lower layers of a frozen encoder say through a bottleneck into one of its later blocks.
+    """Feed the outputs of lower layers of a frozen encoder through a bottleneck into one of its later blocks.
 
     Args:
-        output: A CSV file, a line a cell; the picture lies beside it.
-        blocks: Before which it is injected, as in 2,4. Left out: all.
-        layers: How many of the outputs below are read; 0 for all.
-        bottlenecks: Widths.
-        seeds: From seed 0.
-        epochs: At most this many.
-        learning_rate: Its highest value.
+        output: A CSV file, one line for each score; the plot is written beside it.
+        blocks: Blocks before which the injection is made, as in 2,4. Default: all.
+        layers: Numbers of hidden states below the block that are read, as in 1,3; 0 for all.
+        bottlenecks: Widths of the bottleneck, as in 16,64.
+        seeds: Number of seeds, from seed 0.
+        epochs: Maximum number of epochs.
+        learning_rate: The highest learning rate.
     """
     start_tensorflow()
     from ..encoders import load_encoder

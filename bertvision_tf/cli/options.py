@@ -1,4 +1,4 @@
-"""Options of the command, made of the settings of a run: their names, types, defaults and help stand there."""
+"""The command's options, built from the settings in `settings/`, which hold their names, types, defaults and help."""
 
 from __future__ import annotations
 

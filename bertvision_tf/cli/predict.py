@@ -30,7 +30,7 @@ def predict(
         run: Folder of a finished run; or --url instead.
         input: A .csv, .tsv, .jsonl or .parquet file.
         output: A .csv or .tsv file: the same rows, a prediction, and how sure it is.
-        text_column: Left out: the task's own, as in 'sentence'.
+        text_column: Default: the task's own, as in 'sentence'.
         text_pair_column: For tasks on pairs.
         url: A served model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME.
         signature: Of the served model.

@@ -29,15 +29,15 @@ def search(
     output: Path | None = None,
     settings: RunSettings,
 ) -> None:
-    """Search the head that scores best on the selection rows; a search that was stopped goes on where it was.
+    """Search for the head that scores best on the selection rows. After a stop, the same command continues.
 
     Args:
         tuner: hyperband, random, bayesian or grid.
-        trials: At most this many; more than were asked for before go on.
-        seed: Of the choices, and of each head.
-        folds: Parts of train that take turns as selection rows. Left out: the selection rows alone.
-        only: Values to choose among, as in front_dim=16,64; several times.
-        output: The search's folder. Left out: runs/search-TASK.
+        trials: Maximum number of trials; a higher number continues an earlier search.
+        seed: Seed of the choices, and of each head.
+        folds: Number of parts of train that are used in turn as selection rows. Default: only the selection rows.
+        only: Values to choose among, as in front_dim=16,64; may be given several times.
+        output: The search's folder. Default: runs/search-TASK.
     """
     start_tensorflow()
     from ..experiments.preparation import read_task

@@ -16,12 +16,12 @@ from .show import show_written
 
 @app.command
 def export(runs: list[Path], /, *, output: Path, dtype: str | None = None) -> None:
-    """Write an encoder with the heads of runs as one SavedModel for TensorFlow Serving: text in, what each says out.
+    """Write an encoder and the heads of runs as one SavedModel for TensorFlow Serving, which predicts from texts.
 
     Args:
         runs: Folders of finished runs whose heads read the same states.
         output: The folder of this version, as in models/cola/1.
-        dtype: Of the encoder's products: float32 or bfloat16. Left out: the runs' own.
+        dtype: Type of the encoder's matrix products, float32 or bfloat16. Default: the runs' own.
     """
     start_tensorflow()
     from ..serving import export_runs
@@ -42,7 +42,7 @@ def demo(
     Args:
         runs: Folders of finished runs that read the same kind of texts.
         host: The address to listen on; by default this machine alone can reach it.
-        port: Left out: 7860, or the next that is free.
+        port: Default: 7860, or the next that is free.
     """
     start_tensorflow()
     from ..runs import load_run

@@ -23,7 +23,7 @@ def extract(*, output: Path | None = None, split: str = "train", settings: RunSe
     """Run an encoder once over a split and keep every hidden state in a store.
 
     Args:
-        output: The store's folder. Left out: where train looks, in states.
+        output: The store's folder. Default: where train looks, in states.
         split: train or dev.
     """
     start_tensorflow()

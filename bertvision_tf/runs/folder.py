@@ -1,6 +1,6 @@
 """The folder of a run, put in its place whole.
 
-results.json        what DESIGN's contract names; written last, so a folder without it holds no finished run
+results.json        scores, seconds and versions; written last, so a folder without it holds no finished run
 config.json         all that was asked for: task, encoder, head, states, fit
 heads/seed-0.keras  one head a seed
 predictions.csv     the dev rows: id, text, label, prediction, a probability for each class, a prediction a seed;

@@ -23,16 +23,17 @@ class FineTuneConfig:
     """How an encoder is fine-tuned.
 
     Attributes:
-        parts: which weights are trained beside the encoder's own head: all, no_embeddings, top_K (its last K blocks) or
-            lora_R (changes of rank R).
-        schedule: learning rate after the warm-up: constant, where fractions of an epoch are snapshots of one training;
-            or each, which falls to 0 at the end of every fraction, the paper's way.
-        learning_rate: the highest learning rate. Left out: the paper's for the task.
-        batch_size: examples a step, over all replicas. Left out: the paper's for the task.
-        warmup: share of the steps in which the rate rises from 0: of the first epoch, or with schedule each of all.
+        parts: which weights are trained, besides the encoder's own head: all, no_embeddings, top_K (the last K blocks)
+            or lora_R (LoRA of rank R).
+        schedule: learning rate after the warm-up. constant: it stays, and fractions of an epoch are snapshots of one
+            training. each: every fraction is a training of its own whose rate falls to 0, as in the paper.
+        learning_rate: the highest learning rate. Default: the paper's for the task.
+        batch_size: examples in a step, over all replicas. Default: the paper's for the task.
+        warmup: share of the steps in which the learning rate rises from 0; of the steps of the first epoch, or with
+            schedule each of all steps.
         weight_decay: weight decay of kernels; embeddings, biases and norms have none.
-        clip_norm: gradients of a larger norm are scaled down to it.
-        dtype: type of its matrix products, float32 or bfloat16.
+        clip_norm: gradients of a larger norm are scaled down to this norm.
+        dtype: type of the encoder's matrix products, float32 or bfloat16.
     """
 
     parts: str = "all"

@@ -16,15 +16,15 @@ class FitConfig:
     """How a head is trained.
 
     Attributes:
-        epochs: at most this many passes over the training rows.
-        batch_size: examples a step, over all replicas.
-        learning_rate: the highest learning rate, reached after the warm-up; it then falls to 0 along a cosine. Left
-            out: what suits the head.
-        warmup: share of all steps, 0 to 1, in which the rate rises from 0.
+        epochs: maximum number of passes over the training rows.
+        batch_size: examples in a step, over all replicas.
+        learning_rate: the highest learning rate, reached after the warm-up; it then falls to 0 along a cosine. Default:
+            a default that depends on the head.
+        warmup: share of all steps, 0 to 1, in which the learning rate rises from 0.
         weight_decay: weight decay of AdamW.
-        clip_norm: gradients of a larger norm are scaled down to it.
-        mixup: parameter of the Beta distribution of the shares of mixed examples, 0.2 to 1; 0 for none.
-        patience: epochs without a better selection score after which training stops.
+        clip_norm: gradients of a larger norm are scaled down to this norm.
+        mixup: alpha of the Beta distribution from which mixup draws its shares, 0.2 to 1; 0 for no mixup.
+        patience: training stops after this many epochs without a better selection score.
     """
 
     epochs: int = 12

@@ -24,12 +24,12 @@ class TableSettings:
 
     Attributes:
         train: a .csv, .tsv, .jsonl or .parquet file of your own.
-        dev: a file of its dev rows. Left out: a fifth of the rows of train.
-        text: column of the text. Left out: found by its name.
+        dev: a file of dev rows. Default: a fifth of the rows of train is set aside.
+        text: column of the text. Default: found by its name.
         text_pair: column of the second text of a pair.
-        label: column of the label; several times for columns of 0 and 1.
-        kind: kind of the task: classification, regression, multilabel or span. Left out: found by the columns.
-        name: what the task is called. Left out: the file's name.
+        label: column of the label. Give it several times for columns of 0 and 1, one for each class.
+        kind: kind of the task: classification, regression, multilabel or span. Default: guessed from the cells.
+        name: name of the task. Default: the file's name.
     """
 
     train: str | Path
@@ -50,11 +50,11 @@ class RowSettings:
     """Which rows are read, and which of them are trained on.
 
     Attributes:
-        data_dir: folder of GLUE's official download, or of SQuAD's files. Left out: tensorflow_datasets.
-        limit: only the first rows of train and of dev.
-        train_share: train on this share of the training rows, drawn by the seed; the selection rows stay.
-        shots: train on this many rows of each class, drawn by the seed; the selection rows stay.
-        balance_classes: let every class count the same in the loss.
+        data_dir: folder of GLUE's official download, or of SQuAD's files. Default: tensorflow_datasets downloads them.
+        limit: read only this many of the first rows of train and of dev.
+        train_share: train on this share of the training rows, drawn with each seed; the selection rows do not change.
+        shots: train on this many rows of each class, drawn with each seed; the selection rows do not change.
+        balance_classes: give every class the same weight in the loss.
     """
 
     data_dir: str | Path | None = None
@@ -82,12 +82,12 @@ class StateSettings:
     """Which hidden states are kept, and how.
 
     Attributes:
-        dtype: type of the encoder's matrix products, float32 or bfloat16, where the encoder is a name.
-        max_length: most tokens a text, special ones included. Left out: the task's own.
+        dtype: type of the encoder's matrix products, float32 or bfloat16; used if the encoder is given by name.
+        max_length: maximum number of tokens of a text, special tokens included. Default: the task's own.
         tokens: tokens whose states are kept: all, or cls for the first of each text.
-        pooler: keep the pooler's output too, before the others; with tokens cls.
-        layers: hidden states to keep, as in 0,3,6, counted from the embeddings. Left out: all. With auto: the few that
-            matter, found on a sample of train before the rest is extracted.
+        pooler: also keep the pooler's output, before the other states; needs tokens cls.
+        layers: hidden states to keep, as in 0,3,6; 0 is the embeddings. Default: all. auto: the fewest that score
+            about as well as all, chosen on a sample of train before the rest is extracted.
         codec: how states are stored: float32, float16, bfloat16, int8, int4 or int2.
     """
 
@@ -127,9 +127,10 @@ class TuningSettings:
     """How the encoder is fine-tuned first.
 
     Attributes:
-        fine_tune_epochs: passes over the training rows; 0 leaves the encoder frozen. Snapshots lie in the store and are
-            found again; more epochs go on from fewer.
-        fine_tune_seeds: how many encoders are fine-tuned; the heads' seeds take them in turn. Left out: one a seed.
+        fine_tune_epochs: passes over the training rows; 0 leaves the encoder frozen. Snapshots are kept in the store
+            and used again; a longer fine-tuning continues a shorter one.
+        fine_tune_seeds: number of fine-tuned encoders; the seeds of the heads use them in turn. Default: one for each
+            seed.
         fine_tune: a FineTuneConfig; or only what differs from FineTuneConfig.for_task's.
     """
 
@@ -147,7 +148,7 @@ class HeadSettings:
     """Which heads are trained, and how.
 
     Attributes:
-        head: a preset's name, a HeadConfig, or a JSON file of one, such as a search's best.json. Left out: the default
+        head: a preset's name, a HeadConfig, or a JSON file of one, such as a search's best.json. Default: the default
             head for single texts, for pairs, or for questions on a context.
         seeds: how many heads are trained, from seed 0; or the seeds themselves, as in 0,3.
         fit: a FitConfig; or only what differs from FitConfig.for_head's.
@@ -175,10 +176,10 @@ class RivalSettings:
     """What the heads are compared with, on the same rows.
 
     Attributes:
-        baselines: fit simple rivals.
-        baseline_parts: fine-tune the encoder's own head as a rival too, with these parts: all for full fine-tuning,
-            lora_8, top_2, no_embeddings; as in all,lora_8.
-        baseline_epochs: epochs of fine-tuned rivals to choose from, on the selection rows.
+        baselines: also fit simple rivals, such as the majority class and TF-IDF.
+        baseline_parts: also fine-tune the encoder with its own head as a rival, once for each of these parts: all for
+            full fine-tuning, lora_8, top_2, no_embeddings; as in all,lora_8.
+        baseline_epochs: epochs at which fine-tuned rivals are scored; the selection rows choose the best.
     """
 
     baselines: bool = True
@@ -191,13 +192,13 @@ class PlaceSettings:
     """Where things go.
 
     Attributes:
-        store: the root of all stores; states that are there already are found again.
-        output: the run's folder; a run that is there is replaced. Left out: runs/TASK-HEAD, where only a run of the
-            same settings is.
-        export: save the chosen head as a SavedModel too.
-        tensorboard: a folder that gets logs of the heads' losses and selection scores for TensorBoard, a folder a seed,
-            in the place of those that are there.
-        resume: find a finished run of the very same settings and versions at output again, and do not run it.
+        store: folder of all stores; states that are already in it are used again.
+        output: the run's folder; a run that is already there is replaced. Default: runs/TASK-HEAD, where a run of
+            other settings is an error.
+        export: also save the chosen head as a SavedModel.
+        tensorboard: folder for TensorBoard logs of the heads' losses and selection scores, one folder for each seed;
+            old logs there are replaced.
+        resume: if a finished run of exactly the same settings and versions is at output, return it and train nothing.
     """
 
     store: str | Path = "states"
