@@ -187,7 +187,7 @@ def test_a_run_names_both_encoders_when_they_differ(run, monkeypatch):
 def test_a_failed_run_leaves_the_old_one(run, tiny_encoder, root, monkeypatch):
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     monkeypatch.setattr(
-        "bertvision_tf.experiments.contents.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space"))
+        "bertvision_tf.experiments.run_files.write_json", lambda *a: (_ for _ in ()).throw(OSError(28, "No space"))
     )
     with pytest.raises(RunError, match="cannot be written: No space"):
         bv.train("starter", tiny_encoder, store=root / "states", output=run.path, **OPTIONS)

@@ -22,7 +22,7 @@ from ..tasks.selection import fingerprint_rows
 from ..training import predict_logits
 from ..training.gold import build_gold
 from ..training.trial import read_in_order, split_task
-from .contents import write_predictions
+from .predictions import write_predictions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,6 @@ from ..training.draw import Draw
 from ..training.layer_use import LayerChoice, choose_layers
 from ..training.random_states import keeps_random_states
 from ..training.trial import Outcome, Trial, draw_sample
-from .contents import write_contents
 from .describe import (
     describe_fine_tuning,
     describe_layers,
@@ -38,6 +37,7 @@ from .describe import (
     predict_fine_tuned,
 )
 from .preparation import Preparation, describe_settings, describe_sources, find_finished, make_logs, plan_run, prepare
+from .run_files import write_contents
 
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
 

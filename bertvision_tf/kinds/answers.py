@@ -1,4 +1,4 @@
-"""Answers to questions: what they are scored by, and how logits of tokens are read as texts."""
+"""Answers to questions: what they are scored by, and how logits of tokens are read as texts, by spans/decode.py."""
 
 from __future__ import annotations
 

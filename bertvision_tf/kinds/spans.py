@@ -1,4 +1,4 @@
-"""Tasks whose rows are questions, answered by a part of the second text."""
+"""Tasks whose rows are questions, answered by a part of the second text. Gold answers and decoding: `answers.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The Keras layers a head is made of; each reads the image (batch, num_hidden_states, tokens, hidden_dim)."""
+"""The Keras layers a head is made of; each reads the image (batch, num_hidden_states, tokens, hidden_dim).
+
+Padding is masked by each layer that mixes tokens: those whose `call` takes `padding_mask`, such as TokenPooling and
+ImageConvolution. MaskTokens sets padded cells to 0 before another layer reads them.
+"""
 
 from .adapter_pooler import AdapterPooler
 from .conv1x1_adapter import Conv1x1Adapter

@@ -1,4 +1,4 @@
-"""What a run says of texts, and what it answers to questions."""
+"""What `Run.predict` and `Run.answer` return. The files of predictions are written by experiments/predictions.py."""
 
 from __future__ import annotations
 

@@ -1,24 +1,23 @@
-"""What stands in a run's folder beside its results: heads, predictions, curves, pictures."""
+"""Fills the folder of a run: results, heads, predictions, curves and plots."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import RunError
-from ..kinds import AnswerGold, AnswerPredictions, Gold
+from ..kinds import Gold
 from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
 from ..runs.folder import CONFIG, RESULTS, write_csv, write_json
 from ..tasks import Examples, TaskSpec
 from ..training.trial import Outcome
+from .predictions import write_predictions
 
 if TYPE_CHECKING:
     import keras
-
-LISTED = 5  # spans of each question in nbest_predictions.json
 
 
 def write_contents(
@@ -63,42 +62,6 @@ def write_contents(
         _export(outcomes[best].fit.head, folder / "saved_model")
     write_json(folder / CONFIG, asked)
     write_json(folder / RESULTS, results)
-
-
-def write_predictions(
-    folder: Path,
-    suffix: str,
-    rows: Examples,
-    gold: Gold,
-    predictions: Any,
-    logits: np.ndarray,
-    every: Mapping[str, Any],
-) -> None:
-    """Writes what was predicted of a split.
-
-    Args:
-        folder, suffix: `predictions<suffix>.csv` in it; of questions also predictions, null_odds and nbest_predictions
-            as .json, in the official format.
-        rows, gold: the split, and what it is scored by.
-        predictions, logits: those that count.
-        every: further columns of predictions by name.
-    """
-    columns: dict[str, Sequence[Any]] = {"id": rows.ids, "text": rows.texts}
-    columns |= {} if rows.text_pairs is None else {"text_pair": rows.text_pairs}
-    columns |= {**rows.columns, "label": gold.show(), "prediction": gold.show(predictions)}
-    for name, values in gold.show_confidence(predictions, logits).items():
-        columns[name] = [f"{value:.6f}" for value in values]
-    columns |= {name: gold.show(part) for name, part in every.items()}
-    write_csv(folder / f"predictions{suffix}.csv", list(columns), zip(*columns.values(), strict=True))
-    if isinstance(predictions, AnswerPredictions) and isinstance(gold, AnswerGold):
-        odds = dict(zip(rows.ids, map(float, predictions.null_odds), strict=True))
-        best = {
-            name: [{"text": text, "score": score} for text, score, *_ in answer.list_texts(context, LISTED)]
-            for name, context, answer in zip(rows.ids, gold.contexts, gold.decode(logits), strict=True)
-        }
-        write_json(folder / f"predictions{suffix}.json", dict(zip(rows.ids, predictions.final, strict=True)))
-        write_json(folder / f"null_odds{suffix}.json", odds)
-        write_json(folder / f"nbest_predictions{suffix}.json", best)
 
 
 def _write_curves(file: Path, seeds: Sequence[int], outcomes: Sequence[Outcome]) -> None:
