@@ -125,7 +125,7 @@ def read_architecture(folder: Path) -> Architecture:
     entry, usual = FAMILIES[family].activation
     activation = config.get(entry, usual)
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise EncoderError(f"hidden_act {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
+        raise EncoderError(f"{entry} {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
         what = f"has relative positions ({positions!r})" if isinstance(positions, str) else f"says {positions!r}"

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from ..errors import EncoderError
 from ..keras_settings import check_keras
+from ..random_states import keeps_random_states
 from ..settings import DTYPES
 from .checkpoint import Architecture
 from .families import FAMILIES
@@ -191,6 +192,7 @@ class Encoder:
     def _forward(self) -> Any:
         return self.build_forward(self.dtype)
 
+    @keeps_random_states
     def build_forward(self, dtype: str, portable: bool = False) -> Any:
         """The forward pass, as `Forward` is called; for a SavedModel with `portable`, in any of DTYPES."""
         if not FAMILIES[self.architecture.family].lean:

@@ -1,6 +1,6 @@
-"""The families of encoders, one row each: what tells one from another, so that code elsewhere asks for no family.
+"""The families of encoders, one row each, with all that differs between them.
 
-Blocks that BERT has not are the forward pass's, in `forward.py`.
+The forward pass of blocks unlike BERT's is in `forward.py`.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from ..errors import BertvisionError
 from ..heads import get_preset, measure_head
 from ..heads.config import TokenPoolingMode
 from ..progress import Progress, ignore, prefix
+from ..random_states import keeps_random_states
 from ..reports.table import show_score
 from ..tasks import get_task
-from ..training.random_states import keeps_random_states
 from .cells import append_cell, check_table, read_cells
 from .experiment import train
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..encoders import Encoder
 from ..extraction import extract_once
 from ..progress import Progress, ignore
+from ..random_states import keeps_random_states
 from ..reports.table import name_head
 from ..runs import Run, load_run, write_run, writing_to
 from ..settings import RunSettings, takes_options
@@ -25,7 +26,6 @@ from ..training.baselines import Baseline
 from ..training.cost import Cost
 from ..training.draw import Draw
 from ..training.layer_use import LayerChoice, choose_layers
-from ..training.random_states import keeps_random_states
 from ..training.trial import Outcome, Trial, draw_sample
 from .describe import (
     describe_fine_tuning,

@@ -1,6 +1,6 @@
 """Writes predictions.csv, and for questions predictions.json, null_odds.json and nbest_predictions.json.
 
-What stands in a cell is the kind's: `Kind.show` and `Kind.write` in kinds/.
+What stands in a cell is for kinds/ to say: `LabelGold.show` and `AnswerGold.show`, with `Kind.show`.
 """
 
 from __future__ import annotations

@@ -40,13 +40,13 @@ def read_number(cell: str) -> float | None:
     return number if abs(number) <= LARGEST and "_" not in cell else None
 
 
-def find_class(classes: Mapping[str, int], name: str, place: str) -> int:
+def find_class(classes: Mapping[str, int], name: str, place: Place, row: int) -> int:
     """The index of a class.
 
     Args:
         classes: indices by name, the names that errors list before others of the same classes.
         name: which.
-        place: where it stands, for errors.
+        place, row: where it stands, for errors.
 
     Raises:
         TaskError: the name is not known.
@@ -54,5 +54,5 @@ def find_class(classes: Mapping[str, int], name: str, place: str) -> int:
     if name not in classes:
         names = list(classes)[: len(set(classes.values()))]  # without those that stand for the same class again
         known = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
-        raise TaskError(f"{place}: label {name!r} is not known; known: {known}.")
+        raise TaskError(f"{place(row)}: label {name!r} is not known; known: {known}.")
     return classes[name]

@@ -25,7 +25,7 @@ class Classes(Kind):
     least_classes = 2
 
     def read_labels(self, cells: Sequence[str | None], classes: Mapping[str, int], place: Place) -> Labels:
-        found = (-1 if cell is None else find_class(classes, cell, place(row)) for row, cell in enumerate(cells))
+        found = (-1 if cell is None else find_class(classes, cell, place, row) for row, cell in enumerate(cells))
         return np.fromiter(found, np.int32, len(cells))
 
     def show(self, label: Any, names: Sequence[str]) -> str:
@@ -43,7 +43,9 @@ class Classes(Kind):
     def tell(self, logits: np.ndarray, names: Sequence[str]) -> list[str]:
         return [names[place] for place in self.decode(logits)]
 
-    def combine(self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None):
+    def combine(
+        self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+    ) -> np.ndarray:
         """The logarithms of probabilities, combined element by element."""
         from scipy.special import log_softmax
 

@@ -105,4 +105,4 @@ class LabelGold:
 
     def show_confidence(self, predictions: np.ndarray, logits: np.ndarray) -> dict[str, np.ndarray]:
         shares = self.task.kind.compute_probabilities(logits)
-        return {f"p_{name}": share for name, share in zip(self.task.label_names, shares.T, strict=True)}
+        return {f"p_{name}": share for name, share in zip(self.task.label_names, shares.T, strict=False)}

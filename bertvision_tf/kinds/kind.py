@@ -26,8 +26,8 @@ FindWindows = Callable[[], Sequence[np.ndarray]]  # offsets, questions, char_off
 class Kind(str, ABC):
     """A kind of task. It is its name, as config.json and tables have it, and knows what differs between kinds.
 
-    Each kind is one object of this room; code elsewhere calls it, or asks for one of its attributes. Labels of rows and
-    logits of rows are not read of a kind with `answers`: `AnswerGold` reads logits of tokens in their contexts.
+    Each kind is one object of this room; code elsewhere calls it, or asks for one of its attributes. A kind with
+    `answers` has no labels and logits of rows: `AnswerGold` reads the logits of tokens.
 
     Attributes:
         metrics, main_metric: of a table of the user's.
@@ -98,13 +98,19 @@ class Kind(str, ABC):
         """What `tell` gives of a row, as it stands in a file of predictions."""
         return str(told)
 
+    def tell_one(self, told: Any) -> str:
+        """What `tell` gives of a row, as pictures and the demo show it."""
+        return self.display(self.write(told))
+
     def display(self, cell: str) -> str:
-        """A label or a prediction of a file, as reports and pictures show it."""
+        """A label or a prediction of a file, as reports show it."""
         return cell
 
     # Several models
 
-    def combine(self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None):
+    def combine(
+        self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+    ) -> np.ndarray:
         """Logits of several models as one, (rows, outputs).
 
         Args:

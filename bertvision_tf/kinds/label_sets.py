@@ -34,7 +34,7 @@ class LabelSets(Kind):
             if cell is None:
                 table[row] = -1
             else:
-                table[row, [find_class(classes, name, place(row)) for name in split_classes(cell)]] = 1
+                table[row, [find_class(classes, name, place, row) for name in split_classes(cell)]] = 1
         return table
 
     def show(self, label: Any, names: Sequence[str]) -> str:
@@ -58,7 +58,9 @@ class LabelSets(Kind):
     def display(self, cell: str) -> str:
         return ", ".join(split_classes(cell)) or NO_LABEL
 
-    def combine(self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None):
+    def combine(
+        self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+    ) -> np.ndarray:
         """The logarithms of probabilities of each class and of its absence, so that the surest model of each class
         decides by the maximum."""
         from scipy.special import log_expit

@@ -61,10 +61,15 @@ class Scores(Kind):
         """The shortest number that is the same float32."""
         return str(np.float32(told))
 
+    def tell_one(self, told: Any) -> str:
+        return f"{told:.3f}"
+
     def display(self, cell: str) -> str:
         return f"{float(cell):.3f}"
 
-    def combine(self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None):
+    def combine(
+        self, logits: Sequence[np.ndarray], mode: str = "maximum", weights: np.ndarray | None = None
+    ) -> np.ndarray:
         """The mean, with the weights if there are any."""
         return np.average(logits, axis=0, weights=weights)
 

@@ -30,7 +30,7 @@ class DevRows:
         metric: the task's main one.
         ids, texts: of each row.
         text_pairs: second texts, or contexts; None where there are none.
-        labels, predictions: as shown; several classes with a mark between, "" for none, and for no answer.
+        labels, predictions: as predictions.csv has them; several classes with ";" between, "" for none and no answer.
         answers: of questions the gold answers; None of other rows.
         scores, confidence: float, (rows,), as the kind's `score_cells` and `read_confidence` give them.
         sources: of each row the task's own columns, by name.

@@ -56,7 +56,7 @@ def slice_rows(rows: DevRows) -> Iterator[tuple[str, list[Slice]]]:
     elif rows.kind.numeric:
         yield "label", _slice_numbers(np.array(rows.labels, float))
     else:
-        yield _name_cut("label", rows.labels), _slice_names(rows.labels)
+        yield _name_cut("label", rows.labels), _slice_names([rows.kind.display(cell) for cell in rows.labels])
     pairs = rows.text_pairs or [""] * len(rows)
     if rows.answers is None:
         lengths = [len(_words(first)) + len(_words(second)) for first, second in zip(rows.texts, pairs, strict=True)]

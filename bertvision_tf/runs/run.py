@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import RunError
 from ..kinds import Kind, find_kind
+from ..random_states import keeps_random_states
 from .explain import Explanation, choose_window, compute_norms, compute_similarities
 from .folder import read_csv
 from .predictions import FoundAnswer, Predictions
@@ -25,21 +26,6 @@ if TYPE_CHECKING:
     from ..encoders import Encoder
     from ..store import Store
     from ..tasks import Examples, TaskSpec
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _keeps_random_states(method: Method) -> Method:
-    """A method of a run that leaves the caller's random states as they are; TensorFlow loads when it is called."""
-
-    @functools.wraps(method)
-    def call(*arguments: Any, **options: Any) -> Any:
-        from ..training.random_states import keep_random_states
-
-        with keep_random_states():
-            return method(*arguments, **options)
-
-    return call  # type: ignore[return-value]
 
 
 class Run:
@@ -70,7 +56,7 @@ class Run:
         thresholds = self.results.get("thresholds")
         return thresholds[self.results["seeds"].index(self.best_seed)] if thresholds else 0.0
 
-    @_keeps_random_states
+    @keeps_random_states
     def load_head(self, seed: int | None = None) -> keras.Model:
         """The head of a seed; by default of the one chosen on the selection rows."""
         import keras
@@ -83,7 +69,7 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
 
-    @_keeps_random_states
+    @keeps_random_states
     def load_encoder(self) -> Encoder:
         """The encoder whose states the head chosen on the selection rows was trained on.
 
@@ -104,7 +90,7 @@ class Run:
         snapshot = self.config.get("snapshots", {}).get(str(self.best_seed))
         return snapshot["fingerprint"] if snapshot else self.config["encoder_fingerprint"]
 
-    @_keeps_random_states
+    @keeps_random_states
     def load_base_encoder(self) -> Encoder:
         """The encoder that the run began with, before any fine-tuning.
 
@@ -161,7 +147,6 @@ class Run:
         names = [row["prediction"] for row in read_csv(self.path / "predictions.csv")]
         return np.array([self.config["label_names"].index(name) for name in names])
 
-    @_keeps_random_states
     def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Predictions:
         """Predicts new texts with the head chosen on the selection rows.
 
@@ -205,9 +190,11 @@ class Run:
             >>> load_run("runs/starter_qa").answer("Who has eaten?", "The cat has eaten.").text
             'The cat'
         """
+        for what, text in (("question", question), ("context", context)):
+            if not isinstance(text, str):
+                raise RunError(f"`{what}` needs a text, got {text!r}.")
         return self.answer_all([question], [context])[0]
 
-    @_keeps_random_states
     def answer_all(self, questions: Sequence[str], contexts: Sequence[str]) -> list[FoundAnswer]:
         """Answers questions, each from its context, as `answer`."""
         from ..encoders import Windows
@@ -217,6 +204,8 @@ class Run:
 
         if not self.kind.answers:
             raise RunError(f"{self.path} was trained on labels, it answers no questions: use `predict`.")
+        if isinstance(questions, str) or isinstance(contexts, str):
+            raise RunError("`answer_all` needs lists of texts; one question is for `answer`.")
         questions = list_texts(questions, "questions", RunError)
         contexts = list_texts(contexts, "contexts", RunError)
         if not all(question.strip() for question in questions):
@@ -236,7 +225,6 @@ class Run:
             for answer, context in zip(found, contexts, strict=True)
         ]
 
-    @_keeps_random_states
     def explain(self, text: str, text_pair: str | None = None) -> Explanation:
         """The pictures of one text, (layers, tokens): how long its states are, how like those below them, and which
         cells decide what the head chosen on the selection rows says of it.
@@ -270,7 +258,7 @@ class Run:
         image = {name: tensor.numpy() for name, tensor in element[0].items()}
         cells = image["hidden_states"][0]  # (layers, tokens, hidden)
         kept = states["layers"] or range(encoder.num_hidden_states)
-        said = self.kind.display(self.kind.write(found))
+        said = self.kind.tell_one(found)
         return Explanation(
             said,
             encoder.tokenizer.to_words(tokenized.pad([place])["token_ids"][0, : cells.shape[1]].tolist()),

@@ -150,7 +150,7 @@ def _classify(run: Run, text: str, text_pair: str | None = None) -> dict[str, fl
     """Probabilities of one text by class, or its score."""
     found = run.predict([text], None if text_pair is None else [text_pair])
     if run.kind.numeric:
-        return run.kind.display(run.kind.write(found.labels[0]))
+        return run.kind.tell_one(found.labels[0])
     return dict(zip(found.label_names, map(float, found.probabilities[0]), strict=True))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -124,7 +124,7 @@ class Servable(tf.Module):
             return "question", "context"
         return ("text", "text_pair") if self._pairs else ("text",)
 
-    def build_signatures(self, names: Container[str] | None = None) -> dict[str, Any]:
+    def build_signatures(self, names: Collection[str] | None = None) -> dict[str, Any]:
         """The functions of a SavedModel by name.
 
         serving_default      texts → what every head says; the outputs of several have the head's name before theirs
@@ -139,7 +139,8 @@ class Servable(tf.Module):
             names: of those to build; all with None.
 
         Raises:
-            RunError: names of heads with those of outputs behind them are not told apart.
+            RunError: there is no such signature; or names of heads, with those of outputs behind them, are not told
+                apart.
         """
         texts = {name: tf.TensorSpec((None,), tf.string, name) for name in self.text_inputs}
         matrices = {name: tf.TensorSpec((None, None), tf.int32, name) for name in TOKENS}
@@ -153,12 +154,15 @@ class Servable(tf.Module):
             "serving_default": (read, self.heads, inputs),
             **({head.name: (read, [head], inputs) for head in self.heads} if len(self.heads) > 1 else {}),
         }
+        unknown = [name for name in names or () if name not in parts]
+        if unknown:
+            raise RunError(f"there is no signature {unknown[0]!r}; there are {', '.join(parts)}.")
         found = {
             name: _trace(lambda given, read=part[0], heads=part[1]: self._join(read, heads, given), part[2])
             for name, part in parts.items()
             if names is None or name in names
         }
-        self._kept = _list_captured(found.values())
+        self._kept += _list_captured(found.values())
         return found
 
     def _join(self, read: Callable, heads: Sequence[ServedHead], given: Mapping[str, tf.Tensor]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class FitConfig:
         epochs: maximum number of passes over the training rows.
         batch_size: examples in a step, over all replicas.
         learning_rate: the highest learning rate, reached after the warm-up; it then falls to 0 along a cosine. Default:
-            a default that depends on the head.
+            chosen by the head.
         warmup: share of all steps, 0 to 1, in which the learning rate rises from 0.
         weight_decay: weight decay of AdamW.
         clip_norm: gradients of a larger norm are scaled down to this norm.

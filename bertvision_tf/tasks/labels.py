@@ -27,6 +27,7 @@ def encode_labels(task: TaskSpec, cells: Sequence[str | None], path: Path | str,
     Raises:
         TaskError: a label is no class of the task, or no number.
     """
+    task.require_labels("a file with a label a row")
     classes = {name: index for index, name in enumerate(task.label_names)}
     if task.source != "rows" and not any(name.isdigit() for name in task.label_names):
         classes |= {str(index): index for index in range(len(task.label_names))}

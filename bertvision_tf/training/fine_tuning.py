@@ -30,6 +30,7 @@ from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
 from ..errors import RunError
 from ..images import BatchPlan, load_arrays, tokenize_examples
 from ..paths import read_path
+from ..random_states import keeps_random_states
 from ..settings import FineTuneConfig
 from ..store.waiting import build_busy_error, wait_for
 from ..store.writer import lock_folder
@@ -37,7 +38,6 @@ from ..tasks import Examples, TaskSpec
 from .cost import Cost
 from .encoder_model import EncoderModel
 from .optimizer import build_tuning_optimizer
-from .random_states import keeps_random_states
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 from ..errors import RunError
 from ..heads import split_head
 from ..kinds import CLASSIFICATION, SPAN_LOGITS, Kind
+from ..random_states import keeps_random_states
 from ..settings import FitConfig
 from .mixup import mix_up
 from .optimizer import build_optimizer
-from .random_states import keeps_random_states
 
 
 @dataclasses.dataclass(frozen=True)

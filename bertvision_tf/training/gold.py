@@ -18,13 +18,14 @@ def build_gold(task: TaskSpec, examples: Examples, store: Store, rows: np.ndarra
         task, examples, store: the rows.
         rows: which of them, sorted, each once; all with None.
     """
-    rows = np.arange(len(examples)) if rows is None else rows
-    return task.kind.build_gold(task, examples.select(rows), lambda: _find_windows(store, rows))
+    chosen = examples if rows is None else examples.select(rows)
+    return task.kind.build_gold(task, chosen, lambda: _find_windows(store, len(examples), rows))
 
 
-def _find_windows(store: Store, rows: np.ndarray) -> Sequence[np.ndarray]:
-    """Offsets, questions, characters of tokens, and spans, of the windows of questions."""
+def _find_windows(store: Store, count: int, rows: np.ndarray | None) -> Sequence[np.ndarray]:
+    """Offsets, questions, characters of tokens, and spans, of the windows of questions, of which there are `count`."""
     assert store.questions is not None
+    rows = np.arange(count) if rows is None else rows
     windows = store.find_images(rows)
     offsets = np.cumsum([0, *store.lengths[windows]])
     questions = np.searchsorted(rows, store.questions[windows])

@@ -15,6 +15,7 @@ from ..extraction import extract_once
 from ..heads import HeadConfig
 from ..paths import read_path
 from ..progress import Progress, ignore
+from ..random_states import keeps_random_states
 from ..settings import RunSettings, takes_options
 from ..store import Store
 from ..tasks import Examples, TaskSpec, get_task
@@ -23,7 +24,6 @@ from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig
 from ..training.draw import Draw
 from ..training.encoder_trial import EncoderTrial
-from ..training.random_states import keeps_random_states
 from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
@@ -103,8 +103,9 @@ def search(
     """
     settings = (settings or RunSettings()).change(**options)
     wanted, epochs = settings.states, settings.tuning.fine_tune_epochs
+    root, task = read_path(settings.places.store), get_task(task)
     _check_search(settings, tuner, trials, folds)
-    task, given = get_task(task), _read_fit(settings.head.fit)
+    given = _read_fit(settings.head.fit)
     config = FitConfig(**given)
     fixed = {name: [value] for name, value in given.items() if name in FIT}
     space = HeadSpace(task.kind, task.text_pair is not None, wanted.tokens, dict(only or {}) | fixed)
@@ -133,7 +134,7 @@ def search(
     with open_folder(output, setting):
         if epochs:
             encoder = tuning.fine_tune(seed, epochs).encoder
-        store = extract_once(encoder, rows, read_path(tuning.root), progress, **states)
+        store = extract_once(encoder, rows, root, progress, **states)
         places = _build_places(tuning, store, roles, folds, config)
         return _run_trials(HeadHyperModel(space, places, given, seed), tuner, trials, output, progress)
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from bertvision_tf import get_task, load_run, train
-from bertvision_tf.training.random_states import keep_random_states, keeps_random_states
+from bertvision_tf.random_states import keep_random_states, keeps_random_states
 
 
 def draw():
@@ -36,7 +36,7 @@ def test_draws_go_on_as_if_nothing_had_been_seeded(seed):
 
 def test_before_tensorflow_has_begun():
     code = (
-        "from bertvision_tf.training.random_states import keep_random_states as keep\n"
+        "from bertvision_tf.random_states import keep_random_states as keep\n"
         "import keras, random\n"
         "with keep(): keras.utils.set_random_seed(0)\n"
         "from tensorflow.python.eager import context\n"

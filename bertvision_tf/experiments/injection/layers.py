@@ -28,6 +28,7 @@ from ...heads.model import Head
 from ...layers.layer_injection import LayerInjection
 from ...paths import read_path
 from ...progress import Progress, ignore, prefix
+from ...random_states import keeps_random_states
 from ...store import Store
 from ...tasks import TaskSpec, get_task
 from ...tasks.doubts import load_rows
@@ -35,7 +36,6 @@ from ...training import FitConfig
 from ...training.cost import Cost
 from ...training.draw import Draw
 from ...training.measured import MeasuredStore
-from ...training.random_states import keeps_random_states
 from ...training.trial import Trial, split_task
 from ..cells import append_cell, check_table, read_cells
 

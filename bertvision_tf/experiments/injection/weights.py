@@ -22,13 +22,13 @@ from ...errors import RunError
 from ...metrics.glue import compute_metric
 from ...paths import read_path
 from ...progress import Progress, ignore
+from ...random_states import keeps_random_states
 from ...runs import Run
 from ...tasks import TASKS, Examples, TaskSpec
 from ...training import FineTuneConfig, Snapshot
 from ...training.encoder_model import EncoderModel
 from ...training.fine_tuning import load_token_batches
 from ...training.optimizer import RowAdamW, build_tuning_optimizer
-from ...training.random_states import keeps_random_states
 from ...training.snapshot import read_snapshot
 from ...training.trial import split_task
 from ..cells import append_cell, check_table, read_cells

@@ -16,7 +16,8 @@ KERAS_SEEDS = ("global_random_seed", "global_seed_generator")
 @contextlib.contextmanager
 def keep_random_states() -> Iterator[None]:
     """Puts the global seeds and generators back as they were, whatever the block seeds or draws. What single operations
-    of TensorFlow count for themselves, those that were given a seed of their own, is out of reach.
+    of TensorFlow count for themselves, those that were given a seed of their own, is out of reach. These states are the
+    process's: what other threads draw meanwhile is drawn again.
 
     Example:
         >>> with keep_random_states():
