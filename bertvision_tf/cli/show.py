@@ -83,7 +83,7 @@ def show_notes(results: dict[str, Any]) -> None:
     """What a run's table means, and what its states cost."""
     rows, store = results["rows"], results["store"]
     print(
-        f"Mean ± sample deviation over {len(results['seeds'])} seeds, seconds a seed, memory of the whole process, "
+        f"Mean ± sample deviation over {len(results['seeds'])} seeds, seconds per seed, memory of the whole process, "
         f"weights beside the encoder's {results['encoder_parameters']:,}. {rows['training']:,} training rows; "
         f"{rows['selection']:,} selection rows chose epoch and regularisation; {rows['dev']:,} dev rows were read "
         f"once.\n"
