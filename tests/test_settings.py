@@ -54,6 +54,8 @@ def test_options_find_their_groups():
         ({"seeds": 0}, "`seeds` needs one seed or more"),
         ({"seeds": [1.5]}, "`seeds` needs one seed or more"),
         ({"seeds": [1, 1]}, "`seeds` needs one seed or more"),
+        ({"seeds": [-1]}, r"a seed is a whole number from 0 to 4294967295, got \[-1\]"),
+        ({"seeds": [2**40]}, "a seed is a whole number from 0 to 4294967295"),
         ({"seeds": True}, "`seeds` needs one seed or more"),
         ({"seeds": None}, "`seeds` needs one seed or more"),
         ({"limit": "5"}, "`limit` needs 1 or more, got '5'"),

@@ -14,6 +14,7 @@ from ..errors import EncoderError
 from ..keras_settings import check_keras
 from ..random_states import keeps_random_states
 from ..settings import DTYPES
+from ..settings.checks import is_count
 from .checkpoint import Architecture
 from .families import FAMILIES
 from .forward import Forward
@@ -128,9 +129,9 @@ class Encoder:
         return self.tokenizer.tokenize_windows(questions, contexts, max_length, stride, question_length)
 
     def _check_length(self, max_length: int) -> None:
-        if not 3 <= max_length <= self.architecture.max_positions:
+        if not is_count(max_length) or not 3 <= max_length <= self.architecture.max_positions:
             raise EncoderError(
-                f"`max_length` needs 3 to {self.architecture.max_positions} tokens for {self.name}, got {max_length}."
+                f"`max_length` needs 3 to {self.architecture.max_positions} tokens for {self.name}, got {max_length!r}."
             )
 
     def hidden_states(self, tokens: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -140,8 +141,8 @@ class Encoder:
             float32, (batch, num_hidden_states, tokens, hidden_dim): index 0 is the embedding layer's output, the
             last the final block's. Padded cells are 0.
         """
-        mask = np.asarray(tokens["padding_mask"]).astype(bool)
         rows = self.hidden_state_rows(tokens)
+        mask = np.asarray(tokens["padding_mask"]).astype(bool)
         image = np.zeros((*mask.shape, self.num_hidden_states, self.hidden_dim), np.float32)
         image[mask] = rows
         return image.transpose(0, 2, 1, 3)
@@ -165,12 +166,20 @@ class Encoder:
         Returns:
             float32, (rows, states, hidden_dim).
         """
+        if not isinstance(tokens, Mapping) or not {"token_ids", "segment_ids", "padding_mask"} <= set(tokens):
+            raise EncoderError("hidden states need token_ids, segment_ids and padding_mask, as `tokenize` gives them.")
         layers = tuple(range(self.num_hidden_states)) if layers is None else tuple(layers)
         mask = np.asarray(tokens["padding_mask"], np.int32)
         if mask.size == 0:
             return np.zeros((0, len(layers) + pooler, self.hidden_dim), np.float32)
         if not (np.diff(mask, axis=1) <= 0).all():
             raise EncoderError("`padding_mask` needs its zeros on the right of each row.")
+        ids = np.asarray(tokens["token_ids"])
+        if ids.min() < 0 or ids.max() >= self.architecture.vocabulary_size:
+            raise EncoderError(
+                f"`token_ids` lie from 0 to {self.architecture.vocabulary_size - 1} for {self.name}, "
+                f"got {ids.min()} to {ids.max()}."
+            )
         if pooler and "pooler.kernel" not in self.weights:
             raise EncoderError(f"{self.name} has no pooler: leave `pooler` out.")
         run = self._graph(mode, pooler, layers)

@@ -187,9 +187,9 @@ def format_comparison(cells: Sequence[Cell], plan: Plan) -> str:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
     missing = [f"{head} on {task}" for head, own in rows.items() for task, cell in own.items() if cell is None]
     if missing:
-        table += f"\nNot run: {', '.join(missing)}.\n"
+        table += f"\nNot run: {_join_tasks(missing)}.\n"
     if plan.skipped:
-        table += f"\nNot planned: {', '.join(plan.skipped)}.\n"
+        table += f"\nNot planned: {_join_tasks(plan.skipped)}.\n"
     shown_cells = [cell for own in rows.values() for cell in own.values() if cell]
     if shown_cells:
         days = sorted({cell.date for cell in shown_cells})
@@ -197,3 +197,13 @@ def format_comparison(cells: Sequence[Cell], plan: Plan) -> str:
         versions = "; ".join(sorted({cell.versions for cell in shown_cells}))
         table += f"\n{made}; {shown_cells[0].setting}; {versions}.\n"
     return table
+
+
+def _join_tasks(cells: Sequence[str]) -> str:
+    """Cells, each "HEAD on TASK" with perhaps a reason in brackets; the tasks of one head and reason together."""
+    tasks: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        head, _, place = cell.partition(" on ")
+        task, _, reason = place.partition(" ")
+        tasks.setdefault((head, reason), []).append(task)
+    return "; ".join(f"{head} on {', '.join(own)} {reason}".rstrip() for (head, reason), own in tasks.items())

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..encoders import Encoder
     from ..heads import HeadConfig
 
+MOST_SEEDS = 2**32  # that numpy and TensorFlow take
+
 
 @dataclasses.dataclass(frozen=True)
 class TableSettings:
@@ -165,6 +167,8 @@ class HeadSettings:
             raise RunError(f"`seeds` needs one seed or more, each once; got {self.seeds!r}.")
         if not self.all_seeds or len(set(self.all_seeds)) < len(self.all_seeds):
             raise RunError("`seeds` needs one seed or more, each once.")
+        if not all(0 <= seed < MOST_SEEDS for seed in self.all_seeds):
+            raise RunError(f"a seed is a whole number from 0 to {MOST_SEEDS - 1}, got {self.seeds!r}.")
 
     @property
     def all_seeds(self) -> list[int]:

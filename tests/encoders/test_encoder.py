@@ -149,6 +149,22 @@ def test_bad_calls(tiny_encoder):
         tiny_encoder.hidden_states(tokens | {"padding_mask": np.array([[0, 1, 1, 1]])})
 
 
+@pytest.mark.parametrize("length", ["12", 12.0, True, None])
+def test_a_length_that_is_no_number_is_refused(tiny_encoder, length):
+    with pytest.raises(EncoderError, match=r"`max_length` needs 3 to \d+ tokens for .*, got "):
+        tiny_encoder.tokenize(["the cat"], max_length=length)
+
+
+def test_what_are_no_tokens_is_refused(tiny_encoder):
+    for wrong in ([[1, 2]], {"token_ids": [[1]]}, np.zeros((1, 2))):
+        with pytest.raises(EncoderError, match="as `tokenize` gives them"):
+            tiny_encoder.hidden_states(wrong)
+    tokens = tiny_encoder.tokenize(["the cat"])
+    for number in (-9, 30):
+        with pytest.raises(EncoderError, match=r"`token_ids` lie from 0 to \d+ for"):
+            tiny_encoder.hidden_states(tokens | {"token_ids": tokens["token_ids"] + number})
+
+
 def test_no_texts(tiny_encoder):
     assert tiny_encoder.hidden_states(tiny_encoder.tokenize([])).shape[:2] == (0, 3)
 
