@@ -30,13 +30,19 @@ def minilm():
     return load_encoder("minilm")
 
 
+REAL_DATA = Path(os.environ.get("BERTVISION_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def has_real_data():
+    return (REAL_DATA / "glue" / "CoLA" / "train.tsv").is_file()
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real GLUE and SQuAD samples."""
-    folder = Path(os.environ.get("BERTVISION_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not (folder / "glue" / "CoLA" / "train.tsv").is_file():
-        pytest.skip(f"no real data at {folder} (set BERTVISION_DATA)")
-    return folder
+    if not has_real_data():
+        pytest.skip(f"no real data at {REAL_DATA} (set BERTVISION_DATA)")
+    return REAL_DATA
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import argparse
 import configparser
 import contextlib
 import io
-import os
 import re
 import runpy
 import sys
@@ -19,6 +18,7 @@ from bertvision_tf.cli.app import app
 from bertvision_tf.settings import RunSettings
 
 from .command import Done, run_here
+from .conftest import REAL_DATA, has_real_data
 from .pages import (
     PAGES,
     ROOT,
@@ -260,10 +260,9 @@ def run_page(blocks: list[Block]) -> None:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """The small world, with real rows where they are there."""
-    real = Path(os.environ.get("BERTVISION_DATA", ROOT.parent / "shared" / "data"))
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("pages")
-        made = World(home, real if (real / "glue" / "CoLA" / "train.tsv").is_file() else None)
+        made = World(home, REAL_DATA if has_real_data() else None)
         make_small(patch)
         with running_eagerly():
             yield made

@@ -79,9 +79,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
         raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
     check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
     head, name, fit = _choose_head(settings, task)
-    fine_tune = tuning.fine_tune
-    if not isinstance(fine_tune, FineTuneConfig):
-        fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
+    fine_tune = tuning.choose(task)
     usual = "-".join([f"runs/{task.name}-{name}", *name_folders(settings)])
     places = settings.places
     output, store = read_path(places.output or usual).resolve(), read_path(places.store)

@@ -11,13 +11,13 @@ import numpy as np
 from ..metrics.ensembles import MODES
 from ..metrics.significance import Difference, compare_classes
 from .cells import Place
+from .gold import Gold, LabelGold
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
     from ..tasks import Examples, TaskSpec
-    from .gold import Gold
 
 Labels = np.ndarray  # int32 classes (rows,); float32 scores (rows,); int32 0 and 1 (rows, classes)
 FindWindows = Callable[[], Sequence[np.ndarray]]  # offsets, questions, char_offsets, spans, as `AnswerGold` has them
@@ -177,8 +177,6 @@ class Kind(str, ABC):
             examples: the rows.
             find_windows: called where the rows are read window by window.
         """
-        from .gold import LabelGold
-
         return LabelGold(task, examples.labels)
 
     # Serving
@@ -189,9 +187,13 @@ class Kind(str, ABC):
 
     # Files of predictions
 
-    def score_cells(self, labels: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
-        """float, (rows,), of columns of predictions.csv: 1 where right and 0 where wrong; the higher the better."""
-        return np.array([one == other for one, other in zip(labels, predictions, strict=True)], float)
+    def read_gold(self, labels: Sequence[str]) -> Sequence[Any]:
+        """What predictions are held against, of the column of labels: the labels; of questions their gold answers."""
+        return labels
+
+    def score_cells(self, gold: Sequence[Any], predictions: Sequence[str]) -> np.ndarray:
+        """float, (rows,), of what `read_gold` gives and a column of predictions.csv: 1 where right, 0 where wrong."""
+        return np.array([one == other for one, other in zip(gold, predictions, strict=True)], float)
 
     def find_wrong(self, scores: np.ndarray) -> np.ndarray:
         """bool, (rows,), of what `score_cells` gives."""

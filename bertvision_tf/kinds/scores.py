@@ -102,9 +102,9 @@ class Scores(Kind):
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         return {"score": logits[:, 0]}
 
-    def score_cells(self, labels: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
+    def score_cells(self, gold: Sequence[Any], predictions: Sequence[str]) -> np.ndarray:
         """Minus the distance from the label."""
-        return -np.abs(np.array(labels, float) - np.array(predictions, float))
+        return -np.abs(np.array(gold, float) - np.array(predictions, float))
 
     def find_wrong(self, scores: np.ndarray) -> np.ndarray:
         """The tenth of the rows that are furthest off."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..metrics.significance import Difference, compare_scores
 from ..metrics.squad import score_answers
+from .answers import AnswerGold
+from .gold import Gold
 from .kind import FindWindows, Kind
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from ..tasks import Examples, TaskSpec
-    from .gold import Gold
 
 SPAN_LOGITS = ("start_logits", "end_logits")
 NO_ANSWER = "(no answer)"
@@ -67,17 +68,19 @@ class Spans(Kind):
         return tf.add_n([logits[name][0, place] for name, place in zip(SPAN_LOGITS, target, strict=True)])
 
     def build_gold(self, task: TaskSpec, examples: Examples, find_windows: FindWindows) -> Gold:
-        from .answers import AnswerGold
-
         return AnswerGold(examples, *find_windows())
 
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         """The logits of starts and ends, of which `find_answers` makes texts."""
         return {name: logits[..., place] for place, name in enumerate(SPAN_LOGITS)}
 
-    def score_cells(self, labels: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
-        """F1, 0 to 1, of the better gold answer; labels are lists of these, as JSON."""
-        return score_answers([json.loads(cell) for cell in labels], predictions).f1
+    def read_gold(self, labels: Sequence[str]) -> list[list[str]]:
+        """The gold answers of each question, which `AnswerGold.show` writes as JSON."""
+        return [json.loads(cell) for cell in labels]
+
+    def score_cells(self, gold: Sequence[Any], predictions: Sequence[str]) -> np.ndarray:
+        """F1, 0 to 1, of the best gold answer."""
+        return score_answers(gold, predictions).f1
 
     def read_confidence(self, columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> np.ndarray:
         """The odds of "no answer"."""

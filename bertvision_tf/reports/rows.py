@@ -97,7 +97,8 @@ def _score_rows(
     columns: Mapping[str, Sequence[str]], best_spans: Path, kind: Kind, names: Sequence[str], metric: str
 ) -> DevRows:
     labels, predictions, ids = (columns[name] for name in ("label", "prediction", "id"))
-    answers = [json.loads(cell) for cell in labels] if kind.answers else None
+    gold = kind.read_gold(labels)
+    answers = gold if kind.answers else None
     own = {name: cells for name, cells in columns.items() if name not in GIVEN and not name.startswith(ADDED)}
     return DevRows(
         kind=kind,
@@ -108,7 +109,7 @@ def _score_rows(
         labels=labels,
         predictions=predictions,
         answers=answers,
-        scores=kind.score_cells(labels, predictions),
+        scores=kind.score_cells(gold, predictions),
         confidence=kind.read_confidence(columns, names),
         sources=own,
         spans_right=None if answers is None else _read_spans(best_spans, ids, answers),

@@ -1,7 +1,4 @@
-"""A finished run: its results, its heads, and what they say of new texts.
-
-Over 300 lines, since all that a user does with a run is a method of it.
-"""
+"""A finished run: its results, its heads, and what they say of new texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""An encoder and heads on its states as one model, from text to what each head says: what a SavedModel holds."""
+"""An encoder and heads on its states as one model, from text to what each head says: what a SavedModel holds.
+
+Over 300 lines, since a SavedModel is one module: each signature is a method that calls the others.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from .fit import FitConfig
 if TYPE_CHECKING:
     from ..encoders import Encoder
     from ..heads import HeadConfig
+    from ..tasks import TaskSpec
 
 MOST_SEEDS = 2**32  # that numpy and TensorFlow take
 
@@ -143,6 +144,11 @@ class TuningSettings:
     def __post_init__(self):
         if not is_number(self.fine_tune_epochs) or not 0 <= self.fine_tune_epochs < math.inf:
             raise RunError(f"`fine_tune_epochs` needs 0 or more, got {self.fine_tune_epochs!r}.")
+
+    def choose(self, task: TaskSpec) -> FineTuneConfig:
+        """How an encoder is fine-tuned on a task: as given, and else as `FineTuneConfig.for_task` has it."""
+        given = self.fine_tune
+        return given if isinstance(given, FineTuneConfig) else FineTuneConfig.for_task(task, **(given or {}))
 
 
 @dataclasses.dataclass(frozen=True)

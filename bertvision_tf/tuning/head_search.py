@@ -21,7 +21,7 @@ from ..store import Store
 from ..tasks import Examples, TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
-from ..training import FineTuneConfig, FitConfig
+from ..training import FitConfig
 from ..training.draw import Draw
 from ..training.encoder_trial import EncoderTrial
 from ..training.trial import Trial, split_task
@@ -174,10 +174,7 @@ def _build_tuning(
     progress: Progress,
 ) -> EncoderTrial:
     """The encoder, its rows, and how it is fine-tuned where it is."""
-    fine_tune = settings.tuning.fine_tune
-    if not isinstance(fine_tune, FineTuneConfig):
-        fine_tune = FineTuneConfig.for_task(task, **(fine_tune or {}))
-    draw = Draw(rows.labels, roles[0], settings.rows.train_share)
+    fine_tune, draw = settings.tuning.choose(task), Draw(rows.labels, roles[0], settings.rows.train_share)
     return EncoderTrial(
         *(encoder, task, [rows], roles[1], draw, read_path(settings.places.store), max_length, fine_tune),
         strategy=settings.head.strategy,
