@@ -1,13 +1,15 @@
-"""KerasHub's backbone of an encoder: the reference for its hidden states, and what fine-tuning trains."""
+"""A Keras model of an encoder, which fine-tuning trains: KerasHub's backbone, which is the reference for hidden states
+too, and `trainable.Backbone` of the families that KerasHub does not have.
+"""
 
 from collections.abc import Mapping
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from .checkpoint import Architecture
+from .architecture import Architecture
 from .families import FAMILIES
+from .trainable import Backbone
 
 ACTIVATIONS = {
     "gelu_exact": lambda x: keras.activations.gelu(x, approximate=False),
@@ -17,11 +19,14 @@ ACTIVATIONS = {
 }
 
 
+DEBERTA = "DebertaV3Backbone"  # one DeBERTa of those that are read, with blocks and variables of its own
+
+
 def build_backbone(
     architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str = "float32"
 ) -> keras.Model:
-    """Builds KerasHub's backbone with a checkpoint's weights, and with its own activation, epsilon and
-    number of segments, which KerasHub's converters leave at their defaults.
+    """Builds a backbone with a checkpoint's weights; KerasHub's with its own activation, epsilon and number of
+    segments, which KerasHub's converters leave at their defaults.
 
     Args:
         architecture: sizes and settings.
@@ -30,9 +35,11 @@ def build_backbone(
     """
     from keras_hub import models
 
-    family = FAMILIES[architecture.family]
-    sizes = {theirs: getattr(architecture, ours) for theirs, ours in family.keras_sizes.items()}
-    backbone = getattr(models, family.backbone)(**sizes, dtype=dtype, name="backbone")
+    preset = FAMILIES[architecture.family].preset
+    if preset is None or preset.backbone == DEBERTA:
+        return Backbone(architecture, weights, dtype)
+    sizes = {theirs: getattr(architecture, ours) for theirs, ours in preset.sizes.items()}
+    backbone = getattr(models, preset.backbone)(**sizes, dtype=dtype, name="backbone")
     backbone.embeddings_layer_norm.epsilon = architecture.layer_norm_epsilon
     for block in get_blocks(backbone):
         block._self_attention_layer_norm.epsilon = architecture.layer_norm_epsilon
@@ -66,8 +73,10 @@ def read_backbone(backbone: keras.Model) -> dict[str, np.ndarray]:
 
 def build_states_model(backbone: keras.Model) -> keras.Model:
     """The backbone as a model of all its hidden states, a list of (batch, tokens, hidden_dim), embeddings first."""
+    if isinstance(backbone, Backbone):
+        return keras.Model(backbone.input, backbone.states)
     blocks = get_blocks(backbone)
-    if is_deberta(backbone):  # its blocks read the relative positions too; each is called once
+    if type(backbone).__name__ == DEBERTA:  # its blocks read the relative positions too; each is called once
         return keras.Model(backbone.input, [backbone.embeddings_dropout.output, *(block.output for block in blocks)])
     names = ("embedding_projection", "embeddings_projection", "embeddings_dropout")
     layers = {layer.name: layer for layer in backbone.layers}
@@ -79,27 +88,10 @@ def build_states_model(backbone: keras.Model) -> keras.Model:
     return keras.Model(backbone.input, states)
 
 
-class BackboneForward:
-    """The backbone with the call of `forward.Forward`, for the families that have no lean forward pass."""
-
-    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str):
-        self._states = build_states_model(build_backbone(architecture, weights, dtype))
-
-    def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int):
-        """As `Forward`'s: the embeddings' output and those of the first blocks, each (batch · tokens, hidden_dim)."""
-        mask = tf.sequence_mask(lengths, tf.shape(token_ids)[1], tf.int32)
-        model = keras.Model(self._states.input, self._states.output[: num_blocks + 1])
-        states = model({"token_ids": token_ids, "padding_mask": mask}, training=False)
-        return [tf.reshape(state, (-1, state.shape[-1])) for state in states]
-
-
-def is_deberta(backbone: keras.Model) -> bool:
-    """Whether this backbone's blocks are none of BERT's, and its variables have their own names."""
-    return type(backbone).__name__ == FAMILIES["deberta-v3"].backbone
-
-
 def get_blocks(backbone: keras.Model) -> list[keras.layers.Layer]:
     """The transformer blocks, each once."""
+    if isinstance(backbone, Backbone):
+        return list(backbone.blocks)
     blocks = []
     for layer in backbone.transformer_layers:
         blocks += layer if isinstance(layer, list) else [layer]
@@ -108,8 +100,10 @@ def get_blocks(backbone: keras.Model) -> list[keras.layers.Layer]:
 
 def find_variables(backbone: keras.Model) -> dict[str, keras.Variable]:
     """The variables by our names."""
-    if is_deberta(backbone):
-        return {variable.path: variable for variable in backbone.weights}
+    if isinstance(backbone, Backbone):
+        return backbone.find_variables()
+    if type(backbone).__name__ == DEBERTA:
+        return _find_deberta_variables(backbone)
     layers = {layer.name: layer for layer in backbone.layers}
     both = layers.get("embeddings") or layers.get("token_and_position_embedding")
     position = both.position_embedding if both else layers["position_embedding"]
@@ -141,4 +135,32 @@ def find_variables(backbone: keras.Model) -> dict[str, keras.Variable]:
     for name, layer in dense.items():
         if layer is not None:
             found |= {f"{name}.kernel": layer.kernel, f"{name}.bias": layer.bias}
+    return found
+
+
+def _find_deberta_variables(backbone: keras.Model) -> dict[str, keras.Variable]:
+    """Those of KerasHub's DeBERTa v3 by our names."""
+    parts = {
+        "query": "self_attention_layer/query",
+        "key": "self_attention_layer/key",
+        "value": "self_attention_layer/value",
+        "attention_output": "self_attention_layer/attention_output",
+        "attention_norm": "self_attention_layer_norm",
+        "intermediate": "feedforward_intermediate_dense",
+        "output": "feedforward_output_dense",
+        "output_norm": "feedforward_layer_norm",
+    }
+    names = {
+        "token_embedding/embeddings": "token_embedding",
+        "rel_embedding/rel_embedding": "distance_embedding",
+        "embeddings_layer_norm": "embeddings_norm",
+        "rel_embedding/rel_embeddings_layer_norm": "distance_norm",
+    }
+    for layer in range(backbone.num_layers):
+        start = f"disentangled_attention_encoder_layer_{layer}"
+        names |= {f"{start}/{theirs}": f"block_{layer}.{ours}" for ours, theirs in parts.items()}
+    found = {}
+    for variable in backbone.weights:
+        stem, _, end = variable.path.rpartition("/")
+        found[names.get(variable.path) or f"{names[stem]}.{end}"] = variable
     return found

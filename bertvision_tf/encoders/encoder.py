@@ -15,8 +15,9 @@ from ..keras_settings import check_keras
 from ..random_states import keeps_random_states
 from ..settings import DTYPES
 from ..settings.checks import is_count
-from .checkpoint import Architecture
-from .families import FAMILIES
+from .architecture import Architecture
+from .blocks import LONG
+from .families import FAMILIES, Family
 from .forward import Forward
 from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
 
@@ -60,7 +61,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.weights = weights
         self.dtype = dtype
-        self._graphs: dict = {}  # one for each choice of tokens, pooler and layers
+        self._graphs: dict = {}  # one for each choice of tokens, pooler, layers and kind of length
 
     def __getstate__(self) -> dict[str, Any]:
         """An encoder can be pickled: another process builds the graphs for itself."""
@@ -71,6 +72,11 @@ class Encoder:
     def num_hidden_states(self) -> int:
         """The embedding layer's output and one for each block."""
         return self.architecture.num_layers + 1
+
+    @property
+    def family(self) -> Family:
+        """What is peculiar to encoders of this kind."""
+        return FAMILIES[self.architecture.family]
 
     @property
     def hidden_dim(self) -> int:
@@ -84,8 +90,7 @@ class Encoder:
     def fingerprint(self) -> str:
         """32 hexadecimal digits over weights, architecture, tokenizer and dtype; equal means equal states."""
         digest = hashlib.sha256()
-        sizes = {name: value for name, value in vars(self.architecture).items() if name != "position_buckets" or value}
-        digest.update(json.dumps([sizes, self.dtype, self.tokenizer.to_json()]).encode())
+        digest.update(json.dumps([vars(self.architecture), self.dtype, self.tokenizer.to_json()]).encode())
         for name, value in sorted(self.weights.items()):
             digest.update(f"{name}{value.shape}".encode())
             digest.update(np.ascontiguousarray(value, np.float32).data)
@@ -182,7 +187,7 @@ class Encoder:
             )
         if pooler and "pooler.kernel" not in self.weights:
             raise EncoderError(f"{self.name} has no pooler: leave `pooler` out.")
-        run = self._graph(mode, pooler, layers)
+        run = self._graph(mode, pooler, layers, mask.shape[1] > LONG)
         rows = run(
             tf.constant(tokens["token_ids"], tf.int32),
             tf.constant(tokens["segment_ids"], tf.int32),
@@ -192,38 +197,35 @@ class Encoder:
 
     @functools.cached_property
     def backbone(self) -> keras.Model:
-        """KerasHub's backbone with these weights: the reference for the states, and what fine-tuning trains."""
+        """A Keras model with these weights, KerasHub's where it has one: the reference for the states, and what
+        fine-tuning trains."""
         from .backbone import build_backbone
 
         return build_backbone(self.architecture, self.weights)
 
     @functools.cached_property
-    def _forward(self) -> Any:
+    def _forward(self) -> Forward:
         return self.build_forward(self.dtype)
 
     @keeps_random_states
-    def build_forward(self, dtype: str, portable: bool = False) -> Any:
-        """The forward pass, as `Forward` is called; for a SavedModel with `portable`, in any of DTYPES."""
-        if not FAMILIES[self.architecture.family].lean:
-            from .backbone import BackboneForward
-
-            return BackboneForward(self.architecture, self.weights, dtype)
+    def build_forward(self, dtype: str, portable: bool = False) -> Forward:
+        """The forward pass; for a SavedModel with `portable`, in any of DTYPES."""
         return Forward(self.architecture, self.weights, dtype, portable)
 
-    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...]):
-        choice = (mode, pooler, layers)
+    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool):
+        choice = (mode, pooler, layers, long)
         if choice not in self._graphs:
             self._graphs[choice] = self._build_graph(*choice)
         return self._graphs[choice]
 
-    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...]):
+    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool):
         forward = self._forward
         num_blocks = self.architecture.num_layers if pooler else max(layers)
         matrix = tf.TensorSpec((None, None), tf.int32)
 
         @tf.function(input_signature=[matrix, matrix, tf.TensorSpec((None,), tf.int32)], autograph=False)
         def run(token_ids, segment_ids, lengths):
-            states = forward(token_ids, segment_ids, lengths, num_blocks)  # each (batch · tokens, hidden)
+            states = forward(token_ids, segment_ids, lengths, num_blocks, long)  # each (batch · tokens, hidden)
             width = tf.shape(token_ids)[1]
             if mode == "cls":
                 kept = tf.range(tf.size(lengths)) * width

@@ -1,30 +1,25 @@
 """A lean forward pass that returns every hidden state: what extraction runs.
 
-One matrix product for query, key and value, tokens flattened for every dense layer, and operations in the order that
-TensorFlow fuses into one kernel each on a processor: product, bias and activation or residual; scores, scale and
-mask; layer norm. KerasHub's backbone gives the same states and stays the reference.
+One matrix product for query, key and value, and weights that are constants of the graph. A family's blocks are in
+`families/`.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from .checkpoint import Architecture
-
-ACTIVATIONS = {
-    "gelu_exact": lambda x: tf.nn.gelu(x, approximate=False),
-    "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
-    "relu": tf.nn.relu,
-    "silu": tf.nn.silu,
-}
+from .architecture import Architecture
+from .families import FAMILIES
 
 
 class Forward:
-    """The forward pass of BERT and its kin; to be traced into a graph.
+    """The forward pass of an encoder; to be traced into a graph.
 
     Args:
-        architecture: the sizes, activation and epsilon.
+        architecture: the sizes and settings.
         weights: what `read_weights` gives.
         dtype: "float32" or "bfloat16", the type of products and states; kernels add up in float32.
         portable: whether the weights are variables, which a SavedModel keeps in a file of their own, and norms are
@@ -34,89 +29,121 @@ class Forward:
     def __init__(
         self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str, portable: bool = False
     ):
-        self.architecture = architecture
-        self.dtype = tf.as_dtype(dtype)
-        self.head_dim = architecture.hidden_dim // architecture.num_heads
+        self._family = FAMILIES[architecture.family]
+        weights = self._family.fold(architecture, weights)
         # Embeddings, the largest, stay outside the graph. The rest go into it as constants: on a processor their
         # layout is then prepared once instead of at every product, a tenth of the time.
-        self._embeddings = {name: tf.constant(value) for name, value in weights.items() if "_embedding" in name}
-        self._weights = {
-            name: value.astype(self.dtype.as_numpy_dtype)
+        tables = {name: tf.constant(value) for name, value in weights.items() if "_embedding" in name}
+        dense = {
+            name: value.astype(tf.as_dtype(dtype).as_numpy_dtype)
             for name, value in weights.items()
-            if name not in self._embeddings
+            if name not in tables
         }
         for block in range(architecture.num_blocks):
             for end in ("kernel", "bias"):
-                parts = [self._weights.pop(f"block_{block}.{part}.{end}") for part in ("query", "key", "value")]
-                self._weights[f"block_{block}.qkv.{end}"] = np.concatenate(parts, axis=-1)
+                names = [f"block_{block}.{part}.{end}" for part in ("query", "key", "value")]
+                if names[0] in dense:
+                    dense[f"block_{block}.qkv.{end}"] = np.concatenate([dense.pop(name) for name in names], axis=-1)
         if portable:
-            for group in (self._embeddings, self._weights):
+            for group in (tables, dense):
                 group |= {name: tf.Variable(value, trainable=False, name=name) for name, value in group.items()}
-        self._plain_norm = portable or bool(tf.config.list_physical_devices("GPU"))
+        plain_norm = portable or bool(tf.config.list_physical_devices("GPU"))
+        self.parts = _Constants(architecture, {**tables, **dense}, tf.as_dtype(dtype), plain_norm)
 
-    def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int):
+    def __call__(
+        self, token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, num_blocks: int, long: bool = False
+    ) -> list[tf.Tensor]:
         """Returns the embeddings' output and those of the first `num_blocks` blocks, each (batch · tokens, hidden_dim).
 
         Args:
             token_ids, segment_ids: int32, (batch, tokens), padding on the right.
             lengths: int32, (batch,), real tokens of each text.
+            num_blocks: to run; after the last of an encoder's the states pass its final norm, if it has one.
+            long: whether texts may have more than `blocks.LONG` tokens: attention then takes less memory and more time.
         """
-        batch, tokens = tf.shape(token_ids)[0], tf.shape(token_ids)[1]
-        x = tf.gather(self._embeddings["token_embedding"], token_ids) + self._embeddings["position_embedding"][:tokens]
-        if self.architecture.num_segments:
-            segment_ids = tf.minimum(segment_ids, self.architecture.num_segments - 1)
-            x += tf.gather(self._embeddings["segment_embedding"], segment_ids)  # (batch, tokens, embedding)
-        x = tf.cast(tf.reshape(x, (-1, self.architecture.embedding_dim)), self.dtype)  # (batch · tokens, embedding)
-        x = self._norm(x, "embeddings_norm")
-        if "projection.kernel" in self._weights:
-            x = self._dense(x, "projection")  # (batch · tokens, hidden)
-        bias = tf.where(tf.sequence_mask(lengths, tokens), 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
-        bias = tf.cast(bias, self.dtype)
+        parts = self.parts.of(long=long)
+        architecture = parts.architecture
+        x = self._family.embed(parts, token_ids, segment_ids)
+        context = self._family.prepare(parts, lengths, tf.shape(token_ids)[1])
         states = [x]
-        for index in range(num_blocks):
-            x = self._block(x, f"block_{self.architecture.block_of(index)}", bias, batch, tokens)
+        for layer in range(num_blocks):
+            block = parts.of(f"block_{architecture.block_of(layer)}", long)
+            x = self._family.run_block(block, x, layer, context)
             states.append(x)
+        if num_blocks == architecture.num_layers:
+            states[-1] = self._family.finish(parts, x)
         return states
 
     def pool(self, cls: tf.Tensor) -> tf.Tensor:
         """The pooler's output (batch, hidden_dim) from the final block's [CLS] column (batch, hidden_dim)."""
-        return tf.tanh(self._dense(cls, "pooler"))
+        return tf.tanh(self.parts.dense(cls, "pooler"))
 
-    def _block(self, x, name, bias, batch, tokens):
-        hidden, heads = self.architecture.hidden_dim, self.architecture.num_heads
-        qkv = self._dense(x, f"{name}.qkv")  # (batch · tokens, 3 · hidden)
-        qkv = tf.reshape(qkv, (batch, tokens, 3, heads, self.head_dim))
-        query, key, value = tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)))  # (batch, heads, tokens, head_dim)
-        scores = tf.matmul(query, key, transpose_b=True)  # (batch, heads, tokens, tokens)
-        scores = scores * tf.constant(self.head_dim**-0.5, self.dtype) + bias
-        context = tf.matmul(tf.nn.softmax(scores), value)  # (batch, heads, tokens, head_dim)
-        context = tf.reshape(tf.transpose(context, (0, 2, 1, 3)), (-1, hidden))  # (batch · tokens, hidden)
-        x = self._norm(self._dense(context, f"{name}.attention_output") + x, f"{name}.attention_norm")
-        inner = ACTIVATIONS[self.architecture.activation](self._dense(x, f"{name}.intermediate"))
-        return self._norm(self._dense(inner, f"{name}.output") + x, f"{name}.output_norm")
 
-    def _dense(self, x, name):
-        kernel, bias = (tf.convert_to_tensor(self._weights[f"{name}.{part}"]) for part in ("kernel", "bias"))
-        return tf.nn.bias_add(tf.matmul(x, kernel), bias)
+class _Constants:
+    """`blocks.Parts` of weights that do not change."""
 
-    def _norm(self, x, name):
-        """Layer norm of (rows, hidden)."""
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, np.ndarray | tf.Tensor],
+        dtype: tf.DType,
+        plain_norm: bool,
+        block: str = "",
+        long: bool = False,
+    ):
+        self.architecture, self.dtype, self.long = architecture, dtype, long
+        self._weights, self._plain_norm, self._start = weights, plain_norm, f"{block}." if block else ""
+
+    def of(self, block: str = "", long: bool = False) -> _Constants:
+        """Those of a block."""
+        return _Constants(self.architecture, self._weights, self.dtype, self._plain_norm, block, long)
+
+    def has(self, name: str) -> bool:
+        return self._start + name in self._weights
+
+    def read(self, name: str) -> tf.Tensor:
+        return tf.convert_to_tensor(self._weights[self._start + name])
+
+    def look_up(self, name: str, ids: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self._weights[self._start + name], ids)
+
+    def heads(self, x: tf.Tensor, batch: tf.Tensor, tokens: tf.Tensor) -> list[tf.Tensor]:
+        heads, head_dim = self.architecture.num_heads, self.architecture.head_dim
+        qkv = tf.reshape(self.dense(x, "qkv"), (batch, tokens, 3, heads, head_dim))
+        return tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)))
+
+    def dense(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        x = tf.matmul(x, self.read(f"{name}.kernel"))
+        return tf.nn.bias_add(x, self.read(f"{name}.bias")) if self.has(f"{name}.bias") else x
+
+    def norm(self, x: tf.Tensor, name: str) -> tf.Tensor:
         epsilon = self.architecture.layer_norm_epsilon
-        gamma, beta = self._weights[f"{name}.gamma"], self._weights[f"{name}.beta"]
         if self._plain_norm:
             wide = tf.cast(x, tf.float32)
             mean, variance = tf.nn.moments(wide, axes=[1], keepdims=True)
-            return tf.cast((wide - mean) * tf.math.rsqrt(variance + epsilon), self.dtype) * gamma + beta
-        # A batch norm whose channels are our rows: the one way of writing it that becomes a single kernel and keeps
-        # the epsilon. A GPU would raise epsilon to 1e-5.
-        rows = tf.shape(x)[:1]
-        normed = tf.raw_ops.FusedBatchNormV3(
-            x=tf.reshape(x, (1, -1, x.shape[-1], 1)),
-            scale=tf.fill(rows, 1.0),
-            offset=tf.fill(rows, 0.0),
-            mean=[],
-            variance=[],
-            epsilon=epsilon,
-            data_format="NCHW",
-        ).y
-        return tf.reshape(normed, (-1, x.shape[-1])) * gamma + beta
+            normed = tf.cast((wide - mean) * tf.math.rsqrt(variance + epsilon), self.dtype)
+        else:
+            normed = _norm_rows(x, epsilon)
+        normed *= self._weights[f"{self._start}{name}.gamma"]
+        return normed + self._weights[f"{self._start}{name}.beta"] if self.has(f"{name}.beta") else normed
+
+    def drop(self, x: tf.Tensor) -> tf.Tensor:
+        return x
+
+    drop_attention = drop
+
+
+def _norm_rows(x: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Layer norm of (rows, hidden) without gain and bias, as a batch norm whose channels are our rows: the one way of
+    writing it that becomes a single kernel and keeps the epsilon. A GPU would raise epsilon to 1e-5."""
+    rows = tf.shape(x)[:1]
+    normed = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(x, (1, -1, x.shape[-1], 1)),
+        scale=tf.fill(rows, 1.0),
+        offset=tf.fill(rows, 0.0),
+        mean=[],
+        variance=[],
+        epsilon=epsilon,
+        data_format="NCHW",
+    ).y
+    return tf.reshape(normed, (-1, x.shape[-1]))

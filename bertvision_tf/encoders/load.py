@@ -16,8 +16,8 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
 
     Args:
         name: "minilm" (the packaged all-MiniLM-L6-v2), "hf://owner/name", the path of a checkpoint folder of a
-            BERT, RoBERTa, XLM-R, DistilBERT, ALBERT or ELECTRA, or a KerasHub preset of these or DeBERTa v3 by its
-            name or folder.
+            known family (`families/`), or a KerasHub preset of BERT, RoBERTa, XLM-R, DistilBERT, ALBERT, ELECTRA or
+            DeBERTa v3 by its name or folder.
         dtype: "float32" or "bfloat16".
 
     Raises:

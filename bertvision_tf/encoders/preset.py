@@ -6,16 +6,19 @@ name and downloads them.
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from ..errors import EncoderError
+from .architecture import Architecture
 from .backbone import ACTIVATIONS, get_blocks, read_backbone
-from .checkpoint import Architecture
 from .encoder import Encoder
-from .families import FAMILIES, PIECES
+from .families import FAMILIES
+from .families.bert import WORDS
 from .tokenizer import Tokenizer
 
 
@@ -53,11 +56,13 @@ def load_preset(name: str, source: str, dtype: str) -> Encoder:
 
     try:
         backbone = models.Backbone.from_preset(source, dtype="float32")
-        family = {family.backbone: name for name, family in FAMILIES.items()}.get(type(backbone).__name__)
-        if family is None:
-            known = ", ".join(one.backbone for one in FAMILIES.values())
+        presets = {name: family.preset for name, family in FAMILIES.items() if family.preset is not None}
+        found = [name for name, preset in presets.items() if preset.backbone == type(backbone).__name__]
+        if not found:
+            known = ", ".join(dict.fromkeys(preset.backbone for preset in presets.values()))
             raise EncoderError(f"{name} is a {type(backbone).__name__}; known: {known}.")
-        tokenizer = _convert_tokenizer(models.Tokenizer.from_preset(source), family)
+        family, preset = found[0], presets[found[0]]
+        tokenizer = _convert_tokenizer(models.Tokenizer.from_preset(source), FAMILIES[family].tokenizer, preset.files)
     except EncoderError:
         raise
     except Exception as error:  # KerasHub, kagglehub, h5py and the network each have their own
@@ -71,7 +76,10 @@ def load_preset(name: str, source: str, dtype: str) -> Encoder:
 def _describe(backbone: keras.Model, family: str) -> Architecture:
     config, blocks = backbone.get_config(), get_blocks(backbone)
     hidden = config["hidden_dim"]
-    return Architecture(
+    distances = {}
+    if "bucket_size" in config:  # of a DeBERTa v3
+        distances = {"position_buckets": config["bucket_size"], "farthest": config["max_sequence_length"]}
+    return FAMILIES[family].architecture(
         family=family,
         vocabulary_size=config.get("vocabulary_size") or config["vocab_size"],
         num_layers=config["num_layers"],
@@ -84,7 +92,7 @@ def _describe(backbone: keras.Model, family: str) -> Architecture:
         layer_norm_epsilon=float(backbone.embeddings_layer_norm.epsilon),
         embedding_dim=config.get("embedding_dim", hidden),
         num_blocks=len(blocks),
-        position_buckets=config.get("bucket_size", 0),
+        **distances,
     )
 
 
@@ -98,12 +106,17 @@ def _name_activation(block: keras.layers.Layer) -> str:
     raise EncoderError(f"the activation of {block.name} is none of {', '.join(ACTIVATIONS)}.")
 
 
-def _convert_tokenizer(tokenizer, family: str) -> Tokenizer:
-    """KerasHub's tokenizer as the fast one of transformers, over the same vocabulary."""
+def _convert_tokenizer(tokenizer: Any, kind: str, files: Mapping[str, str]) -> Tokenizer:
+    """KerasHub's tokenizer as the fast one of transformers, over the same vocabulary.
+
+    Args:
+        tokenizer: KerasHub's.
+        kind: transformers' class.
+        files: its name of each file of the preset's.
+    """
     import transformers
 
-    kind, files = FAMILIES[family].tokenizer
-    settings = {"do_lower_case": "lowercase", "strip_accents": "strip_accents"} if files is PIECES else {}
+    settings = {"do_lower_case": "lowercase", "strip_accents": "strip_accents"} if files == WORDS else {}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_assets(folder)
         for file, renamed in files.items():

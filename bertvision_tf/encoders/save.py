@@ -13,7 +13,6 @@ from ..errors import EncoderError
 from .checkpoint import describe_architecture
 from .classifier import Classifier, SpanClassifier
 from .encoder import Encoder
-from .families import FAMILIES, READ
 from .weights import write_weights
 
 
@@ -26,21 +25,19 @@ def save_encoder(
     """Writes an encoder, perhaps with its own head, under a temporary name, and gives it its own when it is whole.
 
     Args:
-        encoder: of any family but DeBERTa v3, whose layout is not written.
+        encoder: of any family.
         folder: where; nothing may be there.
         classifier: its own head.
         settings: further entries of config.json, as `id2label`.
 
     Raises:
-        EncoderError: the family, or the folder, cannot be written.
+        EncoderError: the folder cannot be written.
     """
-    folder, family = Path(folder), encoder.architecture.family
-    if family not in READ:
-        raise EncoderError(f"{encoder.name} is a {family}: only {', '.join(READ)} can be saved.")
+    folder = Path(folder)
     if folder.exists():
         raise EncoderError(f"{folder} is there already: name another folder.")
     # RoBERTas count positions from the number of the padding on.
-    first_position = encoder.tokenizer.padding_id + 1 if FAMILIES[family].pads_positions else 0
+    first_position = encoder.tokenizer.padding_id + 1 if encoder.family.pads_positions else 0
     config = describe_architecture(encoder.architecture, first_position) | dict(settings or {})
     config["pad_token_id"] = encoder.tokenizer.padding_id
     if classifier is not None:

@@ -1,14 +1,6 @@
-"""A checkpoint's safetensors ↔ weights by our names, float32.
+"""A checkpoint's safetensors ↔ weights by our names, float32; `architecture.py` says which there are."""
 
-token_embedding, position_embedding, segment_embedding (rows, embedding_dim); the last only where the family has one
-embeddings_norm.gamma, .beta                            (embedding_dim,)
-projection.kernel, .bias                                embedding_dim → hidden_dim, in ALBERT and some ELECTRAs
-block_0.query.kernel, .bias, key, value, attention_output, intermediate, output; attention_norm, output_norm
-pooler.kernel, .bias                                    where the checkpoint has it
-Matrices are (inputs, outputs).
-"""
-
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +8,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import EncoderError
-from .checkpoint import Architecture, find_weight_files, read_first_position
-from .families import Layout, get_layout
+from .architecture import Architecture, Weight
+from .checkpoint import find_weight_files, read_first_position
+from .families import FAMILIES
 
-DENSE = ("query", "key", "value", "attention_output", "intermediate", "output")
-NORMS = ("attention_norm", "output_norm")
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 KINDS = ("F32", "F16", "BF16", "F64")  # of weights; whole numbers are quantised, and mean nothing without their scales
 BUFFERS = ("position_ids", "token_type_ids")  # numbers that some checkpoints keep beside the weights
@@ -33,11 +24,17 @@ def read_weights(folder: Path, architecture: Architecture) -> dict[str, np.ndarr
         EncoderError: they are damaged, one is missing or there twice, or they do not fit what config.json says: a
             tensor has another shape, or belongs to a part of the encoder that config.json does not name.
     """
-    source = _Source(folder, get_layout(architecture.family).prefix)
+    family = FAMILIES[architecture.family]
+    source = _Source(folder, family.prefix)
     first = read_first_position(folder)  # RoBERTa's first rows are of no token
-    weights = _walk(source, architecture, first + architecture.max_positions)
-    source.check_all_read(get_layout(architecture.family))
-    return weights | {"position_embedding": weights["position_embedding"][first:]}
+    weights: dict[str, np.ndarray] = {}
+    for weight in family.list_weights(architecture, first + architecture.max_positions):
+        if not weight.beside or weight.beside in source.places:
+            weights |= _split(weight, source.read(weight.theirs, weight.shape))
+    source.check_all_read(family.list_roots(architecture))
+    if "position_embedding" in weights:
+        weights["position_embedding"] = weights["position_embedding"][first:]
+    return weights
 
 
 def write_weights(
@@ -55,42 +52,23 @@ def write_weights(
         first_position: the row of the first token's position; RoBERTas begin after their padding's number.
         classifier: what stands beside the encoder, by its own names, in PyTorch's shapes.
     """
-    sink = _Sink(dict(weights))
-    _walk(sink, architecture, None)
-    positions = sink.tensors["embeddings.position_embeddings.weight"]
-    sink.tensors["embeddings.position_embeddings.weight"] = np.pad(positions, ((first_position, 0), (0, 0)))
-    prefix = get_layout(architecture.family).prefix
-    tensors = {f"{prefix}.{name}": value for name, value in sink.tensors.items()} | dict(classifier)
+    family = FAMILIES[architecture.family]
+    tensors = dict(classifier)
+    for weight in family.list_weights(architecture, None):
+        if not weight.beside or weight.ours[0] in weights:
+            parts = [weights[name] for name in weight.ours]
+            if weight.ours == ("position_embedding",):
+                parts = [np.pad(parts[0], ((first_position, 0), (0, 0)))]
+            whole = np.concatenate(parts, axis=-1)
+            tensors[f"{family.prefix}.{weight.theirs}"] = whole.T if weight.is_kernel else whole
     contiguous = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
     save_file(contiguous, file, metadata={"format": "pt"})
 
 
-def _walk(place: "_Source | _Sink", architecture: Architecture, positions: int | None) -> dict[str, np.ndarray]:
-    """Goes through all weights of an architecture, at a place that reads or writes them; `positions` is the number of
-    rows in the table of positions."""
-    layout = get_layout(architecture.family)
-    hidden, width, inner = architecture.hidden_dim, architecture.embedding_dim, architecture.intermediate_dim
-    tables = {"token": ("word", architecture.vocabulary_size), "position": ("position", positions)}
-    if architecture.num_segments:
-        tables["segment"] = ("token_type", architecture.num_segments)
-    weights: dict[str, np.ndarray] = {}
-    for ours, (theirs, rows) in tables.items():
-        weights |= place.pass_table(f"{ours}_embedding", f"embeddings.{theirs}_embeddings", rows, width)
-    weights |= place.pass_norm("embeddings_norm", "embeddings.LayerNorm", width)
-    if layout.projection and (width != hidden or layout.always_projects):
-        weights |= place.pass_dense("projection", layout.projection, width, hidden)
-    sizes = dict.fromkeys(DENSE, (hidden, hidden)) | {"intermediate": (hidden, inner), "output": (inner, hidden)}
-    for block in range(architecture.num_blocks):
-        for part, stem in zip((*DENSE, *NORMS), layout.parts, strict=True):
-            name, stem = f"block_{block}.{part}", f"{layout.block.format(block)}.{stem}"
-            if part in NORMS:
-                weights |= place.pass_norm(name, stem, hidden)
-            else:
-                weights |= place.pass_dense(name, stem, *sizes[part])
-    pooler = "pooler" if architecture.family == "albert" else "pooler.dense"
-    if place.has("pooler", pooler):
-        weights |= place.pass_dense("pooler", pooler, hidden, hidden)
-    return weights
+def _split(weight: Weight, value: np.ndarray) -> dict[str, np.ndarray]:
+    """A tensor's parts by our names."""
+    parts = np.split(value.T if weight.is_kernel else value, len(weight.ours), axis=-1)
+    return dict(zip(weight.ours, parts, strict=True))
 
 
 class _Source:
@@ -124,18 +102,18 @@ class _Source:
         self.places[name] = (file, full_name)
         self.unread.add(name)
 
-    def check_all_read(self, layout: Layout) -> None:
-        """Raises EncoderError where a tensor of the encoder was not read, so that config.json does not know it."""
-        parts = ("embeddings", "embeddings_project", layout.block.partition(".")[0])
-        left = [name for name in self.unread if name.partition(".")[0] in parts and not name.endswith(BUFFERS)]
+    def check_all_read(self, roots: Collection[str]) -> None:
+        """Raises EncoderError where a tensor of the encoder was not read, so that config.json does not know it.
+
+        Args:
+            roots: how the names of the encoder's tensors begin, up to a dot.
+        """
+        left = [name for name in self.unread if name.partition(".")[0] in roots and not name.endswith(BUFFERS)]
         if left:
             raise EncoderError(
                 f"the weights of {self.folder} hold {len(left)} tensors that config.json does not describe, as "
                 f"{min(left)!r}: its numbers of layers and its sizes must be those of the weights."
             )
-
-    def has(self, name: str, stem: str) -> bool:
-        return f"{stem}.weight" in self.places
 
     def read(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
         if name not in self.places:
@@ -156,44 +134,6 @@ class _Source:
             raise EncoderError(f"{name!r} of {self.folder} holds numbers that are not finite.")
         return value
 
-    def pass_table(self, name: str, stem: str, rows: int | None, width: int) -> dict[str, np.ndarray]:
-        return {name: self.read(f"{stem}.weight", (rows, width))}
-
-    def pass_dense(self, name: str, stem: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
-        kernel = self.read(f"{stem}.weight", (outputs, inputs)).T
-        return {f"{name}.kernel": kernel, f"{name}.bias": self.read(f"{stem}.bias", (outputs,))}
-
-    def pass_norm(self, name: str, stem: str, width: int) -> dict[str, np.ndarray]:
-        return {
-            f"{name}.gamma": self.read(f"{stem}.weight", (width,)),
-            f"{name}.beta": self.read(f"{stem}.bias", (width,)),
-        }
-
     def _damaged(self, error: Exception) -> EncoderError:
         reason = str(error).strip().splitlines()[0]
         return EncoderError(f"the weights of {self.folder} cannot be read: {reason}")
-
-
-class _Sink:
-    """Weights by our names, which become tensors by those of a family without its prefix."""
-
-    def __init__(self, weights: dict[str, np.ndarray]):
-        self.weights = weights
-        self.tensors: dict[str, np.ndarray] = {}
-
-    def has(self, name: str, stem: str) -> bool:
-        return f"{name}.kernel" in self.weights
-
-    def pass_table(self, name: str, stem: str, rows: int | None, width: int) -> dict[str, np.ndarray]:
-        self.tensors[f"{stem}.weight"] = self.weights[name]
-        return {}
-
-    def pass_dense(self, name: str, stem: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
-        self.tensors[f"{stem}.weight"] = self.weights[f"{name}.kernel"].T
-        self.tensors[f"{stem}.bias"] = self.weights[f"{name}.bias"]
-        return {}
-
-    def pass_norm(self, name: str, stem: str, width: int) -> dict[str, np.ndarray]:
-        self.tensors[f"{stem}.weight"] = self.weights[f"{name}.gamma"]
-        self.tensors[f"{stem}.bias"] = self.weights[f"{name}.beta"]
-        return {}

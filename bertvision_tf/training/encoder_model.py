@@ -1,4 +1,4 @@
-"""The model that fine-tuning trains: KerasHub's backbone, and the encoder's own head on it."""
+"""The model that fine-tuning trains: a backbone, and the encoder's own head on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..encoders import Classifier, Encoder, SpanClassifier
 from ..encoders.backbone import build_backbone, find_variables, get_blocks, read_backbone, write_backbone
-from ..encoders.families import FAMILIES
+from ..encoders.classifier import NORM_EPSILON
 from ..errors import RunError
 from ..heads.describe import count_trainable
 from ..layers.span_logits import SpanLogits
@@ -39,8 +39,6 @@ class EncoderModel:
     """
 
     def __init__(self, encoder: Encoder, num_outputs: int | None, parts: str = "all", dtype: str = "float32"):
-        if FAMILIES[encoder.architecture.family].layout is None:
-            raise RunError(f"{encoder.name} is a DeBERTa v3, which is not fine-tuned here: its snapshots have no form.")
         self.encoder, policy = encoder, "mixed_bfloat16" if dtype == "bfloat16" else dtype
         self._backbone = build_backbone(encoder.architecture, encoder.weights, policy)
         # A table in bfloat16 would be cast as a whole at every step, for the few rows that are read.
@@ -49,6 +47,7 @@ class EncoderModel:
         output = self._backbone.output
         output = output if isinstance(output, dict) else {"sequence_output": output}
         self._dense: keras.layers.Dense | None = None
+        self._norm: keras.layers.LayerNormalization | None = None
         self._spans = num_outputs is None
         if num_outputs is None:
             self._build_spans(output["sequence_output"])
@@ -71,18 +70,24 @@ class EncoderModel:
     def _build_labels(self, output: Mapping[str, keras.KerasTensor], num_outputs: int, policy: str) -> None:
         """The layers over the first token, or after BERT's pooler, and the model."""
         encoder = self.encoder
-        if "pooled_output" in output and FAMILIES[encoder.architecture.family].head.in_pooler:
+        head = encoder.family.head
+        if "pooled_output" in output and head.in_pooler:
             x = output["pooled_output"]
         else:
             x = keras.layers.Dropout(DROPOUT, dtype=policy)(output["sequence_output"][:, 0])
             self._dense = keras.layers.Dense(
                 encoder.hidden_dim,
-                activation=FAMILIES[encoder.architecture.family].head.activation,
+                activation=head.activation,
                 kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
                 dtype=policy,
                 name="classifier_dense",
             )
             x = self._dense(x)
+            if head.norm:
+                self._norm = keras.layers.LayerNormalization(
+                    epsilon=NORM_EPSILON, center=False, dtype=policy, name="classifier_norm"
+                )
+                x = self._norm(x)
         x = keras.layers.Dropout(DROPOUT, dtype=policy)(x)
         self._output = _build_output(num_outputs)
         self.model = keras.Model(self._backbone.input, self._output(x), name="encoder")
@@ -91,7 +96,7 @@ class EncoderModel:
         """The encoder with the weights that it has now."""
         encoder = self.encoder
         weights = dict(encoder.weights) | read_backbone(self._backbone)
-        if FAMILIES[encoder.architecture.family].pads_positions and "segment_embedding" in weights:
+        if encoder.family.pads_positions and "segment_embedding" in weights:
             weights["segment_embedding"] = np.zeros_like(weights["segment_embedding"])  # the positions have it in them
         return Encoder(name, encoder.architecture, encoder.tokenizer, weights, encoder.dtype)
 
@@ -100,7 +105,8 @@ class EncoderModel:
         if self._spans:
             return SpanClassifier(self.encoder.architecture.family, *map(np.array, self._output.weights))
         dense = self._dense or self._backbone.pooled_dense
-        parts = [np.array(variable, np.float32) for layer in (dense, self._output) for variable in layer.weights]
+        layers = (dense, self._output, *([self._norm] if self._norm else []))
+        parts = [np.array(variable, np.float32) for layer in layers for variable in layer.weights]
         return Classifier(self.encoder.architecture.family, *parts)
 
     def write(
@@ -116,6 +122,8 @@ class EncoderModel:
         write_backbone(self._backbone, self.encoder.architecture, weights)
         dense, (mean, deviation) = self._dense or self._backbone.pooled_dense, scale
         dense.set_weights([classifier.dense_kernel, classifier.dense_bias])
+        if self._norm:
+            self._norm.set_weights([classifier.norm_gamma])
         self._output.set_weights([classifier.output_kernel / deviation, (classifier.output_bias - mean) / deviation])
 
     def find_variables(self) -> dict[str, keras.Variable]:

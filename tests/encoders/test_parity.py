@@ -13,6 +13,11 @@ from bertvision_tf.errors import EncoderError
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 VARIANTS = sorted(path.parent for path in CHECKPOINTS.glob("*/golden.npz"))
+LONG = sorted(path.parent for path in CHECKPOINTS.glob("*/long.npz"))
+
+
+SENTENCES = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
+PAIRS = ["a dog eats", "he is a bird .", "the"]
 
 
 def read_golden(path):
@@ -27,7 +32,8 @@ def largest_difference(states, expected, mask):
 
 
 def test_every_variant_is_there():
-    assert len(VARIANTS) == 15
+    assert len(VARIANTS) == 25
+    assert len(LONG) == 6
 
 
 @pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
@@ -50,7 +56,7 @@ def test_the_layer_norm_of_a_gpu_is_that_of_a_processor(monkeypatch):
     tokens, expected, _ = read_golden(VARIANTS[0] / "golden.npz")
     here = load_encoder(str(VARIANTS[0])).hidden_states(tokens)
     encoder = load_encoder(str(VARIANTS[0]))
-    encoder._forward._on_gpu = True
+    monkeypatch.setattr(encoder._forward.parts, "_plain_norm", True)
     there = encoder.hidden_states(tokens)
     assert largest_difference(there, expected, tokens["padding_mask"]) < 1e-4
     np.testing.assert_allclose(there, here, atol=1e-5)
@@ -71,10 +77,35 @@ def test_backbone_equals_pytorch(folder):
 def test_backbone_holds_the_weights(folder):
     encoder = load_encoder(str(folder))
     read = read_backbone(encoder.backbone)
-    folded = {"position_embedding", "segment_embedding"} if "roberta" in folder.name else set()
+    folded = {"position_embedding", "segment_embedding"} if encoder.family.pads_positions else set()
     assert set(encoder.weights) - set(read) <= {"segment_embedding", "pooler.kernel", "pooler.bias"}
     for name in set(read) - folded:
         np.testing.assert_array_equal(read[name], encoder.weights[name])
+
+
+@pytest.mark.parametrize("folder", LONG, ids=lambda path: path.name)
+@pytest.mark.parametrize("model", ["states", "backbone"])
+def test_states_of_long_texts_equal_pytorch(folder, model):
+    """Texts beyond a local window, the farthest bucket of distances, and the length from which on queries are split."""
+    encoder = load_encoder(str(folder))
+    tokens, expected, _ = read_golden(folder / "long.npz")
+    if model == "states":
+        states = encoder.hidden_states(tokens)
+    else:
+        found = build_states_model(encoder.backbone)({name: tokens[name] for name in encoder.backbone.input})
+        states = np.stack([np.asarray(state) for state in found], axis=1)
+    assert largest_difference(states, expected, tokens["padding_mask"]) < 1e-4
+
+
+@pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
+def test_tokens_equal_pytorchs(folder):
+    encoder = load_encoder(str(folder))
+    golden, _, _ = read_golden(folder / "golden.npz")
+    pairs = None if folder.name.endswith("segments1") else PAIRS
+    tokens = encoder.tokenize(SENTENCES, pairs, max_length=64)
+    mask = golden["padding_mask"]
+    np.testing.assert_array_equal(tokens["padding_mask"], mask)
+    np.testing.assert_array_equal(tokens["token_ids"] * mask, golden["token_ids"] * mask)
 
 
 def test_pairs_of_a_family_without_segments_are_told_apart():

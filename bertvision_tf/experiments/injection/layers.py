@@ -19,7 +19,6 @@ import numpy as np
 
 from ...encoders import Encoder
 from ...encoders.backbone import build_backbone, get_blocks
-from ...encoders.families import FAMILIES
 from ...errors import RunError
 from ...extraction import extract_once
 from ...heads import HeadConfig
@@ -89,8 +88,8 @@ class LayerCell:
 
 def check_place(encoder: Encoder, place: InjectionPlace) -> None:
     """Raises RunError where there is no such block, or the encoder's blocks need more than states and mask."""
-    family = encoder.architecture.family
-    if FAMILIES[family].shares_blocks:
+    if not encoder.family.alone:
+        family = encoder.architecture.family
         raise RunError(f"layers are not injected into {encoder.name}: a {family} has no blocks that stand alone.")
     if not 0 <= place.block < encoder.architecture.num_layers or place.bottleneck < 1:
         raise RunError(

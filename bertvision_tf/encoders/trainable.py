@@ -1,0 +1,200 @@
+"""An encoder's forward pass of Keras layers: what fine-tuning trains of the families that KerasHub does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .architecture import Architecture
+from .families import FAMILIES
+
+
+class Backbone(keras.Model):
+    """The forward pass of a family over Keras layers, with dropout.
+
+    Its inputs are token_ids, segment_ids and padding_mask, each int32 (batch, tokens), padding on the right; its
+    output is the last hidden state (batch, tokens, hidden_dim).
+
+    Args:
+        architecture: sizes and settings.
+        weights: what `read_weights` gives.
+        dtype: of its products, or a Keras dtype policy.
+
+    Attributes:
+        blocks: its layers of one block each.
+        states: all hidden states, as symbolic tensors.
+    """
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str = "float32"):
+        groups: dict[str, dict[str, np.ndarray]] = {}
+        for name, value in weights.items():
+            block, _, part = name.partition(".") if name.startswith("block_") else ("shared", "", name)
+            if not part.startswith("pooler."):  # which a head of its own replaces
+                groups.setdefault(block, {})[part] = value
+        names = ("token_ids", "segment_ids", "padding_mask")
+        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
+        shared = _Shared(architecture, groups["shared"], dtype=dtype, name="embeddings")
+        blocks = [
+            _Block(architecture, groups[f"block_{layer}"], layer, dtype=dtype, name=f"block_{layer}")
+            for layer in range(architecture.num_layers)
+        ]
+        x, context = shared(**inputs)
+        states = [x]
+        for block in blocks:
+            x = block(x, context)
+            states.append(x)
+        if any(name.startswith("final_norm") for name in groups["shared"]):
+            states[-1] = x = _Final(architecture, groups["shared"], dtype=dtype, name="final")(x)
+        super().__init__(inputs, x, name="backbone")
+        self.blocks, self.states = blocks, states
+
+    @property
+    def token_embedding(self) -> keras.layers.Layer:
+        """The layer of the table of tokens."""
+        return self.get_layer("embeddings").parts["token_embedding"]
+
+    def find_variables(self) -> dict[str, keras.Variable]:
+        """The variables by our names."""
+        found: dict[str, keras.Variable] = {}
+        for layer in self.layers:
+            if isinstance(layer, _Parts):
+                start = f"{layer.name}." if isinstance(layer, _Block) else ""
+                found |= {f"{start}{name}": variable for name, variable in layer.find_variables().items()}
+        return found
+
+    def enable_lora(self, rank: int) -> None:
+        """Freezes all but changes of so many ranks to each block's query and value kernels, and their biases."""
+        for layer in self.layers:
+            layer.trainable = layer in self.blocks
+        for block in self.blocks:
+            for name, part in block.parts.items():
+                part.trainable = name in ("query", "value")
+                if part.trainable:
+                    part.enable_lora(rank)
+
+
+class _Parts(keras.layers.Layer):
+    """`blocks.Parts` of Keras layers, one for each dense layer, norm and table."""
+
+    long = False  # fine-tuning's texts are short
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], **options: Any):
+        super().__init__(**options)
+        self.architecture, self._weights = architecture, dict(weights)
+        self._family = FAMILIES[architecture.family]
+        states, attention = self._family.dropout
+        self._dropout = keras.layers.Dropout(states, dtype=self.dtype_policy)
+        self._attention_dropout = keras.layers.Dropout(attention, dtype=self.dtype_policy)
+        self.parts: dict[str, keras.layers.Layer] = {}
+        for name in {name.partition(".")[0]: None for name in weights}:
+            self.parts[name] = part = self._make(name)
+            setattr(self, f"part_{name}", part)  # Keras finds layers that are attributes
+        self._training = False
+
+    def _make(self, name: str) -> keras.layers.Layer:
+        options = {"dtype": self.dtype_policy, "name": name}
+        if name in self._weights:
+            rows, width = self._weights[name].shape
+            layer = keras.layers.Embedding(rows, width, **options)
+            layer.build()
+            layer.embeddings.assign(self._weights[name])
+        elif f"{name}.kernel" in self._weights:
+            inputs, outputs = self._weights[f"{name}.kernel"].shape
+            layer = keras.layers.Dense(outputs, use_bias=f"{name}.bias" in self._weights, **options)
+            layer.build((None, inputs))
+        else:
+            layer = keras.layers.LayerNormalization(
+                epsilon=self.architecture.layer_norm_epsilon, center=f"{name}.beta" in self._weights, **options
+            )
+            layer.build((None, *self._weights[f"{name}.gamma"].shape))
+        for end in ("kernel", "bias", "gamma", "beta"):
+            if f"{name}.{end}" in self._weights:
+                getattr(layer, end).assign(self._weights[f"{name}.{end}"])
+        return layer
+
+    def find_variables(self) -> dict[str, keras.Variable]:
+        """The variables by our names within the block."""
+        found = {}
+        for name in self._weights:
+            part, _, end = name.partition(".")
+            found[name] = getattr(self.parts[part], end or "embeddings")
+        return found
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Of products and states."""
+        return tf.as_dtype(self.compute_dtype)
+
+    def has(self, name: str) -> bool:
+        return name in self._weights
+
+    def read(self, name: str) -> tf.Tensor:
+        return tf.convert_to_tensor(self.parts[name].embeddings)
+
+    def look_up(self, name: str, ids: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.parts[name](ids), tf.float32)
+
+    def dense(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        return self.parts[name](x)
+
+    def heads(self, x: tf.Tensor, batch: tf.Tensor, tokens: tf.Tensor) -> list[tf.Tensor]:
+        shape = (batch, tokens, self.architecture.num_heads, self.architecture.head_dim)
+        projected = [tf.reshape(self.parts[name](x), shape) for name in ("query", "key", "value")]
+        return [tf.transpose(part, (0, 2, 1, 3)) for part in projected]
+
+    def norm(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        return self.parts[name](x)
+
+    def drop(self, x: tf.Tensor) -> tf.Tensor:
+        return self._dropout(x, training=self._training)
+
+    def drop_attention(self, x: tf.Tensor) -> tf.Tensor:
+        return self._attention_dropout(x, training=self._training)
+
+
+class _Shared(_Parts):
+    """The embeddings, and what all blocks read beside the states."""
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], **options: Any):
+        own = {name: value for name, value in weights.items() if not name.startswith("final_norm")}
+        super().__init__(architecture, own, **options)
+
+    def call(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor, training: bool = False):
+        """The embeddings' output (batch, tokens, hidden), and the context."""
+        self._training = training
+        rows, tokens = tf.shape(token_ids)[0], tf.shape(token_ids)[1]
+        x = self._family.embed(self, token_ids, segment_ids)
+        lengths = tf.reduce_sum(tf.cast(padding_mask, tf.int32), axis=1)
+        context = self._family.prepare(self, lengths, tokens)
+        return tf.reshape(x, (rows, tokens, self.architecture.hidden_dim)), dict(context)
+
+
+class _Block(_Parts):
+    """A block."""
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], layer: int, **options: Any):
+        super().__init__(architecture, weights, **options)
+        self._layer = layer
+
+    def call(self, x: tf.Tensor, context: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """The block's output from its input, both (batch, tokens, hidden)."""
+        self._training = training
+        flat = tf.reshape(x, (-1, self.architecture.hidden_dim))
+        return tf.reshape(self._family.run_block(self, flat, self._layer, context), tf.shape(x))
+
+
+class _Final(_Parts):
+    """What follows the last block."""
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], **options: Any):
+        own = {name: value for name, value in weights.items() if name.startswith("final_norm")}
+        super().__init__(architecture, own, **options)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """The last hidden state from the last block's output, both (batch, tokens, hidden)."""
+        flat = tf.reshape(x, (-1, self.architecture.hidden_dim))
+        return tf.reshape(self._family.finish(self, flat), tf.shape(x))
