@@ -8,14 +8,13 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import EncoderError
 from .families import FAMILIES, OwnHead
-
-NORM_EPSILON = 1e-5  # of the norm in ModernBERT's own head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Classifier:
         dense_kernel, dense_bias: hidden_dim → hidden_dim; in BERT and ALBERT the pooler.
         output_kernel, output_bias: hidden_dim → outputs.
         norm_gamma: gain of a layer norm between them, in ModernBERT; (hidden_dim,).
+        norm_epsilon: of that norm; the encoder's.
     """
 
     family: str
@@ -35,6 +35,7 @@ class Classifier:
     output_kernel: np.ndarray
     output_bias: np.ndarray
     norm_gamma: np.ndarray | None = None
+    norm_epsilon: float = 1e-5
 
     @classmethod
     def read(cls, folder: Path) -> Classifier:
@@ -43,8 +44,8 @@ class Classifier:
         Raises:
             EncoderError: it has none.
         """
-        family, tensors = _read_tensors(folder, lambda family: _list_names(FAMILIES[family].head))
-        return cls(family, *tensors)
+        family, epsilon, tensors = _read_tensors(folder, lambda family: _list_names(FAMILIES[family].head))
+        return cls(family, *tensors, **epsilon)
 
     @property
     def architecture(self) -> str:
@@ -60,25 +61,28 @@ class Classifier:
 
     def predict(self, states: np.ndarray) -> np.ndarray:
         """Logits (rows, outputs) of the first token's last states, float32 (rows, hidden_dim)."""
-        inner = _activate(FAMILIES[self.family].head.activation, states @ self.dense_kernel + self.dense_bias)
-        if self.norm_gamma is not None:
-            centred = inner - inner.mean(axis=1, keepdims=True)
-            inner = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + NORM_EPSILON) * self.norm_gamma
+        norm = (self.norm_gamma, self.norm_epsilon)
+        inner = _run_dense(self.family, states, self.dense_kernel, self.dense_bias, *norm)
         return (inner @ self.output_kernel + self.output_bias).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class SpanClassifier:
-    """One dense layer, for the start and the end of an answer at every token.
+    """One dense layer, for the start and the end of an answer at every token; in ModernBERT another one before it.
 
     Attributes:
         family: of the encoder.
         output_kernel, output_bias: hidden_dim → 2.
+        dense_kernel, dense_bias, norm_gamma, norm_epsilon: as `Classifier`'s, where there is such a layer.
     """
 
     family: str
     output_kernel: np.ndarray
     output_bias: np.ndarray
+    dense_kernel: np.ndarray | None = None
+    dense_bias: np.ndarray | None = None
+    norm_gamma: np.ndarray | None = None
+    norm_epsilon: float = 1e-5
 
     @classmethod
     def read(cls, folder: Path) -> SpanClassifier:
@@ -87,32 +91,56 @@ class SpanClassifier:
         Raises:
             EncoderError: it has none.
         """
-        family, tensors = _read_tensors(folder, lambda family: ["qa_outputs.weight", "qa_outputs.bias"])
-        return cls(family, *tensors)
+        family, epsilon, tensors = _read_tensors(folder, _list_span_names)
+        return cls(family, *tensors, **epsilon)
 
     @property
     def architecture(self) -> str:
-        """What transformers calls an encoder with this head; where its own is another, the encoder alone."""
-        family = FAMILIES[self.family]
-        return f"{family.transformers}{'Model' if family.head.norm else 'ForQuestionAnswering'}"
+        """What transformers calls an encoder with this head."""
+        return f"{FAMILIES[self.family].transformers}ForQuestionAnswering"
 
     def to_tensors(self) -> Mapping[str, np.ndarray]:
         """By transformers' names, in PyTorch's shapes."""
-        return {"qa_outputs.weight": self.output_kernel.T, "qa_outputs.bias": self.output_bias}
+        own = [self.output_kernel, self.output_bias, self.dense_kernel, self.dense_bias, self.norm_gamma]
+        found = [value.T for value in own if value is not None]
+        return dict(zip(_list_span_names(self.family), found, strict=True))
 
     def predict(self, states: np.ndarray) -> np.ndarray:
         """Logits (rows, 2) of tokens' last states, float32 (rows, hidden_dim)."""
+        if self.dense_kernel is not None and self.dense_bias is not None:
+            norm = (self.norm_gamma, self.norm_epsilon)
+            states = _run_dense(self.family, states, self.dense_kernel, self.dense_bias, *norm)
         return (states @ self.output_kernel + self.output_bias).astype(np.float32)
 
 
-def _read_tensors(folder: Path, list_names: Callable[[str], Sequence[str]]) -> tuple[str, list[np.ndarray]]:
-    """The family of a checkpoint, and the tensors of its own head by the names of that family; matrices are turned."""
+def _read_tensors(folder: Path, list_names: Callable[[str], Sequence[str]]) -> tuple[str, dict[str, Any], list[Any]]:
+    """The family of a checkpoint, the epsilon of its norms where its own head has one, and the tensors of that head by
+    the names of the family; matrices are turned."""
     try:
-        family = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        family = config["model_type"]
+        entry, usual = FAMILIES[family].epsilon
+        epsilon = {"norm_epsilon": float(config.get(entry, usual))} if FAMILIES[family].head.norm else {}
         with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
-            return family, [tensors.get_tensor(name).T for name in list_names(family)]
+            return family, epsilon, [tensors.get_tensor(name).T for name in list_names(family)]
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise EncoderError(f"{folder} has no classifier that can be read: {error}.") from None
+
+
+def _run_dense(
+    family: str,
+    states: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    norm_gamma: np.ndarray | None,
+    norm_epsilon: float,
+) -> np.ndarray:
+    """The first layer of a family's own head, (rows, hidden_dim)."""
+    inner = _activate(FAMILIES[family].head.activation, states @ kernel + bias)
+    if norm_gamma is None:
+        return inner
+    centred = inner - inner.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + norm_epsilon) * norm_gamma
 
 
 def _activate(name: str, values: np.ndarray) -> np.ndarray:
@@ -127,3 +155,12 @@ def _list_names(head: OwnHead) -> list[str]:
     """The names of a head's tensors: of both layers, and of its norm."""
     names = [f"{name}.{end}" for name in (head.dense, head.output) for end in ("weight", "bias")]
     return [*names, f"{head.norm}.weight"] if head.norm else names
+
+
+def _list_span_names(family: str) -> list[str]:
+    """The names of the tensors of a head for answers."""
+    head = FAMILIES[family].head
+    if not head.norm:
+        return ["qa_outputs.weight", "qa_outputs.bias"]
+    dense = _list_names(head)
+    return [*dense[2:4], *dense[:2], dense[4]]

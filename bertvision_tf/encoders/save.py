@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import EncoderError
 from .checkpoint import describe_architecture
 from .classifier import Classifier, SpanClassifier
@@ -46,7 +48,9 @@ def save_encoder(
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        tensors = {} if classifier is None else classifier.to_tensors()
+        tensors = {} if classifier is None else dict(classifier.to_tensors())
+        if classifier is not None and "final_norm.beta" in encoder.weights:  # a ModernBERT whose norms all have biases
+            tensors[f"{encoder.family.head.norm}.bias"] = np.zeros(encoder.hidden_dim, np.float32)
         write_weights(staging / "model.safetensors", encoder.architecture, encoder.weights, first_position, tensors)
         encoder.tokenizer.save(staging)
         (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

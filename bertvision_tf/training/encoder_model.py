@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
 from ..encoders import Classifier, Encoder, SpanClassifier
 from ..encoders.backbone import build_backbone, find_variables, get_blocks, read_backbone, write_backbone
-from ..encoders.classifier import NORM_EPSILON
 from ..errors import RunError
 from ..heads.describe import count_trainable
 from ..layers.span_logits import SpanLogits
@@ -50,16 +50,18 @@ class EncoderModel:
         self._norm: keras.layers.LayerNormalization | None = None
         self._spans = num_outputs is None
         if num_outputs is None:
-            self._build_spans(output["sequence_output"])
+            self._build_spans(output["sequence_output"], policy)
         else:
             self._build_labels(output, num_outputs, policy)
         self.trainable_parameters = count_trainable(self.model)
 
-    def _build_spans(self, states: keras.KerasTensor) -> None:
+    def _build_spans(self, states: keras.KerasTensor, policy: str) -> None:
         """The output layer over all tokens (batch, tokens, hidden), and the model."""
         inputs = dict(self._backbone.input)
         if "segment_ids" not in inputs:  # of a RoBERTa, which has no use for them itself
             inputs["segment_ids"] = keras.Input((None,), name="segment_ids", dtype="int32")
+        if self.encoder.family.head.norm:
+            states = self._run_dense(states, policy)
         self._output = _build_output(2)
         logits = self._output(states)  # (batch, tokens, 2)
         spans = SpanLogits(name="span_logits")(logits, inputs["padding_mask"], inputs["segment_ids"])
@@ -70,27 +72,32 @@ class EncoderModel:
     def _build_labels(self, output: Mapping[str, keras.KerasTensor], num_outputs: int, policy: str) -> None:
         """The layers over the first token, or after BERT's pooler, and the model."""
         encoder = self.encoder
-        head = encoder.family.head
-        if "pooled_output" in output and head.in_pooler:
+        if "pooled_output" in output and encoder.family.head.in_pooler:
             x = output["pooled_output"]
         else:
             x = keras.layers.Dropout(DROPOUT, dtype=policy)(output["sequence_output"][:, 0])
-            self._dense = keras.layers.Dense(
-                encoder.hidden_dim,
-                activation=head.activation,
-                kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-                dtype=policy,
-                name="classifier_dense",
-            )
-            x = self._dense(x)
-            if head.norm:
-                self._norm = keras.layers.LayerNormalization(
-                    epsilon=NORM_EPSILON, center=False, dtype=policy, name="classifier_norm"
-                )
-                x = self._norm(x)
+            x = self._run_dense(x, policy)
         x = keras.layers.Dropout(DROPOUT, dtype=policy)(x)
         self._output = _build_output(num_outputs)
         self.model = keras.Model(self._backbone.input, self._output(x), name="encoder")
+
+    def _run_dense(self, x: keras.KerasTensor, policy: str) -> keras.KerasTensor:
+        """The first layer of the own head, over the last axis, and its norm where it has one."""
+        head = self.encoder.family.head
+        self._dense = keras.layers.Dense(
+            self.encoder.hidden_dim,
+            activation=head.activation,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype=policy,
+            name="classifier_dense",
+        )
+        x = self._dense(x)
+        if head.norm:
+            self._norm = keras.layers.LayerNormalization(
+                epsilon=self.encoder.architecture.layer_norm_epsilon, center=False, dtype=policy, name="classifier_norm"
+            )
+            x = self._norm(x)
+        return x
 
     def read_encoder(self, name: str) -> Encoder:
         """The encoder with the weights that it has now."""
@@ -102,12 +109,18 @@ class EncoderModel:
 
     def read_classifier(self) -> Classifier | SpanClassifier:
         """Its own head with the weights that it has now; labels were scaled by nothing."""
+        inner = [self._dense] if self._dense else []
+        last = [self._norm] if self._norm else []
         if self._spans:
-            return SpanClassifier(self.encoder.architecture.family, *map(np.array, self._output.weights))
-        dense = self._dense or self._backbone.pooled_dense
-        layers = (dense, self._output, *([self._norm] if self._norm else []))
-        parts = [np.array(variable, np.float32) for layer in layers for variable in layer.weights]
-        return Classifier(self.encoder.architecture.family, *parts)
+            layers = [self._output, *inner, *last]
+        else:
+            layers = [*(inner or [self._backbone.pooled_dense]), self._output, *last]
+        parts: list[Any] = [np.array(variable, np.float32) for layer in layers for variable in layer.weights]
+        kind = SpanClassifier if self._spans else Classifier
+        epsilon: dict[str, Any] = {}
+        if self._norm:
+            epsilon["norm_epsilon"] = self.encoder.architecture.layer_norm_epsilon
+        return kind(self.encoder.architecture.family, *parts, **epsilon)
 
     def write(
         self, weights: Mapping[str, np.ndarray], classifier: Classifier, scale: tuple[float, float] = (0.0, 1.0)
@@ -139,7 +152,7 @@ class EncoderModel:
         elif not found["all"]:
             trained = blocks[-int(found["top"]) :] if found["top"] else blocks
             for layer in self._backbone.layers:
-                layer.trainable = any(layer is block for block in trained)
+                layer.trainable = any(layer is block for block in trained) or layer.name == "final"
         pooler = getattr(self._backbone, "pooled_dense", None)
         if pooler is not None:
             pooler.trainable = True

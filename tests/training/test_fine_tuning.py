@@ -24,6 +24,7 @@ from bertvision_tf.training.snapshot import read_snapshot
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 BERT = "bert-gelu_new-eps0.001-segments2"
 FAMILIES = [BERT, "roberta", "xlm-roberta", "distilbert", "albert", "electra"]
+FAMILIES += ["mpnet", "modernbert", "deberta-v3", "deberta-v2-keys", "nomic", "gte"]
 WORDS = "the a cat cats dog dogs bird has have eat is can not run".split()
 SCRIPT = """
 import sys
@@ -102,6 +103,8 @@ def test_every_family_is_trained_and_says_what_its_model_says(name, tmp_path):
     again = EncoderModel(snapshot.encoder, 2)
     for layer, part in ((again._dense or again._backbone.pooled_dense, "dense"), (again._output, "output")):
         layer.set_weights([getattr(snapshot.classifier, f"{part}_{end}") for end in ("kernel", "bias")])
+    if again._norm:
+        again._norm.set_weights([snapshot.classifier.norm_gamma])
     tokens = snapshot.encoder.tokenize(dev.texts, dev.text_pairs, 16)
     expected = again.model({tensor.name: tokens[tensor.name] for tensor in again.model.inputs}, training=False)
     np.testing.assert_allclose(snapshot.predict(dev, 16), expected, atol=1e-4)
@@ -131,6 +134,23 @@ def test_only_the_chosen_parts_move(parts, wanted, tmp_path):
     if parts == "lora_2":  # instead of four kernels (8, 2 heads, 4) two tables each, (8, 2, rank 2) and (2, 4)
         trained -= 4 * (8 * 8 - 8 * 2 * 2 - 2 * 4)
     assert snapshot.facts["trainable_parameters"] == trained + 8 * 2 + 2
+
+
+@pytest.mark.parametrize("name", ["mpnet", "modernbert", "deberta-v2-keys"])
+@pytest.mark.parametrize(
+    ("parts", "wanted"),
+    [
+        ("top_1", lambda name: name.startswith(("block_2.", "final_norm"))),
+        ("lora_2", lambda name: ".query." in name or ".value." in name),
+    ],
+)
+def test_only_the_chosen_parts_of_other_backbones_move(name, parts, wanted, tmp_path):
+    base = load_encoder(str(CHECKPOINTS / name))
+    found = moved(base, tune(make_task(), tmp_path, epochs=2, parts=parts, learning_rate=1e-2, encoder=name))
+    assert found and all(map(wanted, found))
+    assert {part for part in base.weights if wanted(part) and part.endswith(".kernel")} - found <= {
+        part for part in base.weights if "distance_" in part
+    }
 
 
 @pytest.mark.parametrize("parts", ["half", "top_0", "top_3", "lora_0"])

@@ -17,6 +17,7 @@ from bertvision_tf.training.snapshot import read_snapshot
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 BERT = "bert-gelu_new-eps0.001-segments2"
 FAMILIES = [BERT, "roberta", "xlm-roberta", "distilbert", "albert", "electra"]
+FAMILIES += ["mpnet", "modernbert", "deberta-v3", "deberta-v2-keys", "nomic", "gte"]
 WORDS = "the a cat cats dog dogs has have eat eats is can not run she he".split()
 
 
