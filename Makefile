@@ -2,12 +2,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: quickstart quickstart-qa test lint bench docs torture
+.PHONY: quickstart quickstart-qa encoders test lint bench docs torture
 quickstart: $(INSTALLED)  ## train heads on the starter task with a real encoder
 	$(BIN)/bertvision quickstart --output quickstart
 
 quickstart-qa: $(INSTALLED)  ## fine-tune it on the starter questions, and train heads on its states
 	$(BIN)/bertvision quickstart-qa --output quickstart-qa
+
+encoders: $(INSTALLED)  ## fetch the encoder of the paper's size, 415 MB
+	$(BIN)/bertvision fetch mpnet
 
 test: $(INSTALLED)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

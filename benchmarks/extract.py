@@ -110,7 +110,7 @@ def run_store(texts, pairs, options):
 def write_tokens(texts, pairs, options) -> None:
     """The batches of this library, for a contender that cannot import it."""
     from bertvision_tf import load_encoder
-    from bertvision_tf.encoders.checkpoint import find_checkpoint
+    from bertvision_tf.encoders.find import find_checkpoint
     from bertvision_tf.store.plan import plan_batches
 
     tokens = load_encoder(options.encoder).tokenize_rows(texts, pairs, MAX_LENGTH)

@@ -23,7 +23,7 @@ def tiny_encoder():
 def minilm():
     """The packaged MiniLM in float32."""
     from bertvision_tf.encoders import load_encoder
-    from bertvision_tf.encoders.checkpoint import MINILM_PACKAGE
+    from bertvision_tf.encoders.packaged import MINILM_PACKAGE
 
     if importlib.util.find_spec(MINILM_PACKAGE) is None:
         pytest.skip("the quickstart extra (MiniLM) is not installed")

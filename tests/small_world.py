@@ -144,7 +144,7 @@ def write_table(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]
 def make_small(patch: pytest.MonkeyPatch) -> None:
     """Caps what takes long, behind what the commands and the Python of the pages say."""
     from bertvision_tf import extraction, heads
-    from bertvision_tf.encoders import checkpoint
+    from bertvision_tf.encoders import find
     from bertvision_tf.experiments import compare, grid, injection
     from bertvision_tf.settings import HeadSettings
     from bertvision_tf.tasks import TaskSpec
@@ -164,7 +164,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
         save(figure, *where, **how)
 
     patch.setattr(Figure, "savefig", save_empty)
-    patch.setattr(checkpoint, "_find_minilm", lambda: ENCODER)
+    patch.setattr(find, "find_packaged", lambda name: ENCODER)
     patch.setattr(TaskSpec, "load", load_few)
     patch.setattr(HeadSettings, "all_seeds", property(lambda settings: seeds(settings)[:1]))
     patch.setattr(heads, "list_presets", lambda: HEADS)

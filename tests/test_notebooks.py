@@ -155,7 +155,7 @@ def test_parameters_stand_first(file):
 @pytest.mark.slow
 @every_notebook
 def test_runs_from_top_to_bottom(file, tmp_path, monkeypatch):
-    from bertvision_tf.encoders.checkpoint import MINILM_PACKAGE
+    from bertvision_tf.encoders.packaged import MINILM_PACKAGE
 
     if importlib.util.find_spec(MINILM_PACKAGE) is None:
         pytest.skip("the quickstart extra (MiniLM) is not installed")

@@ -4,6 +4,7 @@ from .classifier import Classifier, SpanClassifier
 from .dtype import choose_dtype
 from .encoder import Encoder
 from .load import load_encoder
+from .packaged import fetch
 from .save import save_encoder
 from .tokenizer import Tokens, Windows, choose_windows
 
@@ -15,6 +16,7 @@ __all__ = [
     "Windows",
     "choose_dtype",
     "choose_windows",
+    "fetch",
     "load_encoder",
     "save_encoder",
 ]

