@@ -5,12 +5,13 @@ python benchmarks/extract.py --data-dir glue [--tasks CoLA MRPC RTE STS-B] [--en
 
 Each contender runs in a process of its own on the same texts and the same encoder, warmed up; contenders take turns,
 and the median of the repeats counts. Tokens are real ones, without padding. Encoders but MiniLM have random weights:
-one of each family at MiniLM's size, and bert-base at BERT-base's.
+one of each of BERT's kin at MiniLM's size, the others at the size that is usual for them (12 blocks of 768, ModernBERT
+22).
 
-    states      this library, bfloat16: all states of each batch as float32 arrays in memory
-    pytorch     transformers' AutoModel, bfloat16, the same batches sorted by length, all states stacked as float32;
-                the better of its eager and sdpa attention (and of torch.compile with --compile)
-    store       this library, bfloat16: texts to a finished int8 store, tokenizing, checksums and flushing included
+    states      this library: all states of each batch as float32 arrays in memory
+    pytorch     transformers' AutoModel, the same batches sorted by length, all states stacked as float32; the better
+                of its eager and sdpa attention (and of torch.compile with --compile)
+    store       this library: texts to a finished int8 store, tokenizing, checksums and flushing included
     research    float32, padded to 128 tokens, 16 texts a batch, one HDF5 file an example
 """
 
@@ -29,6 +30,18 @@ from contenders import read_batches, run_apart, run_contender, write_batches
 
 BATCH_TOKENS = 2048
 MAX_LENGTH = 128
+SMALL = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+DISTANCES = {"relative_attention": True, "position_buckets": 256, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
+BASE_SIZES = {  # model type, and what its configuration does not say of itself
+    "mpnet-base": ("mpnet", {"pad_token_id": 0}),
+    "modernbert-base": ("modernbert", {"pad_token_id": 0}),
+    "deberta-v3-base": (
+        "deberta-v2",
+        SMALL | DISTANCES | {"pos_att_type": ["p2c", "c2p"], "position_biased_input": False},
+    ),
+    "nomic-base": ("nomic_bert", {}),
+    "gte-base": ("gte", {"pad_token_id": 0}),
+}
 RESEARCH_ROWS = 160  # its rate does not depend on their number, its patience does
 
 
@@ -51,11 +64,13 @@ def make_random_encoder(name: str, folder: Path, tokenizer: Path) -> None:
     if family in ("albert", "electra"):
         sizes["embedding_size"] = 128
     torch.manual_seed(0)
+    if name in BASE_SIZES:
+        family, sizes = BASE_SIZES[name]
     config = AutoConfig.for_model(family, vocab_size=30522, **({} if name == "bert-base" else sizes))
     model = AutoModel.from_config(config)
     with torch.no_grad():  # a bias of zeros would be folded away, which no trained model's is
         for label, parameter in model.named_parameters():
-            if label.endswith("bias") or "LayerNorm" in label or "layer_norm" in label:
+            if label.endswith("bias") or "norm" in label.lower():
                 parameter.add_(0.02 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
@@ -85,7 +100,7 @@ def run_states(texts, pairs, options):
     from bertvision_tf.extraction.extract import map_in_order
     from bertvision_tf.store.plan import plan_batches
 
-    encoder = load_encoder(options.encoder, "bfloat16")
+    encoder = load_encoder(options.encoder, options.dtype)
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)
     batches = plan_batches(tokens.lengths, BATCH_TOKENS)
 
@@ -99,7 +114,7 @@ def run_states(texts, pairs, options):
 def run_store(texts, pairs, options):
     from bertvision_tf import extract, load_encoder
 
-    encoder = load_encoder(options.encoder, "bfloat16")
+    encoder = load_encoder(options.encoder, options.dtype)
     examples = build_examples(texts, pairs)
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH).lengths.sum()
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +143,9 @@ def run_pytorch(options):
     names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
     best = 0.0
     for attention, compiled in itertools.product(("eager", "sdpa"), (False, True) if options.compile else (False,)):
-        model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation=attention).eval()
+        model = AutoModel.from_pretrained(
+            folder, dtype=getattr(torch, options.dtype), attn_implementation=attention
+        ).eval()
         known = inspect.signature(model.forward).parameters
         count = model.config.num_hidden_layers + 1
         if compiled:
@@ -173,7 +190,7 @@ def run_research(texts, pairs, options):
         return time_calls(run, tokens["padding_mask"].sum())
 
 
-ENCODERS = ("minilm", "bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "bert-base")
+ENCODERS = ("minilm", "bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "bert-base", *BASE_SIZES)
 CONTENDERS = {"states": run_states, "pytorch": run_pytorch, "store": run_store, "research": run_research}
 
 
@@ -185,6 +202,7 @@ def main():
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     parser.add_argument("--compile", action="store_true", help="try torch.compile too (needs a C++ compiler)")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--encoder", help=argparse.SUPPRESS)
@@ -229,7 +247,7 @@ def race(options, encoder: str, task: str, batches: Path) -> dict[str, float]:
     """The median rate of each contender; they take turns."""
     rates: dict[str, list[float]] = {name: [] for name in options.contenders}
     arguments = ["--data-dir", str(options.data_dir), "--tasks", task, "--encoder", encoder]
-    arguments += ["--rows", str(options.rows), "--batches", str(batches)]
+    arguments += ["--rows", str(options.rows), "--batches", str(batches), "--dtype", options.dtype]
     if "pytorch" in options.contenders:
         run_apart(__file__, arguments)
     for _, name in itertools.product(range(options.repeats), options.contenders):

@@ -153,7 +153,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _read_first_position(file: Path, config: Mapping[str, Any]) -> int:
     family = FAMILIES.get(str(config.get("model_type")))
     if family is None or not family.pads_positions:
-        return 0
+        return 0 if family is None else family.first_position
     return _read_count(file, "pad_token_id", config.get("pad_token_id", 1), least=0) + 1
 
 

@@ -6,6 +6,7 @@ from ..errors import EncoderError
 from ..paths import read_path
 from .checkpoint import read_architecture, read_first_position
 from .encoder import Encoder
+from .families import FAMILIES
 from .find import find_checkpoint
 from .preset import is_preset, is_preset_name, load_preset
 from .tokenizer import Tokenizer
@@ -39,7 +40,7 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
     weights = read_weights(folder, architecture)
     tokenizer = Tokenizer.read(folder, architecture.vocabulary_size)
     first = read_first_position(folder)
-    if first and first != tokenizer.padding_id + 1:
+    if FAMILIES[architecture.family].pads_positions and first != tokenizer.padding_id + 1:
         raise EncoderError(
             f"{folder}: pad_token_id of config.json, from which positions count, is {first - 1}; its tokenizer pads "
             f"with {tokenizer.padding_id}."

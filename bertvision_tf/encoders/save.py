@@ -39,7 +39,8 @@ def save_encoder(
     if folder.exists():
         raise EncoderError(f"{folder} is there already: name another folder.")
     # RoBERTas count positions from the number of the padding on.
-    first_position = encoder.tokenizer.padding_id + 1 if encoder.family.pads_positions else 0
+    family = encoder.family
+    first_position = encoder.tokenizer.padding_id + 1 if family.pads_positions else family.first_position
     config = describe_architecture(encoder.architecture, first_position) | dict(settings or {})
     config["pad_token_id"] = encoder.tokenizer.padding_id
     if classifier is not None:

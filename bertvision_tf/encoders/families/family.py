@@ -78,6 +78,7 @@ class Family:
         epsilon: the entry of config.json that holds that of layer norms, and what it is where it is not said; the
             entry is "" where it is fixed.
         positions: what `position_embedding_type` of config.json may say.
+        first_position: the row of the first token's position.
         pads_positions: whether positions are counted from the number of the padding's token on, as RoBERTa's; then
             KerasHub's backbone has no segments either.
         alone: whether a block needs nothing but states and their mask, and shares its weights with no other.
@@ -94,6 +95,7 @@ class Family:
     activation: tuple[str, str] = ("hidden_act", "gelu")
     epsilon: tuple[str, float] = ("layer_norm_eps", 1e-12)
     positions: tuple[str, ...] = ("absolute",)
+    first_position: int = 0
     pads_positions: bool = False
     alone: bool = True
     head: OwnHead = OwnHead()

@@ -102,8 +102,7 @@ MPNET = MPNet(
         "output.LayerNorm",
     ),
     sizes=NO_SEGMENTS,
-    epsilon=("layer_norm_eps", 1e-12),
-    pads_positions=True,
+    first_position=2,
     alone=False,
     architecture=MPNetArchitecture,
 )
