@@ -143,9 +143,11 @@ def run_pytorch(options):
     names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
     best = 0.0
     for attention, compiled in itertools.product(("eager", "sdpa"), (False, True) if options.compile else (False,)):
-        model = AutoModel.from_pretrained(
-            folder, dtype=getattr(torch, options.dtype), attn_implementation=attention
-        ).eval()
+        kind = getattr(torch, options.dtype)
+        try:
+            model = AutoModel.from_pretrained(folder, dtype=kind, attn_implementation=attention).eval()
+        except ValueError:  # transformers has no sdpa for MPNet and DeBERTa
+            continue
         known = inspect.signature(model.forward).parameters
         count = model.config.num_hidden_layers + 1
         if compiled:
