@@ -1,7 +1,6 @@
 """A lean forward pass that returns every hidden state: what extraction runs.
 
-One matrix product for query, key and value, and weights that are constants of the graph. A family's blocks are in
-`families/`.
+One matrix product for query, key and value; a family's blocks are in `families/`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ import tensorflow as tf
 
 from .architecture import Architecture
 from .families import FAMILIES
+
+CONSTANT_WEIGHTS = 30_000_000  # up to which they are constants of the graph
 
 
 class Forward:
@@ -31,8 +32,9 @@ class Forward:
     ):
         self._family = FAMILIES[architecture.family]
         weights = self._family.fold(architecture, weights)
-        # Embeddings, the largest, stay outside the graph. The rest go into it as constants: on a processor their
-        # layout is then prepared once instead of at every product, a tenth of the time.
+        # Embeddings, the largest, stay outside the graph. The rest of a small encoder go into it as constants: on a
+        # processor their layout is then prepared once instead of at every product, up to a tenth of the time. A graph
+        # of many weights would take as many seconds as tens of batches do before its first one, and twice the memory.
         tables = {name: tf.constant(value) for name, value in weights.items() if "_embedding" in name}
         dense = {
             name: value.astype(tf.as_dtype(dtype).as_numpy_dtype)
@@ -47,6 +49,8 @@ class Forward:
         if portable:
             for group in (tables, dense):
                 group |= {name: tf.Variable(value, trainable=False, name=name) for name, value in group.items()}
+        elif sum(value.size for value in dense.values()) > CONSTANT_WEIGHTS:
+            dense = {name: tf.constant(value) for name, value in dense.items()}
         plain_norm = portable or bool(tf.config.list_physical_devices("GPU"))
         self.parts = _Constants(architecture, {**tables, **dense}, tf.as_dtype(dtype), plain_norm)
 
