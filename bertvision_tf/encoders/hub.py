@@ -25,14 +25,13 @@ def download(name: str) -> Path:
         EncoderError: it cannot be had.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, at, revision = name.removeprefix(PREFIX).partition("@")
     if at and not revision:
         raise EncoderError(f"{name} names no revision after its @: expected hf://owner/name@revision.")
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # the hub's client, its HTTP library and the file system each have their own
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason if len(reason) <= 200 else f"{reason[:199]}…"
         raise EncoderError(
