@@ -276,3 +276,87 @@ def test_a_tensor_that_stands_twice_in_the_index(copy):
     text = json.dumps(index).replace(f'"{name}"', f'"{name}": "model-2.safetensors", "{name}"', 1)
     (folder / "model.safetensors.index.json").write_text(text)
     refuse(folder, f"'{name}' stands there twice")
+
+
+NEWER = ["camembert", "mpnet", "modernbert", "modernbert-biases", "deberta-v3", "deberta-v2-keys", "nomic", "gte"]
+
+
+@pytest.mark.parametrize("family", NEWER)
+def test_newer_families_in_shards_under_a_prefix_and_in_sixteen_bits(copy, family):
+    folder = copy(family)
+    whole = load_encoder(str(folder))
+    tensors = load_file(folder / "model.safetensors")
+    prefix = whole.family.prefix
+    save({f"{prefix}.{name}": value for name, value in tensors.items()}, folder / "model.safetensors")
+    assert load_encoder(str(folder)).fingerprint == whole.fingerprint
+    split(folder)
+    assert load_encoder(str(folder)).fingerprint == whole.fingerprint
+    for file in folder.glob("model*"):
+        file.unlink()
+    save({name: value.astype(np.float16) for name, value in tensors.items()}, folder / "model.safetensors")
+    tokens = whole.tokenize(["the cat has eaten ."], max_length=32)
+    found, exact = load_encoder(str(folder)).hidden_states(tokens), whole.hidden_states(tokens)
+    assert 0 < np.abs(found - exact).max() < 0.1
+
+
+@pytest.mark.parametrize("family", NEWER)
+@pytest.mark.parametrize("change", [-1, 1])
+def test_every_size_of_newer_families_is_held_against_the_tensors(copy, family, change):
+    folder = copy(family)
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    names = {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"}
+    names |= {"max_position_embeddings"} if family in ("camembert", "mpnet", "deberta-v2-keys") else set()
+    for name in sorted(names):
+        file.write_text(json.dumps(config | {name: config[name] + change}))
+        with pytest.raises(EncoderError) as error:
+            load_encoder(str(folder))
+        assert "\n" not in str(error.value), name
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("mpnet", {"relative_attention_num_buckets": 16}, r"has shape \(32, 2\), config.json says \(16, 2\)"),
+        ("mpnet", {"relative_attention_num_buckets": 31}, "needs an even number from 4 on, got 31"),
+        ("modernbert", {"layer_types": ["full_attention"]}, "needs 'full_attention' or 'sliding_attention' for each"),
+        ("modernbert", {"global_attn_every_n_layers": 0}, "global_attn_every_n_layers needs a whole number"),
+        ("modernbert", {"local_attention": "128"}, "local_attention needs a whole number from 2 on"),
+        ("modernbert", {"global_rope_theta": -1}, "global_rope_theta needs a number above 1"),
+        ("modernbert", {"rope_scaling": {"rope_type": "yarn"}}, "others are not read"),
+        (
+            "modernbert",
+            {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}},
+            "says 'yarn' for full_attention",
+        ),
+        ("modernbert", {"position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ("modernbert", {"attention_bias": True}, "lack 'layers.0.attn.Wqkv.bias'"),
+        ("modernbert", {"norm_bias": "no"}, "need true or false"),
+        ("deberta-v3", {"conv_kernel_size": 3}, "a convolution beside the first block, which is not read"),
+        ("deberta-v3", {"relative_attention": False}, "relative_attention needs to be true"),
+        ("deberta-v3", {"pos_att_type": "c2p|p2p"}, "pos_att_type knows c2p and p2c"),
+        ("deberta-v3", {"norm_rel_ebd": "rms"}, "norm_rel_ebd knows"),
+        ("deberta-v3", {"position_buckets": 4}, "has shape"),
+        ("deberta-v3", {"share_att_key": False}, "lack 'encoder.layer.0.attention.self.pos_key_proj.weight'"),
+        ("deberta-v3", {"position_biased_input": True}, "lack 'embeddings.position_embeddings.weight'"),
+        ("deberta-v3", {"attention_head_size": 3}, "attention_head_size needs to be"),
+        ("nomic", {"rotary_emb_interleaved": True}, "rotary_emb_interleaved is True; only False is read"),
+        ("nomic", {"rope_parameters": {"rope_type": "linear"}}, "scales the rotation"),
+        ("gte", {"rope_scaling": {"type": "ntk"}}, "rope_scaling scales the rotation"),
+    ],
+)
+def test_settings_of_newer_families_that_are_not_read(copy, family, change, message):
+    folder = copy(family)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    refuse(folder, message)
+
+
+def test_positions_that_both_kinds_of_deberta_config_name_alike(copy):
+    """Checkpoints of the hub say `pos_att_type` as one text with a bar."""
+    folder = copy("deberta-v3")
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    found = load_encoder(str(folder)).fingerprint
+    file.write_text(json.dumps(config | {"pos_att_type": "p2c|c2p"}))
+    assert load_encoder(str(folder)).fingerprint == found
