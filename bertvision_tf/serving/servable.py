@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from ..encoders import Encoder
+from ..encoders.blocks import LONG
 from ..errors import EncoderError, RunError
 from ..kinds import SPAN_LOGITS, Kind
 from .answers import find_answers
@@ -259,7 +260,8 @@ class Servable(tf.Module):
     def _run_encoder(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
         """float32, (batch, states, tokens, hidden), padded cells 0."""
         rows, width = tf.shape(token_ids)[0], tf.shape(token_ids)[1]
-        states = self._forward(token_ids, segment_ids, tf.reduce_sum(padding_mask, axis=1), self._num_blocks)
+        lengths, long = tf.reduce_sum(padding_mask, axis=1), self._max_length > LONG
+        states = self._forward(token_ids, segment_ids, lengths, self._num_blocks, long)
         cells = [tf.reshape(state, (rows, width, self._hidden_dim)) for state in states]
         if self._cls:
             cells = [state[:, :1] for state in cells]

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import bertvision_tf as bv
-from bertvision_tf import kinds
+from bertvision_tf import kinds, load_encoder
 from bertvision_tf.errors import HeadError, RunError
 from bertvision_tf.heads import build_head, list_presets
 from bertvision_tf.serving import export_runs, servable
@@ -172,9 +172,9 @@ def test_answers(train, root):
     assert any(one.text for one in found)
 
 
-def build_servable(encoder, heads, pairs=False):
-    """A model of all hidden states of texts of at most 64 tokens."""
-    options = {"tokens": "all", "pooler": False, "pairs": pairs, "max_length": 64, "dtype": "float32"}
+def build_servable(encoder, heads, pairs=False, max_length=64):
+    """A model of all hidden states of texts of at most `max_length` tokens."""
+    options = {"tokens": "all", "pooler": False, "pairs": pairs, "max_length": max_length, "dtype": "float32"}
     return Servable(encoder, heads, layers=range(encoder.num_hidden_states), **options)
 
 
@@ -224,6 +224,29 @@ def test_every_preset(kind, constant, tiny_encoder, root, monkeypatch):
             both = (np.where(real, one, 0) for one in (said[f"{head.name}_{name}"], values))
             scale = np.abs(values[real]).max()
             np.testing.assert_allclose(*both, rtol=1e-5, atol=1e-5 * max(scale, 1), err_msg=head.name)
+
+
+@pytest.mark.parametrize("name", ["mpnet", "modernbert", "deberta-v2-keys", "deberta-v3", "nomic", "gte"])
+def test_families_whose_blocks_are_not_berts(name, root):
+    """Short texts, and where the encoder takes them, texts of which queries are split."""
+    encoder = load_encoder(str(TINY.parent / name))
+    longest = min(encoder.architecture.max_positions, 700)
+    model = build_head(
+        "adapter_2_shared", kind="regression", num_hidden_states=encoder.num_hidden_states, hidden_dim=encoder.hidden_dim
+    )
+    served = build_servable(encoder, [ServedHead("head", model, kinds.REGRESSION)], max_length=longest)
+    folder = root / "models" / name / "1"
+    ask = {"all": served.build_signatures(["serve_tokens"])["serve_tokens"]}
+    tf.saved_model.save(served, str(folder), signatures=ask)
+    texts = ["the cat has eaten .", "who is running ?", "the dogs and the cat can not run . " * (longest // 40)]
+    tokens = encoder.tokenize(texts, max_length=longest)
+    given = {name: tokens[name].tolist() for name in ("token_ids", "segment_ids", "padding_mask")}
+    (said,) = ask_alone(folder, [("all", given)], root)
+    wanted = model(
+        {"hidden_states": encoder.hidden_states(tokens)}
+        | {name: tokens[name] for name in model.input if name != "hidden_states"}
+    )
+    np.testing.assert_allclose(said["score"], wanted[:, 0], atol=1e-4)
 
 
 MALFORMED = {
