@@ -36,6 +36,7 @@ _HOMES = {
     "load_encoder": "encoders",
     "load_run": "runs",
     "open_store": "store",
+    "rank_encoders": "experiments.rank",
     "task_from_table": "tasks",
     "search": "tuning",
     "train": "experiments.experiment",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .errors import BertvisionError
     from .experiments.ensemble import ensemble_runs
     from .experiments.experiment import train
+    from .experiments.rank import rank_encoders
     from .extraction import extract
     from .heads import HeadConfig, build_head, get_preset, list_presets
     from .images import images_from_encoder, images_from_store

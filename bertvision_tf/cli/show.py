@@ -23,6 +23,7 @@ from ..reports.table import (
 
 if TYPE_CHECKING:
     from ..experiments.ensemble import Ensemble
+    from ..experiments.rank import Rank
     from ..extraction.estimate import Estimate
     from ..tuning import Search
 
@@ -123,6 +124,26 @@ def show_estimate(task: str, encoder: str, found: Estimate) -> None:
     )
     if not found.fits("int8", "all"):
         print("warning: int8, the default, does not fit with all tokens.", file=sys.stderr)
+
+
+def show_ranks(ranks: Sequence[Rank]) -> None:
+    """A row for each encoder, the best first by its best layer: that layer, and the mean of all."""
+    by_encoder: dict[str, list[Rank]] = {}
+    for rank in ranks:
+        by_encoder.setdefault(rank.encoder, []).append(rank)
+    best = {name: max(own, key=lambda one: one.log_me) for name, own in by_encoder.items()}
+    header = ["", "best layer", "LogME", "H-score", "mean of layers: LogME", "H-score", "seconds", "of states"]
+    rows = []
+    for name, one in sorted(best.items(), key=lambda item: -item[1].log_me):
+        own = by_encoder[name]
+        mean = own[-1]
+        cells = [str(one.layer), *_show_measures(one), *_show_measures(mean)]
+        rows.append([name, *cells, f"{sum(rank.seconds for rank in own):.1f}", f"{mean.extraction_seconds:.1f}"])
+    show_cells("encoders by LogME on the training rows", header, rows)
+
+
+def _show_measures(rank: Rank) -> tuple[str, str]:
+    return f"{rank.log_me:.4f}", "-" if rank.h_score is None else f"{rank.h_score:.4f}"
 
 
 def show_ensemble(found: Ensemble) -> None:

@@ -232,7 +232,10 @@ def test_families_whose_blocks_are_not_berts(name, root):
     encoder = load_encoder(str(TINY.parent / name))
     longest = min(encoder.architecture.max_positions, 700)
     model = build_head(
-        "adapter_2_shared", kind="regression", num_hidden_states=encoder.num_hidden_states, hidden_dim=encoder.hidden_dim
+        "adapter_2_shared",
+        kind="regression",
+        num_hidden_states=encoder.num_hidden_states,
+        hidden_dim=encoder.hidden_dim,
     )
     served = build_servable(encoder, [ServedHead("head", model, kinds.REGRESSION)], max_length=longest)
     folder = root / "models" / name / "1"
