@@ -38,6 +38,7 @@ TRAIN = [("python", "scripts/train_glue.py"), ("python", "scripts/train_squad.py
 LANGUAGES = {*SHELL, "python", "json", "text"}
 LEFT_OUT = {  # how commands begin that are read, and not run
     ". .venv/bin/activate": "the tests have an environment of their own",
+    "bertvision fetch": "downloads 415 MB; tests/encoders/test_find.py fetches a small encoder",
     "docker run": "needs Docker and an image from its hub",
     "tensorboard": "serves a page until it is stopped",
     "bertvision demo": "serves a page until it is stopped; tests/serving/test_demo.py clicks in it",

@@ -1,7 +1,7 @@
 """How well features suit a task, without training on them.
 
-Both measures read features (examples, features), standardised here, and targets (examples, outputs): a column of 0 and 1
-for each class or label, or scores.
+Both measures read features (examples, features), standardised here, and targets (examples, outputs): a column of 0 and
+1 for each class or label, or scores.
 """
 
 from __future__ import annotations

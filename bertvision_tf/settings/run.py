@@ -43,7 +43,7 @@ class RunSettings:
         task: name of the task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli, squad2, squad1, squad2_answerable,
             starter or starter_qa. For `bertvision train` also all, for GLUE's nine.
         table: instead of it, a table of the user's own.
-        encoder: the encoder: minilm, hf://OWNER/NAME, a checkpoint's folder, or a KerasHub preset.
+        encoder: the encoder: minilm, mpnet, hf://OWNER/NAME, a checkpoint's folder, or a KerasHub preset.
         rows, states, tuning, head, rivals, places: the groups.
 
     Example:
