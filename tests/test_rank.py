@@ -48,6 +48,19 @@ def test_scores_have_no_h_score_and_states_are_found_again(tmp_path):
     assert again[0].extraction_seconds < first[0].extraction_seconds
 
 
+def test_what_is_wrong_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = make_table(tmp_path)
+    (tmp_path / "file").write_text("")
+    for arguments, says in (
+        ([ENCODERS[0], "none"], "no encoder 'none'"),
+        ([ENCODERS[0], "--output", "file/a.csv"], ""),
+    ):
+        done = run_here("rank", *arguments, "--train", table)
+        assert done.returncode == 1 and says in done.stderr and done.stderr.count("error: ") == 1
+    assert not (tmp_path / "states").exists()
+
+
 def test_what_cannot_be_ranked(tmp_path):
     done = run_here("rank", ENCODERS[0], "--task", "squad2", "--data-dir", tmp_path)
     assert done.returncode == 1 and "asks for answers in a text" in done.stderr

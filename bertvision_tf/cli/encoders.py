@@ -39,6 +39,8 @@ def rank(encoders: list[str], /, *, output: Path | None = None, settings: RunSet
     from ..experiments.rank import rank_encoders, write_ranks
 
     file = None if output is None else check_table(output)
+    if file is not None:
+        write_ranks([], file)  # before the work, or it would be lost where the file cannot be written
     with show_progress() as progress:
         ranks = list(
             rank_encoders(

@@ -19,7 +19,7 @@ ACTIVATIONS = {
 }
 
 
-DEBERTA = "DebertaV3Backbone"  # one DeBERTa of those that are read, with blocks and variables of its own
+KERAS_DEBERTA = "DebertaV3Backbone"  # one DeBERTa of those that are read, with blocks and variables of its own
 
 
 def build_backbone(
@@ -36,7 +36,7 @@ def build_backbone(
     from keras_hub import models
 
     preset = FAMILIES[architecture.family].preset
-    if preset is None or preset.backbone == DEBERTA:
+    if preset is None or preset.backbone == KERAS_DEBERTA:
         return Backbone(architecture, weights, dtype)
     sizes = {theirs: getattr(architecture, ours) for theirs, ours in preset.sizes.items()}
     backbone = getattr(models, preset.backbone)(**sizes, dtype=dtype, name="backbone")
@@ -76,7 +76,7 @@ def build_states_model(backbone: keras.Model) -> keras.Model:
     if isinstance(backbone, Backbone):
         return keras.Model(backbone.input, backbone.states)
     blocks = get_blocks(backbone)
-    if type(backbone).__name__ == DEBERTA:  # its blocks read the relative positions too; each is called once
+    if type(backbone).__name__ == KERAS_DEBERTA:  # its blocks read the relative positions too; each is called once
         return keras.Model(backbone.input, [backbone.embeddings_dropout.output, *(block.output for block in blocks)])
     names = ("embedding_projection", "embeddings_projection", "embeddings_dropout")
     layers = {layer.name: layer for layer in backbone.layers}
@@ -102,7 +102,7 @@ def find_variables(backbone: keras.Model) -> dict[str, keras.Variable]:
     """The variables by our names."""
     if isinstance(backbone, Backbone):
         return backbone.find_variables()
-    if type(backbone).__name__ == DEBERTA:
+    if type(backbone).__name__ == KERAS_DEBERTA:
         return _find_deberta_variables(backbone)
     layers = {layer.name: layer for layer in backbone.layers}
     both = layers.get("embeddings") or layers.get("token_and_position_embedding")

@@ -72,6 +72,8 @@ def read_architecture(folder: Path) -> Architecture:
     family = config.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(FAMILIES)}.")
+    aliases = FAMILIES[family].aliases
+    config = {aliases.get(name, name): value for name, value in config.items() if aliases.get(name) not in config}
     entry, usual = FAMILIES[family].activation
     activation = config.get(entry, usual)
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
@@ -79,7 +81,8 @@ def read_architecture(folder: Path) -> Architecture:
     positions = config.get("position_embedding_type", "absolute")
     if positions not in FAMILIES[family].positions:
         what = f"has relative positions ({positions!r})" if isinstance(positions, str) else f"says {positions!r}"
-        raise EncoderError(f"{file}: position_embedding_type {what}; only 'absolute' is read.")
+        known = " or ".join(map(repr, FAMILIES[family].positions))
+        raise EncoderError(f"{file}: position_embedding_type {what}; only {known} is read.")
     if config.get("pruned_heads"):
         raise EncoderError(f"{file} says that heads are pruned ({config['pruned_heads']}); only whole blocks are read.")
     if config.get("is_decoder"):

@@ -22,7 +22,7 @@ def find_checkpoint(name: str) -> Path:
     Raises:
         EncoderError: there is no such folder, or its weights are only there as a pickle.
     """
-    if name in PACKAGED:
+    if name in PACKAGED and (name == "minilm" or not Path(name, CONFIG).is_file()):
         return find_packaged(name)
     folder = _enter_module(download(name) if name.startswith(PREFIX) else read_path(name))
     if not (folder / CONFIG).is_file():
@@ -54,10 +54,12 @@ def _no_safetensors(name: str, folder: Path) -> str:
         others = [path.name for path in sorted(folder.glob("*.safetensors"))]
         found = f", and found only {', '.join(others[:4])}" if others else ""
         return f"{folder} holds no weights: expected {WEIGHTS}, or the index of its shards{found}."
-    source = name.removeprefix(PREFIX)
+    source, _, revision = name.removeprefix(PREFIX).partition("@")
+    source = source if name.startswith(PREFIX) else str(folder)
+    more = f", revision='{revision}'" if revision else ""
     return (
         f"{name} has its weights only as {pickles[0] if pickles else 'a pickle'}, which is not read since loading a "
         "pickle runs its code; where you trust it, convert it once with PyTorch: "
         f"python -c \"from transformers import AutoModel as M, AutoTokenizer as T; s = '{source}'; o = 'converted'; "
-        'M.from_pretrained(s).save_pretrained(o); T.from_pretrained(s).save_pretrained(o)"'
+        f'M.from_pretrained(s{more}).save_pretrained(o); T.from_pretrained(s{more}).save_pretrained(o)"'
     )

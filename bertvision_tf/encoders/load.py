@@ -13,6 +13,15 @@ from .tokenizer import Tokenizer
 from .weights import read_weights
 
 
+def check_encoder(name: str) -> None:
+    """Raises EncoderError where there is no such encoder, or its architecture is none that is read; the weights are not
+    read. A preset's name is not followed."""
+    if not is_preset_name(name):
+        folder = find_checkpoint(name)
+        if not is_preset(folder):
+            read_architecture(folder)
+
+
 def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
     """Loads an encoder.
 

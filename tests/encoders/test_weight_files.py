@@ -318,16 +318,16 @@ def test_every_size_of_newer_families_is_held_against_the_tensors(copy, family, 
     ("family", "change", "message"),
     [
         ("mpnet", {"relative_attention_num_buckets": 16}, r"has shape \(32, 2\), config.json says \(16, 2\)"),
-        ("mpnet", {"relative_attention_num_buckets": 31}, "needs an even number from 4 on, got 31"),
+        ("mpnet", {"relative_attention_num_buckets": 31}, "needs an even number from 4 on, below 512, got 31"),
         ("modernbert", {"layer_types": ["full_attention"]}, "needs 'full_attention' or 'sliding_attention' for each"),
         ("modernbert", {"global_attn_every_n_layers": 0}, "global_attn_every_n_layers needs a whole number"),
         ("modernbert", {"local_attention": "128"}, "local_attention needs a whole number from 2 on"),
         ("modernbert", {"global_rope_theta": -1}, "global_rope_theta needs a number above 1"),
-        ("modernbert", {"rope_scaling": {"rope_type": "yarn"}}, "others are not read"),
+        ("modernbert", {"rope_scaling": {"rope_type": "yarn"}}, "and no rope_scaling"),
         (
             "modernbert",
             {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}},
-            "says 'yarn' for full_attention",
+            "says 'yarn', which scales",
         ),
         ("modernbert", {"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ("modernbert", {"attention_bias": True}, "lack 'layers.0.attn.Wqkv.bias'"),
@@ -341,7 +341,16 @@ def test_every_size_of_newer_families_is_held_against_the_tensors(copy, family, 
         ("deberta-v3", {"position_biased_input": True}, "lack 'embeddings.position_embeddings.weight'"),
         ("deberta-v3", {"attention_head_size": 3}, "attention_head_size needs to be"),
         ("nomic", {"rotary_emb_interleaved": True}, "rotary_emb_interleaved is True; only False is read"),
+        ("modernbert", {"rope_parameters": {"full_attention": {"type": "yarn"}}}, "says 'yarn', which scales"),
         ("nomic", {"rope_parameters": {"rope_type": "linear"}}, "scales the rotation"),
+        ("nomic", {"rope_parameters": {"type": "linear", "factor": 4.0}}, "says 'linear', which scales"),
+        ("nomic", {"activation_function": "geglu"}, "activation_function is 'geglu'; only 'swiglu' is read"),
+        ("nomic", {"rope_parameters": "default"}, "rope_parameters needs an object of settings"),
+        ("nomic", {"head_dim": 2}, "head_dim needs to be hidden_size / num_attention_heads, and even; got 2"),
+        ("modernbert", {"num_attention_heads": 8}, "and even; got 1"),
+        ("deberta-v3", {"max_relative_positions": 1}, "position_buckets needs to be from 2"),
+        ("deberta-v3", {"position_buckets": 1}, "position_buckets needs to be from 2"),
+        ("mpnet", {"relative_attention_num_buckets": 512}, "from 4 on, below 512, got 512"),
         ("gte", {"rope_scaling": {"type": "ntk"}}, "rope_scaling scales the rotation"),
     ],
 )
@@ -350,6 +359,34 @@ def test_settings_of_newer_families_that_are_not_read(copy, family, change, mess
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     refuse(folder, message)
+
+
+def test_an_original_nomic_config(copy):
+    """The names that GPT-2's configuration has, as nomic-embed-text-v1.5's."""
+    folder = copy("nomic")
+    file, whole = folder / "config.json", load_encoder(str(folder))
+    own = json.loads(file.read_text())
+    names = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_embd": "hidden_size"}
+    names |= {"n_inner": "intermediate_size", "n_positions": "max_position_embeddings"}
+    old = {name: own[newer] for name, newer in names.items()} | {"layer_norm_epsilon": 1e-12, "rotary_emb_base": 1000}
+    old |= {
+        "activation_function": "swiglu",
+        "rotary_emb_fraction": 1.0,
+        "rotary_scaling_factor": None,
+        "prenorm": False,
+    }
+    kept = ("model_type", "vocab_size", "type_vocab_size")
+    file.write_text(json.dumps({name: own[name] for name in kept} | old))
+    assert load_encoder(str(folder)).fingerprint == whole.fingerprint
+    file.write_text(json.dumps({name: own[name] for name in kept} | old | {"rotary_emb_base": 5000}))
+    assert load_encoder(str(folder)).architecture.base == 5000
+
+
+def test_a_local_base_that_is_null_is_the_global_one(copy):
+    folder = copy("modernbert")
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"global_rope_theta": 5e4, "local_rope_theta": None}))
+    assert load_encoder(str(folder)).architecture.bases == (5e4, 5e4)
 
 
 def test_positions_that_both_kinds_of_deberta_config_name_alike(copy):

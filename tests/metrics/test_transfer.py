@@ -56,6 +56,13 @@ def test_features_that_say_more_have_more_of_both():
     assert sorted(one for _, one in found) == [one for _, one in found]
 
 
+def test_a_class_without_examples_changes_nothing():
+    features, targets = make_features(60, 4), np.eye(2)[np.arange(60) % 2]
+    more = np.column_stack([targets, np.zeros(60)])
+    for measure in (log_me, h_score):
+        assert measure(features, more) == pytest.approx(measure(features, targets), abs=1e-9)
+
+
 def test_scale_and_place_of_features_do_not_count():
     features, targets = make_features(60, 4), np.eye(2)[np.arange(60) % 2]
     for measure in (log_me, h_score):

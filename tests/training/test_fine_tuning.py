@@ -153,6 +153,14 @@ def test_only_the_chosen_parts_of_other_backbones_move(name, parts, wanted, tmp_
     }
 
 
+@pytest.mark.parametrize("name", ["mpnet", "modernbert", "deberta-v2-keys", "deberta-v3", "nomic", "gte"])
+def test_other_backbones_in_bfloat16_and_again_from_their_snapshot(name, tmp_path):
+    snapshot = tune(make_task(), tmp_path / "one", epochs=0.2, encoder=name, dtype="bfloat16")
+    again = tune(make_task(), tmp_path / "two", epochs=0.2, encoder=snapshot.path.resolve(), dtype="bfloat16")
+    assert load_encoder(str(again.path)).fingerprint == again.encoder.fingerprint
+    assert moved(snapshot.encoder, again)
+
+
 @pytest.mark.parametrize("parts", ["half", "top_0", "top_3", "lora_0"])
 def test_unknown_parts_are_one_line(parts, tmp_path):
     with pytest.raises(RunError) as caught:

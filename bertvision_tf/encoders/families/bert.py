@@ -75,33 +75,30 @@ class Kin(Family):
 BERT = Kin(
     transformers="Bert",
     prefix="bert",
-    tokenizer="BertTokenizer",
     head=OwnHead("tanh", "bert.pooler.dense", "classifier", in_pooler=True),
-    preset=Preset("BertBackbone", SEGMENTS, WORDS),
+    preset=Preset("BertBackbone", "BertTokenizer", SEGMENTS, WORDS),
 )
 _ROBERTA: dict[str, Any] = {"prefix": "roberta", "pads_positions": True}
 ROBERTA = Kin(
     transformers="Roberta",
-    tokenizer="RobertaTokenizer",
-    preset=Preset("RobertaBackbone", SIZES, {"vocabulary.json": "vocab.json", "merges.txt": "merges.txt"}),
+    preset=Preset(
+        "RobertaBackbone", "RobertaTokenizer", SIZES, {"vocabulary.json": "vocab.json", "merges.txt": "merges.txt"}
+    ),
     **_ROBERTA,
 )
 XLM_ROBERTA = Kin(
     transformers="XLMRoberta",
-    tokenizer="XLMRobertaTokenizer",
-    preset=Preset("XLMRobertaBackbone", SIZES, {"vocabulary.spm": "sentencepiece.bpe.model"}),
+    preset=Preset("XLMRobertaBackbone", "XLMRobertaTokenizer", SIZES, {"vocabulary.spm": "sentencepiece.bpe.model"}),
     **_ROBERTA,
 )
 CAMEMBERT = Kin(
     transformers="Camembert",
-    tokenizer="CamembertTokenizer",
-    preset=Preset("RobertaBackbone", SIZES, {}),  # its presets are read as RoBERTas
+    preset=Preset("RobertaBackbone", "RobertaTokenizer", SIZES, {}),  # its presets are read as RoBERTas
     **_ROBERTA,
 )
 DISTILBERT = Kin(
     transformers="DistilBert",
     prefix="distilbert",
-    tokenizer="DistilBertTokenizer",
     block="transformer.layer.{}",
     parts=(
         "attention.q_lin",
@@ -127,12 +124,11 @@ DISTILBERT = Kin(
     activation=("activation", "gelu"),
     epsilon=("", 1e-12),
     head=OwnHead("relu", "pre_classifier", "classifier"),
-    preset=Preset("DistilBertBackbone", SIZES, WORDS),
+    preset=Preset("DistilBertBackbone", "DistilBertTokenizer", SIZES, WORDS),
 )
 ALBERT = Kin(
     transformers="Albert",
     prefix="albert",
-    tokenizer="AlbertTokenizer",
     block="encoder.albert_layer_groups.{}.albert_layers.0",
     parts=(
         "attention.query",
@@ -152,6 +148,7 @@ ALBERT = Kin(
     head=OwnHead("tanh", "albert.pooler", "classifier", in_pooler=True),
     preset=Preset(
         "AlbertBackbone",
+        "AlbertTokenizer",
         {**SEGMENTS, "embedding_dim": "embedding_dim", "num_groups": "num_blocks"},
         {"vocabulary.spm": "spiece.model"},
     ),
@@ -159,11 +156,11 @@ ALBERT = Kin(
 ELECTRA = Kin(
     transformers="Electra",
     prefix="electra",
-    tokenizer="ElectraTokenizer",
     projection="embeddings_project",
     head=OwnHead("gelu"),
     preset=Preset(
         "ElectraBackbone",
+        "ElectraTokenizer",
         {
             **{("vocab_size" if name == "vocabulary_size" else name): ours for name, ours in SEGMENTS.items()},
             "embedding_dim": "embedding_dim",

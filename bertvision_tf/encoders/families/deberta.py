@@ -79,6 +79,12 @@ class Deberta(Kin):
         for name, value in (("position_buckets", buckets), ("max_relative_positions", farthest)):
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{name} needs a whole number, got {value!r}.")
+        if buckets > 0 and not 2 <= buckets < 2 * (
+            (farthest if farthest > 0 else config["max_position_embeddings"]) - 1
+        ):
+            raise ValueError(
+                f"position_buckets needs to be from 2 to twice the distances that there are, got {buckets}."
+            )
         flags = {"share_att_key": False, "position_biased_input": True}
         for name in flags:
             flags[name] = config.get(name, flags[name])
@@ -114,8 +120,8 @@ class Deberta(Kin):
         weights = super().list_weights(architecture, positions)
         norm = list_norm("embeddings_norm", "embeddings.LayerNorm", hidden)  # after the projection
         weights = [next((one for one in norm if one.ours == weight.ours), weight) for weight in weights]
-        if not architecture.absolute:
-            weights = [weight for weight in weights if weight.ours != ("position_embedding",)]
+        absent = ("pooler",) if architecture.absolute else ("pooler", "position_embedding")
+        weights = [weight for weight in weights if not weight.ours[0].startswith(absent)]
         if width != hidden:
             weights += list_dense("projection", "embeddings.embed_proj", width, hidden, bias=False)
         weights += list_table("distance_embedding", "encoder.rel_embeddings", 2 * architecture.span, hidden)
@@ -223,7 +229,6 @@ def find_rows(distances: tf.Tensor, architecture: DebertaArchitecture) -> tf.Ten
 DEBERTA = Deberta(
     transformers="DebertaV2",
     prefix="deberta",
-    tokenizer="DebertaV2Tokenizer",
     parts=(
         "attention.self.query_proj",
         "attention.self.key_proj",
@@ -238,6 +243,11 @@ DEBERTA = Deberta(
     epsilon=("layer_norm_eps", 1e-7),
     alone=False,
     head=OwnHead("gelu", "pooler.dense", "classifier"),
-    preset=Preset("DebertaV3Backbone", {**SIZES, "bucket_size": "position_buckets"}, {"vocabulary.spm": "spm.model"}),
+    preset=Preset(
+        "DebertaV3Backbone",
+        "DebertaV2Tokenizer",
+        {**SIZES, "bucket_size": "position_buckets"},
+        {"vocabulary.spm": "spm.model"},
+    ),
     architecture=DebertaArchitecture,
 )

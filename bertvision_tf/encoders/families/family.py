@@ -55,11 +55,13 @@ class Preset:
 
     Attributes:
         backbone: its class.
+        tokenizer: transformers' class of the same tokenizer.
         sizes: arguments of that → our sizes.
         files: transformers' name of the tokenizer's file for each of a preset's.
     """
 
     backbone: str
+    tokenizer: str
     sizes: Mapping[str, str]
     files: Mapping[str, str]
 
@@ -71,12 +73,12 @@ class Family:
     Attributes:
         transformers: how transformers' classes of it begin.
         prefix: before all names of a checkpoint's weights.
-        tokenizer: transformers' class.
         sizes: our name of each size → its name in config.json ("" for none), and what it is where it is not said: a
             number, or the value of another entry.
         activation: the entry of config.json that names it, and what it is where it is not said.
         epsilon: the entry of config.json that holds that of layer norms, and what it is where it is not said; the
             entry is "" where it is fixed.
+        aliases: entries of config.json by an older name → by the name that is read here.
         positions: what `position_embedding_type` of config.json may say.
         first_position: the row of the first token's position.
         pads_positions: whether positions are counted from the number of the padding's token on, as RoBERTa's; then
@@ -90,10 +92,10 @@ class Family:
 
     transformers: str
     prefix: str
-    tokenizer: str
     sizes: Mapping[str, tuple[str, Any]] = dataclasses.field(default_factory=lambda: BERT_SIZES)
     activation: tuple[str, str] = ("hidden_act", "gelu")
     epsilon: tuple[str, float] = ("layer_norm_eps", 1e-12)
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     positions: tuple[str, ...] = ("absolute",)
     first_position: int = 0
     pads_positions: bool = False

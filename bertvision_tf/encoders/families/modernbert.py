@@ -27,6 +27,7 @@ from ..blocks import (
     split_heads,
 )
 from .family import NO_SEGMENTS, Family, OwnHead
+from .rope import check_head_dim, read_base
 
 GLOBAL, LOCAL = "full_attention", "sliding_attention"
 BIASES = ("attention_bias", "mlp_bias", "norm_bias")
@@ -60,6 +61,7 @@ class ModernBert(Family):
 
     def read_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """See `Family`."""
+        check_head_dim(config)
         count, every = config["num_hidden_layers"], config.get("global_attn_every_n_layers", 3)
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise ValueError(f"global_attn_every_n_layers needs a whole number from 1 on, got {every!r}.")
@@ -72,8 +74,7 @@ class ModernBert(Family):
         biases = [config.get(name, False) for name in BIASES]
         if not all(isinstance(bias, bool) for bias in biases):
             raise ValueError(f"{', '.join(BIASES)} need true or false, got {biases}.")
-        bases = tuple(_read_base(config, kind) for kind in (GLOBAL, LOCAL))
-        return {"layers": tuple(layers), "window": window, "bases": bases, "biases": tuple(biases)}
+        return {"layers": tuple(layers), "window": window, "bases": _read_bases(config), "biases": tuple(biases)}
 
     def describe_settings(self, architecture: Architecture) -> dict[str, Any]:
         """See `Family`; by the new names and by those of older versions of transformers."""
@@ -144,27 +145,21 @@ class ModernBert(Family):
         return parts.norm(x, "final_norm")
 
 
-def _read_base(config: Mapping[str, Any], kind: str) -> float:
-    """The base of rotary positions, in the older entry or in the newer one of a kind of layers."""
-    entry, usual = BASES[kind]
+def _read_bases(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Those of rotary positions, of global and of local layers; a local one that is null is the global one."""
     parameters = config.get("rope_parameters") or {}
-    own = parameters.get(kind) if isinstance(parameters, Mapping) else None
-    if config.get("rope_scaling") or (parameters and not isinstance(own, Mapping)):
-        raise ValueError(f"rope_scaling and rope_parameters need the default rotation of {kind}; others are not read.")
-    own = own or {}
-    if own.get("rope_type", "default") != "default":
-        raise ValueError(f"rope_parameters says {own['rope_type']!r} for {kind}; only 'default' is read.")
-    base = own.get("rope_theta", config.get(entry, usual))
-    base = usual if base is None else base
-    if isinstance(base, bool) or not isinstance(base, (int, float)) or not base > 1:
-        raise ValueError(f"{entry} needs a number above 1, got {base!r}.")
-    return float(base)
+    if config.get("rope_scaling") or not isinstance(parameters, Mapping) or not set(parameters) <= {GLOBAL, LOCAL}:
+        raise ValueError(f"rope_parameters needs settings of {GLOBAL} and {LOCAL}, and no rope_scaling.")
+    found: list[float] = []
+    for kind, (entry, usual) in BASES.items():
+        usual = found[0] if found and entry in config and config[entry] is None else usual
+        found.append(read_base(parameters.get(kind), config.get(entry), entry, usual))
+    return found[0], found[1]
 
 
 MODERNBERT = ModernBert(
     transformers="ModernBert",
     prefix="model",
-    tokenizer="PreTrainedTokenizerFast",
     sizes=NO_SEGMENTS,
     activation=("hidden_activation", "gelu"),
     epsilon=("norm_eps", 1e-5),

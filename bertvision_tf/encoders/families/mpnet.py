@@ -28,6 +28,7 @@ from .bert import Kin
 from .family import NO_SEGMENTS
 
 FARTHEST = 128  # tokens, from which on all distances share a bucket
+MOST = 4 * FARTHEST  # buckets, from which on near distances would leave none to far ones
 BUCKETS = "relative_attention_num_buckets"
 
 
@@ -44,8 +45,8 @@ class MPNet(Kin):
     def read_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """See `Family`."""
         buckets = config.get(BUCKETS, 32)
-        if not isinstance(buckets, int) or isinstance(buckets, bool) or buckets < 4 or buckets % 2:
-            raise ValueError(f"{BUCKETS} needs an even number from 4 on, got {buckets!r}.")
+        if not isinstance(buckets, int) or isinstance(buckets, bool) or buckets % 2 or not 4 <= buckets < MOST:
+            raise ValueError(f"{BUCKETS} needs an even number from 4 on, below {MOST}, got {buckets!r}.")
         return {"buckets": buckets}
 
     def describe_settings(self, architecture: Architecture) -> dict[str, Any]:
@@ -90,7 +91,6 @@ def find_buckets(distances: tf.Tensor, buckets: int) -> tf.Tensor:
 MPNET = MPNet(
     transformers="MPNet",
     prefix="mpnet",
-    tokenizer="MPNetTokenizer",
     parts=(
         "attention.attn.q",
         "attention.attn.k",

@@ -22,6 +22,22 @@ from ..blocks import (
     split_heads,
 )
 from .family import BERT_SIZES, Family, OwnHead
+from .rope import check_head_dim, read_base
+
+FIXED = {  # entries of original Nomic files, and the one value of each that is computed here
+    "activation_function": "swiglu",
+    "rotary_emb_fraction": 1.0,
+    "partial_rotary_factor": 1.0,
+    "rotary_emb_interleaved": False,
+    "rotary_emb_scale_base": None,
+    "prenorm": False,
+    "parallel_block": False,
+    "causal": False,
+    "use_rms_norm": False,
+    "qkv_proj_bias": False,
+    "mlp_fc1_bias": False,
+    "mlp_fc2_bias": False,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +52,7 @@ class Rotary(Family):
     """A family of these blocks.
 
     Attributes:
-        base: of rotary positions, and its older entry in config.json.
+        base: the older entry of config.json for that of rotary positions, and what it is where it is not said.
         norm: a checkpoint's name of the embeddings' norm.
         block: of a block by its number.
         stacked: of query, key and value in one.
@@ -55,26 +71,15 @@ class Rotary(Family):
 
     def read_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """See `Family`."""
+        check_head_dim(config)
         entry, usual = self.base
-        parameters = config.get("rope_parameters") or {}
-        kind = parameters.get("rope_type", "default") if isinstance(parameters, Mapping) else parameters
-        scaled = [name for name in ("rope_scaling", "rotary_scaling_factor") if config.get(name)]
-        if kind != "default" or scaled:
-            raise ValueError(f"{(scaled or ['rope_parameters'])[0]} scales the rotation; only the default is read.")
-        for name, wanted in (
-            ("rotary_emb_fraction", 1.0),
-            ("partial_rotary_factor", 1.0),
-            ("rotary_emb_interleaved", False),
-            ("prenorm", False),
-            ("use_rms_norm", False),
-            ("qkv_proj_bias", False),
-        ):
+        for name in ("rope_scaling", "rotary_scaling_factor"):
+            if config.get(name):
+                raise ValueError(f"{name} scales the rotation, which is not read.")
+        for name, wanted in FIXED.items():
             if config.get(name, wanted) not in (wanted, None):
                 raise ValueError(f"{name} is {config[name]!r}; only {wanted!r} is read.")
-        base = parameters.get("rope_theta", config.get(entry, usual))
-        if isinstance(base, bool) or not isinstance(base, (int, float)) or not base > 1:
-            raise ValueError(f"{entry} needs a number above 1, got {base!r}.")
-        return {"base": float(base)}
+        return {"base": read_base(config.get("rope_parameters"), config.get(entry), entry, usual)}
 
     def describe_settings(self, architecture: Architecture) -> dict[str, Any]:
         """See `Family`."""
@@ -122,14 +127,14 @@ class Rotary(Family):
 NOMIC = Rotary(
     transformers="NomicBert",
     prefix="nomic_bert",
-    tokenizer="BertTokenizer",
-    sizes=BERT_SIZES
-    | {
-        "num_layers": ("num_hidden_layers", "n_layer"),
-        "num_heads": ("num_attention_heads", "n_head"),
-        "hidden_dim": ("hidden_size", "n_embd"),
-        "intermediate_dim": ("intermediate_size", "n_inner"),
-        "max_positions": ("max_position_embeddings", "n_positions"),
+    aliases={
+        "n_layer": "num_hidden_layers",
+        "n_head": "num_attention_heads",
+        "n_embd": "hidden_size",
+        "n_inner": "intermediate_size",
+        "n_positions": "max_position_embeddings",
+        "layer_norm_epsilon": "layer_norm_eps",
+        "rotary_emb_base": "rope_theta",
     },
     activation=("hidden_act", "silu"),
     epsilon=("layer_norm_eps", 1e-12),
@@ -137,7 +142,7 @@ NOMIC = Rotary(
     head=OwnHead("tanh", "nomic_bert.pooler.dense", "classifier"),
     dropout=(0.0, 0.0),
     architecture=RotaryArchitecture,
-    base=("rotary_emb_base", 1000.0),
+    base=("rope_theta", 1000.0),
     norm="emb_ln",
     block="encoder.layers.{}",
     stacked="attn.Wqkv",
@@ -148,8 +153,8 @@ NOMIC = Rotary(
 GTE = Rotary(
     transformers="Gte",
     prefix="new",
-    tokenizer="XLMRobertaTokenizer",
     sizes=BERT_SIZES | {"num_segments": ("type_vocab_size", 1)},
+    positions=("absolute", "rope"),
     epsilon=("layer_norm_eps", 1e-12),
     alone=False,
     head=OwnHead("tanh", "new.pooler.dense", "classifier"),

@@ -36,8 +36,8 @@ from ..cells import append_cell, check_table, read_cells
 GROUPS: Mapping[str, str] = {  # patterns of names
     "all": r"(?!pooler).*",
     "embeddings": r"\w+_embedding|embeddings_norm\..*|projection\..*",
-    "attention": r"block_\d+\.(query|key|value|attention_output)\..*",
-    "feed_forward": r"block_\d+\.(intermediate|output)\..*",
+    "attention": r"block_\d+\.(distance_)?(query|key|value|attention_output)\..*",
+    "feed_forward": r"block_\d+\.(intermediate|gate|output)\..*",
     "norms": r".*_norm\..*",
 }
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
