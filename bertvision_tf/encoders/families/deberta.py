@@ -138,15 +138,8 @@ class Deberta(Kin):
 
     def embed(self, parts: Parts, token_ids: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
         """See `Family`; the projection stands before the norm."""
-        architecture = parts.architecture
-        x = parts.look_up("token_embedding", token_ids)  # (batch, tokens, embedding)
-        if parts.has("position_embedding"):
-            x += parts.read("position_embedding")[: tf.shape(token_ids)[1]]
-        if architecture.num_segments:
-            x += parts.look_up("segment_embedding", tf.minimum(segment_ids, architecture.num_segments - 1))
-        x = tf.cast(tf.reshape(x, (-1, architecture.embedding_dim)), parts.dtype)  # (batch · tokens, embedding)
-        if parts.has("projection.kernel"):
-            x = parts.dense(x, "projection")
+        x = self.add_tables(parts, token_ids, segment_ids)
+        x = parts.dense(x, "projection") if parts.has("projection.kernel") else x
         return parts.drop(parts.norm(x, "embeddings_norm"))
 
     def fold(self, architecture: Architecture, weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -138,17 +138,18 @@ class Family:
 
     def embed(self, parts: Parts, token_ids: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
         """The embeddings' output, (batch · tokens, hidden_dim), of ids (batch, tokens)."""
+        x = parts.norm(self.add_tables(parts, token_ids, segment_ids), "embeddings_norm")
+        return parts.drop(parts.dense(x, "projection") if parts.has("projection.kernel") else x)
+
+    def add_tables(self, parts: Parts, token_ids: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
+        """The sum of a token's, its position's and its segment's embeddings, (batch · tokens, embedding_dim)."""
         architecture = parts.architecture
         x = parts.look_up("token_embedding", token_ids)  # (batch, tokens, embedding)
         if parts.has("position_embedding"):
             x += parts.read("position_embedding")[: tf.shape(token_ids)[1]]
         if architecture.num_segments:
             x += parts.look_up("segment_embedding", tf.minimum(segment_ids, architecture.num_segments - 1))
-        x = tf.cast(tf.reshape(x, (-1, architecture.embedding_dim)), parts.dtype)  # (batch · tokens, embedding)
-        x = parts.norm(x, "embeddings_norm")
-        if parts.has("projection.kernel"):
-            x = parts.dense(x, "projection")  # (batch · tokens, hidden)
-        return parts.drop(x)
+        return tf.cast(tf.reshape(x, (-1, architecture.embedding_dim)), parts.dtype)
 
     def prepare(self, parts: Parts, lengths: tf.Tensor, tokens: tf.Tensor) -> Context:
         """What all blocks read beside the states.
