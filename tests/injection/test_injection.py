@@ -1,6 +1,7 @@
 """Weights put back into a fine-tuned encoder, and layers fed into a frozen one."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from bertvision_tf.experiments.injection import (
     plot_weight_injection,
     put_back,
 )
+from bertvision_tf.experiments.injection.weights import GROUPS
+
+CHECKPOINTS = sorted(path.parent for path in (Path(__file__).parents[1] / "checkpoints").glob("*/golden.npz"))
 
 FIT = bv.FitConfig(epochs=1, patience=1)
 OPTIONS = {"head": "learned_pooling", "limit": 500, "fit": FIT, "baselines": False, "codec": "float32"}
@@ -155,3 +159,10 @@ def test_runs_into_which_nothing_can_be_put_back(tiny_encoder, tmp_path):
     with pytest.raises(RunError, match="has a frozen encoder"):
         open_fine_tuned(frozen, None)
     assert Path(frozen.path).is_dir()
+
+
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.name)
+def test_every_weight_of_every_family_is_in_a_group(folder):
+    names = [name for name in bv.load_encoder(str(folder)).weights if not name.startswith("pooler")]
+    parts = [pattern for group, pattern in GROUPS.items() if group != "all"]
+    assert [name for name in names if not any(re.fullmatch(pattern, name) for pattern in parts)] == []
