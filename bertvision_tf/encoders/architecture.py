@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 DENSE = ("query", "key", "value", "attention_output", "intermediate", "output")
 NORMS = ("attention_norm", "output_norm")
 
@@ -67,6 +69,12 @@ class Weight:
     def is_kernel(self) -> bool:
         """Whether it is a dense layer's matrix, which we keep as (inputs, outputs)."""
         return self.ours[0].endswith(".kernel")
+
+
+def norm_rows(values: np.ndarray, epsilon: float) -> np.ndarray:
+    """Layer norm over the last axis, without gain and bias."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
 
 
 def list_table(ours: str, stem: str, rows: int | None, width: int) -> list[Weight]:

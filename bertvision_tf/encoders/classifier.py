@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import EncoderError
+from .architecture import norm_rows
 from .families import FAMILIES, OwnHead
 
 
@@ -137,10 +138,7 @@ def _run_dense(
 ) -> np.ndarray:
     """The first layer of a family's own head, (rows, hidden_dim)."""
     inner = _activate(FAMILIES[family].head.activation, states @ kernel + bias)
-    if norm_gamma is None:
-        return inner
-    centred = inner - inner.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + norm_epsilon) * norm_gamma
+    return inner if norm_gamma is None else norm_rows(inner, norm_epsilon) * norm_gamma
 
 
 def _activate(name: str, values: np.ndarray) -> np.ndarray:

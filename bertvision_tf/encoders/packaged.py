@@ -39,9 +39,10 @@ def find_packaged(name: str) -> Path:
     Raises:
         EncoderError: it is not installed or fetched, or its weights are not the official ones.
     """
-    folder, remedy = (_find_minilm(), "install the package again") if name == "minilm" else (_place(name), "")
-    if name != "minilm":
-        remedy = f"delete {folder} and run: bertvision fetch {name}"
+    if name == "minilm":
+        folder, remedy = _find_minilm(), "install the package again"
+    else:
+        folder, remedy = _place(name), f"delete {_place(name)} and run: bertvision fetch {name}"
         if not folder.is_dir():
             raise EncoderError(f"encoder {name!r} is not there: run `bertvision fetch {name}` (415 MB, once).")
     check_weights(folder, name, remedy)
@@ -78,9 +79,9 @@ def fetch(name: str, tell: Callable[[str], None] = lambda line: None) -> Path:
     """
     if name not in PACKAGED:
         raise EncoderError(f"encoder {name!r} is not fetched by name; known: {', '.join(PACKAGED)}.")
-    if name == "minilm" or _place(name).is_dir():
-        return find_packaged(name)
     folder = _place(name)
+    if name == "minilm" or folder.is_dir():
+        return find_packaged(name)
     if folder.exists():
         raise EncoderError(f"{folder} is no folder: delete it first.")
     try:

@@ -33,6 +33,7 @@ class Backbone(keras.Model):
         groups: dict[str, dict[str, np.ndarray]] = {}
         for name, value in weights.items():
             block, _, part = name.partition(".") if name.startswith("block_") else ("shared", "", name)
+            block = "final" if part.startswith("final_norm.") else block
             if not part.startswith("pooler."):  # which a head of its own replaces
                 groups.setdefault(block, {})[part] = value
         names = ("token_ids", "segment_ids", "padding_mask")
@@ -47,8 +48,8 @@ class Backbone(keras.Model):
         for block in blocks:
             x = block(x, context)
             states.append(x)
-        if any(name.startswith("final_norm") for name in groups["shared"]):
-            states[-1] = x = _Final(architecture, groups["shared"], dtype=dtype, name="final")(x)
+        if "final" in groups:
+            states[-1] = x = _Final(architecture, groups["final"], dtype=dtype, name="final")(x)
         super().__init__(inputs, x, name="backbone")
         self.blocks, self.states = blocks, states
 
@@ -159,10 +160,6 @@ class _Parts(keras.layers.Layer):
 class _Shared(_Parts):
     """The embeddings, and what all blocks read beside the states."""
 
-    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], **options: Any):
-        own = {name: value for name, value in weights.items() if not name.startswith("final_norm")}
-        super().__init__(architecture, own, **options)
-
     def call(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor, training: bool = False):
         """The embeddings' output (batch, tokens, hidden), and the context."""
         self._training = training
@@ -189,10 +186,6 @@ class _Block(_Parts):
 
 class _Final(_Parts):
     """What follows the last block."""
-
-    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], **options: Any):
-        own = {name: value for name, value in weights.items() if name.startswith("final_norm")}
-        super().__init__(architecture, own, **options)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """The last hidden state from the last block's output, both (batch, tokens, hidden)."""

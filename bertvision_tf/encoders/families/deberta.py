@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..architecture import Architecture, Weight, list_dense, list_norm, list_table
+from ...settings.checks import is_count
+from ..architecture import Architecture, Weight, list_dense, list_norm, list_table, norm_rows
 from ..blocks import (
     Context,
     Parts,
@@ -77,11 +78,10 @@ class Deberta(Kin):
             raise ValueError(f"norm_rel_ebd knows 'none' and 'layer_norm', got {norm!r}.")
         buckets, farthest = config.get("position_buckets", -1), config.get("max_relative_positions", -1)
         for name, value in (("position_buckets", buckets), ("max_relative_positions", farthest)):
-            if not isinstance(value, int) or isinstance(value, bool):
+            if not is_count(value):
                 raise ValueError(f"{name} needs a whole number, got {value!r}.")
-        if buckets > 0 and not 2 <= buckets < 2 * (
-            (farthest if farthest > 0 else config["max_position_embeddings"]) - 1
-        ):
+        farthest = farthest if farthest > 0 else config["max_position_embeddings"]
+        if buckets > 0 and not 2 <= buckets < 2 * (farthest - 1):
             raise ValueError(
                 f"position_buckets needs to be from 2 to twice the distances that there are, got {buckets}."
             )
@@ -92,7 +92,7 @@ class Deberta(Kin):
                 raise ValueError(f"{name} needs true or false, got {flags[name]!r}.")
         return {
             "position_buckets": max(buckets, 0),
-            "farthest": farthest if farthest > 0 else config["max_position_embeddings"],
+            "farthest": farthest,
             "kinds": tuple(kind for kind in KINDS if kind in kinds),
             "shares_key": flags["share_att_key"],
             "norms_distances": norm == "layer_norm",
@@ -148,9 +148,8 @@ class Deberta(Kin):
         folded = {name: value for name, value in weights.items() if not name.startswith("distance_")}
         table = weights["distance_embedding"]
         if architecture.norms_distances:
-            centred = table - table.mean(axis=1, keepdims=True)
-            deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + architecture.layer_norm_epsilon)
-            table = centred / deviation * weights["distance_norm.gamma"] + weights["distance_norm.beta"]
+            table = norm_rows(table, architecture.layer_norm_epsilon)
+            table = table * weights["distance_norm.gamma"] + weights["distance_norm.beta"]
         for block in range(architecture.num_blocks):
             for name in (self._name(architecture, kind) for kind in architecture.kinds):
                 start = f"block_{block}.{name}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from ...settings.checks import is_count
 from ..architecture import Architecture, Weight, list_dense, list_norm, list_table
 from ..blocks import (
     Context,
@@ -63,13 +64,13 @@ class ModernBert(Family):
         """See `Family`."""
         check_head_dim(config)
         count, every = config["num_hidden_layers"], config.get("global_attn_every_n_layers", 3)
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        if not is_count(every) or every < 1:
             raise ValueError(f"global_attn_every_n_layers needs a whole number from 1 on, got {every!r}.")
         layers = config.get("layer_types") or [LOCAL if layer % every else GLOBAL for layer in range(count)]
         if not isinstance(layers, list) or len(layers) != count or not set(map(str, layers)) <= {GLOBAL, LOCAL}:
             raise ValueError(f"layer_types needs {GLOBAL!r} or {LOCAL!r} for each of {count} layers, got {layers!r}.")
         window = config.get("local_attention", 128)
-        if not isinstance(window, int) or isinstance(window, bool) or window < 2:
+        if not is_count(window) or window < 2:
             raise ValueError(f"local_attention needs a whole number from 2 on, got {window!r}.")
         biases = [config.get(name, False) for name in BIASES]
         if not all(isinstance(bias, bool) for bias in biases):

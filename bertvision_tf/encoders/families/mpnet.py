@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from ...settings.checks import is_count
 from ..architecture import Architecture, Weight, list_table
 from ..blocks import (
     Context,
@@ -45,7 +46,7 @@ class MPNet(Kin):
     def read_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """See `Family`."""
         buckets = config.get(BUCKETS, 32)
-        if not isinstance(buckets, int) or isinstance(buckets, bool) or buckets % 2 or not 4 <= buckets < MOST:
+        if not is_count(buckets) or buckets % 2 or not 4 <= buckets < MOST:
             raise ValueError(f"{BUCKETS} needs an even number from 4 on, below {MOST}, got {buckets!r}.")
         return {"buckets": buckets}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...settings.checks import is_number
+
 
 def read_base(parameters: Any, old: Any, entry: str, usual: float) -> float:
     """The base of the rotation.
@@ -26,7 +28,7 @@ def read_base(parameters: Any, old: Any, entry: str, usual: float) -> float:
         raise ValueError(f"rope_parameters says {kind!r}, which scales the rotation; only 'default' is read.")
     base = own.get("rope_theta", old)
     base = usual if base is None else base
-    if isinstance(base, bool) or not isinstance(base, (int, float)) or not base > 1:
+    if not is_number(base) or not base > 1:
         raise ValueError(f"{entry} needs a number above 1, got {base!r}.")
     return float(base)
 
