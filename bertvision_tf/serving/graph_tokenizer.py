@@ -32,11 +32,32 @@ class _Part(NamedTuple):
     counts: tf.Tensor
 
 
+class _Frame(NamedTuple):
+    """The special tokens around texts.
+
+    Attributes:
+        before: the first text.
+        between: the texts of a pair.
+        after: the last text.
+        marks_empty: whether what follows an empty second text is of segment 1.
+    """
+
+    before: int
+    between: tuple[int, ...]
+    after: int
+    marks_empty: bool
+
+    @property
+    def size(self) -> int:
+        """Special tokens of a pair."""
+        return 2 + len(self.between)
+
+
 class GraphTokenizer(tf.Module):
     """A tokenizer's twin for graphs; a SavedModel of it loads with tensorflow and tensorflow_text alone.
 
     Args:
-        tokenizer: a WordPiece tokenizer: of BERT, DistilBERT, ELECTRA or MiniLM, lower-cased or cased.
+        tokenizer: a WordPiece tokenizer: of BERT, DistilBERT, ELECTRA, MiniLM or MPNet, lower-cased or cased.
 
     Raises:
         EncoderError: the tokenizer is of another kind, and has no twin.
@@ -52,12 +73,7 @@ class GraphTokenizer(tf.Module):
         super().__init__(name="graph_tokenizer")
         self._pieces = WordPieces(tokenizer)
         self._tokenizer = tokenizer
-        empty, pair = tokenizer.tokenize([""], None, 8), tokenizer.tokenize(["."], ["."], 8)
-        if len(empty.token_ids) != 2 or pair.segment_ids.tolist() != [0, 0, 0, 1, 1]:
-            raise EncoderError(
-                "a graph sets one token before a text and one after each: this tokenizer exports serve_tokens only."
-            )
-        self._before, self._after = (int(token) for token in empty.token_ids)
+        self._frame = _read_frame(tokenizer)
 
     @tf.autograph.experimental.do_not_convert
     def tokenize(
@@ -71,7 +87,7 @@ class GraphTokenizer(tf.Module):
 
         Args:
             texts, text_pairs: string, (batch,), UTF-8.
-            max_length: tokens, special ones included; at least 3.
+            max_length: tokens, special ones included; at least these.
             buckets: a batch is padded to the least of these lengths that holds all its texts, where none does to
                 max_length; without buckets to its longest text.
 
@@ -85,7 +101,7 @@ class GraphTokenizer(tf.Module):
                 part = _Part(first.token_ids, first.splits[:-1], tf.minimum(counts, max_length - 2))
                 return self._lay_out(part, None, max_length, buckets)
             second = self._pieces.split(self._pieces.decode(text_pairs))
-            counts, others = _cut_longest(counts, _count(second.splits), max_length - 3)
+            counts, others = _cut_longest(counts, _count(second.splits), max_length - self._frame.size)
             part = _Part(first.token_ids, first.splits[:-1], counts)
             return self._lay_out(part, _Part(second.token_ids, second.splits[:-1], others), max_length, buckets)
 
@@ -123,7 +139,7 @@ class GraphTokenizer(tf.Module):
             letters = self._pieces.decode(contexts)
             second = self._pieces.split(letters)
             asked, counts = _count(first.splits), _count(second.splits)  # (batch,)
-            room = max_length - 3 - asked
+            room = max_length - self._frame.size - asked
             step = room - stride
             numbers = tf.ragged.range(1 + (tf.maximum(counts - room, 0) + step - 1) // step, row_splits_dtype=tf.int32)
             owners = numbers.value_rowids()  # (windows,)
@@ -132,7 +148,7 @@ class GraphTokenizer(tf.Module):
             asked, begins = tf.gather(asked, owners), tf.gather(second.splits, owners) + skipped
             part = _Part(first.token_ids, tf.gather(first.splits, owners), asked)
             windows = self._lay_out(part, _Part(second.token_ids, begins, shown), max_length, buckets)
-            columns = tf.range(tf.shape(windows["token_ids"])[1]) - 2 - asked[:, None]
+            columns = tf.range(tf.shape(windows["token_ids"])[1]) - (self._frame.size - 1) - asked[:, None]
             starts = tf.repeat(letters.splits[:-1], counts)  # (tokens,), of their texts
             edges = [
                 _place(_Part(edge - starts, begins, shown), columns, rest=-1) for edge in (second.begins, second.ends)
@@ -164,24 +180,43 @@ class GraphTokenizer(tf.Module):
     def _lay_out(
         self, first: _Part, second: _Part | None, max_length: int, buckets: Sequence[int]
     ) -> dict[str, tf.Tensor]:
-        """The token before, the first part, the token after, the second part, the token after."""
-        lengths = first.counts + 2 if second is None else first.counts + second.counts + 3
+        """The parts in their frame."""
+        frame = self._frame
+        lengths = first.counts + 2 if second is None else first.counts + second.counts + frame.size
         width = _choose_width(lengths, max_length, buckets)
         columns = tf.range(width)[None, :]
         after = 1 + first.counts[:, None]  # (rows, 1)
         mask = columns < lengths[:, None]
         segments = tf.zeros_like(mask)
-        token_ids = _place(first, columns - 1, rest=0) + tf.where(columns == 0, self._before, 0)
-        token_ids += tf.where(columns == after, self._after, 0)
+        token_ids = _place(first, columns - 1, rest=0) + tf.where(columns == 0, frame.before, 0)
+        token_ids += tf.where(columns == lengths[:, None] - 1, frame.after, 0)
         if second is not None:
-            segments = mask & (columns > after)
-            token_ids += _place(second, columns - after - 1, rest=0)
-            token_ids += tf.where(columns == lengths[:, None] - 1, self._after, 0)
+            for place, token in enumerate(frame.between):
+                token_ids += tf.where(columns == after + place, token, 0)
+            start = after + len(frame.between)
+            segments = mask & (columns >= start)
+            if not frame.marks_empty:
+                segments &= second.counts[:, None] > 0
+            token_ids += _place(second, columns - start, rest=0)
         return {
             "token_ids": token_ids,
             "segment_ids": tf.cast(segments, tf.int32),
             "padding_mask": tf.cast(mask, tf.int32),
         }
+
+
+def _read_frame(tokenizer: Tokenizer) -> _Frame:
+    """Asked of the tokenizer itself."""
+    one, pair = tokenizer.tokenize(["."], None, 8), tokenizer.tokenize(["."], ["."], 8)
+    ids, between = one.token_ids.tolist(), tuple(pair.token_ids.tolist()[2:-2])
+    framed = len(ids) == 3 and pair.token_ids.tolist() == [*ids[:2], *between, *ids[1:]]
+    if not framed or pair.segment_ids.tolist() != [0, 0, *(0 for _ in between), 1, 1]:
+        raise EncoderError(
+            "a graph sets one token before the first text and one after the last: this tokenizer exports "
+            "serve_tokens only."
+        )
+    marks_empty = bool(tokenizer.tokenize(["."], [""], 8).segment_ids[-1])
+    return _Frame(ids[0], between, ids[2], marks_empty)
 
 
 def _count(splits: tf.Tensor) -> tf.Tensor:

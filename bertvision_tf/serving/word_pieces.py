@@ -12,6 +12,12 @@ from ..encoders.tokenizer import Tokenizer
 from ..errors import EncoderError
 from .characters import ABSENT, BREAK_AFTER, BREAK_BEFORE, CHARACTER, ORDER_SHIFT, PAGE, REMOVED, read_characters
 
+# What tokens take that "strip" the white space on their left: Unicode's White_Space, control characters among it.
+WHITE_SPACE = np.array(
+    [*range(0x9, 0xE), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000],
+    np.int32,
+)
+
 
 class Letters(NamedTuple):
     """The code points of texts, back to back: int32, (characters,) and (texts + 1,)."""
@@ -55,10 +61,15 @@ class WordPieces(tf.Module):
 
     def __init__(self, tokenizer: Tokenizer):
         super().__init__(name="word_pieces")
-        model, settings, special = _check(json.loads(tokenizer.to_json()))
+        described = json.loads(tokenizer.to_json())
+        model, settings, added = _check(described)
         self._longest = model["max_input_chars_per_word"]
         self._unknown = model["vocab"][model["unk_token"]]
-        self._special = [np.array([ord(character) for character in token], np.int32) for token in special]
+        self._special, self._special_forms = (
+            [np.array([*map(ord, token["content"])], np.int32) for token in added if token["normalized"] == late]
+            for late in (False, True)
+        )
+        self._greedy = [] if _trims(described) else [token["id"] for token in added if token["lstrip"]]
         strips = settings["lowercase"] if settings["strip_accents"] is None else settings["strip_accents"]
         table = read_characters(settings["handle_chinese_chars"], strips, settings["lowercase"])
         self._sorts_marks = table.sorts_marks
@@ -88,17 +99,17 @@ class WordPieces(tf.Module):
             if self._sorts_marks:
                 marks = (found.cells >= 1 << ORDER_SHIFT) & _lack(found.cells, ABSENT)
                 found = tf.cond(tf.reduce_any(marks), lambda: _sort_marks(found), lambda: found)
-            return self._split_words(found)
+            if self._special_forms:
+                found = found._replace(cells=_keep_forms(found, self._special_forms))
+            pieces = self._split_words(found)
+            return _take_white_space(Letters(points, splits), pieces, self._greedy) if self._greedy else pieces
 
     def _look_up(self, letters: Letters) -> _Cells:
         points, splits = letters
         pages = tf.gather(self._page_numbers, points // PAGE)
         values = tf.gather(self._pages, pages * PAGE + points % PAGE)
         cells = tf.where(values < 0, values, tf.bitwise.bitwise_xor(values, points))
-        for start in sorted({token[0] for token in self._special}):
-            tokens = [token for token in self._special if token[0] == start]
-            keep = functools.partial(_keep_special, letters, cells, tokens)
-            cells = tf.cond(tf.reduce_any(points == start), keep, functools.partial(tf.identity, cells))
+        cells = _keep_special(letters, cells, self._special)
 
         def expand() -> _Cells:
             single, sequences = cells >= 0, tf.maximum(-1 - cells, 0)
@@ -169,8 +180,8 @@ def _build_model(vocabulary: list[str], unknown: str, longest: int) -> Any:
         raise _refuse(f"tensorflow_text cannot hold this vocabulary ({str(error).strip().splitlines()[-1]})") from None
 
 
-def _check(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Model, normalizer and special tokens of a tokenizer's description, if a graph can do what they do."""
+def _check(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Model, normalizer and added tokens of a tokenizer's description, if a graph can do what they do."""
     model, settings = described["model"], described.get("normalizer") or {}
     kinds = [part.get("type") for part in (model, settings, described.get("pre_tokenizer") or {})]
     if kinds != ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
@@ -180,17 +191,33 @@ def _check(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], l
     vocabulary, longest = model["vocab"], model["max_input_chars_per_word"]
     if sorted(vocabulary.values()) != list(range(len(vocabulary))) or model["unk_token"] not in vocabulary:
         raise _refuse(f"a graph needs a vocabulary without gaps, with {model['unk_token']!r} in it")
-    special = [token["content"] for token in described["added_tokens"]]
-    for token, content in zip(described["added_tokens"], special, strict=True):
-        plain = not any(token[flag] for flag in ("single_word", "lstrip", "rstrip", "normalized"))
+    added = described["added_tokens"]
+    for token in added:
+        content = token["content"]
         word = content.isprintable() and not content.startswith("##") and len(content) <= longest
-        if not (plain and word) or vocabulary.get(content) != token["id"]:
+        if not (word and _is_plain(token)) or vocabulary.get(content) != token["id"]:
             raise _refuse(f"a graph knows added tokens only of the vocabulary and without flags, {content!r} is none")
-    for one, other in itertools.product(special, repeat=2):
+    for one, other in itertools.product([token["content"] for token in added], repeat=2):
         tails = [one[place:] for place in range(one == other, len(one))]
         if any(tail.startswith(other) or other.startswith(tail) for tail in tails):
             raise _refuse(f"a graph cannot tell where {one!r} ends and {other!r} begins")
-    return model, settings, special
+    if _trims(described) and described["post_processor"]["add_prefix_space"] and any(t["lstrip"] for t in added):
+        raise _refuse("a graph does not leave one space before a token that takes those on its left")
+    return model, settings, added
+
+
+def _trims(described: dict[str, Any]) -> bool:
+    """Whether the white space that tokens took is no part of their offsets."""
+    return bool((described.get("post_processor") or {}).get("trim_offsets"))
+
+
+def _is_plain(token: dict[str, Any]) -> bool:
+    """Whether an added token has no flags, or those of RoBERTa's <mask> and <unk>, and no word can be taken for it."""
+    if token["single_word"] or token["rstrip"]:
+        return False
+    written = token["content"]
+    framed = written.isascii() and written.islower() and not (written[0].isalnum() or written[-1].isalnum())
+    return (framed and " " not in written) if token["lstrip"] or token["normalized"] else True
 
 
 def _refuse(reason: str) -> EncoderError:
@@ -199,6 +226,13 @@ def _refuse(reason: str) -> EncoderError:
 
 def _keep_special(letters: Letters, cells: tf.Tensor, tokens: list[np.ndarray]) -> tf.Tensor:
     """Cells in which each special token that is written in a text is one word, as it stands."""
+    for start in sorted({token[0] for token in tokens}):
+        keep = functools.partial(_keep, letters, cells, [token for token in tokens if token[0] == start])
+        cells = tf.cond(tf.reduce_any(letters.points == start), keep, functools.partial(tf.identity, cells))
+    return cells
+
+
+def _keep(letters: Letters, cells: tf.Tensor, tokens: list[np.ndarray]) -> tf.Tensor:
     for token in tokens:
         places = tf.cast(tf.where(letters.points == token[0])[:, 0], tf.int32)
         ends = tf.gather(letters.splits, tf.searchsorted(letters.splits, places, side="right"))
@@ -210,6 +244,26 @@ def _keep_special(letters: Letters, cells: tf.Tensor, tokens: list[np.ndarray]) 
         word[-1] |= BREAK_AFTER
         cells = tf.tensor_scatter_nd_update(cells, around[..., None], tf.broadcast_to(word, tf.shape(around)))
     return cells
+
+
+def _keep_forms(found: _Cells, tokens: list[np.ndarray]) -> tf.Tensor:
+    """As `_keep_special`, of tokens that are looked for in what characters became: without what was removed."""
+    stays = _lack(found.cells, ABSENT) | ~_lack(found.cells, BREAK_BEFORE)  # white space keeps characters apart
+    kept = tf.where(stays)[:, 0]
+    cells = tf.gather(found.cells, kept)
+    splits = tf.gather(_accumulate(stays), found.splits)
+    cells = _keep_special(Letters(tf.bitwise.bitwise_and(cells, CHARACTER), splits), cells, tokens)
+    return tf.tensor_scatter_nd_update(found.cells, kept[:, None], cells)
+
+
+def _take_white_space(letters: Letters, pieces: Pieces, greedy: list[int]) -> Pieces:
+    """Pieces of which those of some tokens begin at the white space on their left."""
+    solid = tf.reduce_all(letters.points[:, None] != WHITE_SPACE, axis=1)
+    ends = tf.concat([[0], tf.cast(tf.where(solid)[:, 0], tf.int32) + 1], 0)  # of what is no white space
+    starts = tf.repeat(letters.splits[:-1], pieces.splits[1:] - pieces.splits[:-1])  # (tokens,), of their texts
+    begins = tf.maximum(tf.gather(ends, tf.gather(_accumulate(solid), pieces.begins)), starts)
+    takes = tf.reduce_any(pieces.token_ids[:, None] == greedy, axis=1)
+    return pieces._replace(begins=tf.where(takes, begins, pieces.begins))
 
 
 def _sort_marks(found: _Cells) -> _Cells:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tokenizers import Tokenizer as Backend
-from tokenizers import models
+from tokenizers import models, processors
 from transformers import PreTrainedTokenizerFast
 
 from bertvision_tf.encoders import load_encoder
@@ -18,7 +18,16 @@ from bertvision_tf.errors import EncoderError
 from bertvision_tf.serving import GraphTokenizer
 from bertvision_tf.tasks import get_task
 from tests.conftest import CHECKPOINTS
-from tests.serving.twins import ODD, SIZES, Twins, assert_same, build_tokenizer, compare_windows, encode
+from tests.serving.twins import (
+    ODD,
+    SIZES,
+    Twins,
+    assert_same,
+    build_mpnet_tokenizer,
+    build_tokenizer,
+    compare_windows,
+    encode,
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +35,21 @@ def twins(minilm):
     return Twins(minilm.tokenizer)
 
 
-def test_pairs_are_cut_alike_at_every_length(twins):
+@pytest.fixture(scope="module")
+def framed(twins):
+    """Twins by the tokens around their texts."""
+    return {"BERT's": twins, "RoBERTa's": Twins(build_mpnet_tokenizer(["who", "cat"]))}
+
+
+FRAMES = pytest.mark.parametrize("frame", ["BERT's", "RoBERTa's"])
+
+
+@FRAMES
+def test_pairs_are_cut_alike_at_every_length(framed, frame):
+    twins = framed[frame]
     lengths = list(itertools.product(range(13), repeat=2))
     first, second = (["cat " * pair[side] for pair in lengths] for side in (0, 1))
-    for max_length in range(3, 16):
+    for max_length in range(len(twins.fast.tokenize([""], [""], 8).token_ids), 16):
         assert_same(
             twins.graph.tokenize(encode(first), encode(second), max_length),
             twins.fast.tokenize(first, second, max_length).pad(),
@@ -39,7 +59,9 @@ def test_pairs_are_cut_alike_at_every_length(twins):
         )
 
 
-def test_windows_are_cut_alike_at_every_length(twins):
+@FRAMES
+def test_windows_are_cut_alike_at_every_length(framed, frame):
+    twins = framed[frame]
     for context, stride in itertools.product(range(0, 26, 2), range(4)):
         sizes = {"max_length": 14, "stride": stride, "question_length": 4}
         questions, contexts = ["who " * count for count in range(7)], ["cat " * context] * 7
@@ -137,7 +159,7 @@ def test_a_saved_model_needs_nothing_else(twins, tmp_path):
     np.testing.assert_array_equal(offsets, expected.char_offsets)
 
 
-@pytest.mark.parametrize("name", ["distilbert", "electra", "bert-gelu-eps1e-12-segments2"])
+@pytest.mark.parametrize("name", ["distilbert", "electra", "bert-gelu-eps1e-12-segments2", "mpnet"])
 def test_families_that_have_a_twin(name):
     tokenizer = load_encoder(str(CHECKPOINTS / name)).tokenizer
     rows = ["the cats have eaten .", "She Can NOT run, [MASK]"]
@@ -175,6 +197,18 @@ def test_vocabularies_that_have_none(words, added, message):
 def test_settings_that_have_none(change):
     with pytest.raises(EncoderError, match="serve_tokens only"):
         GraphTokenizer(build_tokenizer(["cat"], **change))
+
+
+def test_a_space_before_a_token_that_takes_spaces_has_none():
+    with pytest.raises(EncoderError, match=r"one space before.*serve_tokens only"):
+        GraphTokenizer(build_mpnet_tokenizer(["cat"], prefix=True))
+
+
+def test_texts_without_a_frame_have_none():
+    tokenizer = build_tokenizer(["cat"])
+    tokenizer._fast.backend_tokenizer.post_processor = processors.Sequence([])
+    with pytest.raises(EncoderError, match=r"one after the last.*serve_tokens only"):
+        GraphTokenizer(tokenizer)
 
 
 def test_no_room_to_move_on(twins):

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers
 
-from tests.serving.twins import ODD, SIZES, SPECIAL, Twins, build_tokenizer, compare_windows
+from tests.serving.twins import (
+    ODD,
+    ROBERTA_FRAME,
+    SIZES,
+    SPECIAL,
+    Twins,
+    build_mpnet_tokenizer,
+    build_tokenizer,
+    compare_windows,
+)
 
 MARKS = "\u0301\u0316\u302e\U0001d165\ua9c0"  # the last three stay in words where accents go
 SETTINGS = {
@@ -91,6 +100,46 @@ def test_any_texts(twins, rows):
 @given(rows=st.lists(texts, min_size=1, max_size=6))
 def test_any_texts_in_other_settings(name, rows):
     get_twins(name).check_windows(rows, rows)
+
+
+@functools.cache
+def get_mpnet_twins(lower):
+    letters = "unkmaskcté<>/[]"
+    words = ["the", "cat", *letters, *("##" + letter for letter in letters)]
+    return Twins(build_mpnet_tokenizer(words, lower, trims=lower))
+
+
+FLAGGED = [
+    "<unk> a<unk>b <UNK> <Unk> <\u00fank> <u\u0301nk> <u\0n\u200bk> <un\u212a> <unk>\u0301 \u0301<unk>",
+    "< unk> <unk > <un\nk> <u nk> <un[UNK]k> <un<unk>k> <<unk>> <unk><unk> <中unk> <unk",
+    "cat <mask> cat \t\x85\u2003<mask><mask> \x1c<mask> \0 <mask>\n<mask>",
+    " <mask>",
+    "<mask> <MASK> <m\0ask> < mask> </s> <mask>",
+    "<s><pad></s> <unk> <mask>[UNK] <S>",
+]
+flagged = st.lists(
+    st.sampled_from(
+        [*ROBERTA_FRAME, *"<unk>mas中", "<UNK>", "<un\0k>", " ", "\t", "\x85", "\x1c", "\0", "\u0301", "cat"]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("text", FLAGGED)
+def test_special_tokens_with_flags(lower, text):
+    twins = get_mpnet_twins(lower)
+    twins.check([text, "The cat", ""], ["", text, ""])
+    twins.check_windows([text, "The cat", ""], ["", text * 5, text])
+
+
+@pytest.mark.parametrize("lower", [True, False])
+@settings(max_examples=200, deadline=None, database=None)
+@given(rows=st.lists(st.tuples(flagged, flagged), min_size=1, max_size=6))
+def test_any_special_tokens_with_flags(lower, rows):
+    first, second = [one for one, _ in rows], [other for _, other in rows]
+    get_mpnet_twins(lower).check(first, second)
+    get_mpnet_twins(lower).check_windows(first, second)
 
 
 @settings(max_examples=100, deadline=None, database=None)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import tensorflow as tf
+from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
-from tokenizers import models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from bertvision_tf.encoders.tokenizer import Tokenizer
@@ -39,6 +39,21 @@ def build_tokenizer(words, clean=True, chinese=True, strip=None, lower=True, add
     )
     backend.add_special_tokens([*SPECIAL, *added])
     return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]"))
+
+
+ROBERTA_FRAME = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"]
+
+
+def build_mpnet_tokenizer(words, lower=True, trims=True, prefix=False):
+    """WordPiece in RoBERTa's frame, with the flags that all-mpnet-base-v2 has."""
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys([*ROBERTA_FRAME, *words]))}
+    backend = Backend(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lower)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trims, prefix)
+    flags = {"<unk>": {"normalized": True}, "<mask>": {"lstrip": True, "normalized": False}}
+    backend.add_special_tokens([AddedToken(word, **flags.get(word, {"normalized": False})) for word in ROBERTA_FRAME])
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>"))
 
 
 class Twins:
