@@ -5,6 +5,7 @@ an index), and the tokenizer's files. Only safetensors are read: loading a pickl
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from .families import FAMILIES, Family
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+ADAPTER = "adapter_config.json"
+POINTER = b"version https://git-lfs"  # how a file of Git LFS begins that was not downloaded
 
 # `hidden_act` in config.json → the name of the Keras activation, and whether GELU is its tanh approximation.
 ACTIVATIONS = {
@@ -38,9 +41,17 @@ def find_weight_files(folder: Path) -> dict[Path, set[str] | None]:
         no weights.
 
     Raises:
-        EncoderError: the index cannot be read, or stands beside a model.safetensors that it does not name.
+        EncoderError: the index cannot be read, or stands beside a model.safetensors that it does not name; a file of
+            weights is none; an adapter belongs to them.
     """
     whole, index = folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
+    if (folder / ADAPTER).is_file():
+        raise EncoderError(
+            f"{folder} has an adapter of PEFT ({ADAPTER}), which is not read: merge it into the weights with its "
+            "merge_and_unload and save the whole model, or remove the file to read the weights without it."
+        )
+    for file in (whole, index):
+        _check_file(file)
     if not index.is_file():
         return {whole: None} if whole.is_file() else {}
     content = _read_json(index)
@@ -51,10 +62,26 @@ def find_weight_files(folder: Path) -> dict[Path, set[str] | None]:
     for file in sorted(set(shards.values())):
         if Path(file).name != file or not file.endswith(".safetensors"):
             raise EncoderError(f"{index} names {file!r}: expected a .safetensors file beside it.")
+        _check_file(folder / file)
         found[folder / file] = {tensor for tensor, place in shards.items() if place == file}
     if whole.is_file() and whole not in found:
         raise EncoderError(f"{folder} has both {WEIGHTS} and {index.name}, which does not name it: remove one.")
     return found
+
+
+def _check_file(file: Path) -> None:
+    """Raises EncoderError where something else has the name of a file of weights; there need be nothing."""
+    if file.is_dir():
+        raise EncoderError(f"{file} is a folder, expected a file.")
+    if file.is_symlink() and not file.exists():
+        raise EncoderError(f"{file} is a link to {file.readlink()}, which is not there: download the file again.")
+    try:
+        with open(file, "rb") as stream:
+            start = stream.read(len(POINTER))
+    except OSError:  # said where it is read
+        return
+    if start == POINTER:
+        raise EncoderError(f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull` in its folder.")
 
 
 def read_first_position(folder: Path) -> int:
@@ -72,6 +99,7 @@ def read_architecture(folder: Path) -> Architecture:
     family = config.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
         raise EncoderError(f"model type {family!r} of {folder} is not known; known: {', '.join(FAMILIES)}.")
+    _check_classes(file, family, config.get("architectures"))
     aliases = FAMILIES[family].aliases
     config = {aliases.get(name, name): value for name, value in config.items() if aliases.get(name) not in config}
     entry, usual = FAMILIES[family].activation
@@ -115,6 +143,19 @@ def read_architecture(folder: Path) -> Architecture:
         **sizes,
         **settings,
     )
+
+
+def _check_classes(file: Path, family: str, classes: Any) -> None:
+    """Raises EncoderError where config.json names classes of transformers that are another family's: their blocks or
+    their positions would be read wrong."""
+    for name in classes if isinstance(classes, list) else ():
+        found = re.fullmatch(r"(\w+?)(Model|For\w+)", str(name))
+        others = [other for other, kind in FAMILIES.items() if found and kind.transformers == found[1]]
+        if others and family not in others:
+            raise EncoderError(
+                f"{file} says model_type {family!r} and architectures {name!r}, which is a {others[0]!r}: one of them "
+                "is wrong."
+            )
 
 
 def describe_architecture(architecture: Architecture, first_position: int) -> dict[str, Any]:

@@ -54,6 +54,47 @@ def test_files_beside_the_weights_are_not_read(copy, tiny_encoder, name):
     assert load_encoder(str(folder)).fingerprint == tiny_encoder.fingerprint
 
 
+def test_an_adapter_is_not_left_out_silently(copy):
+    folder = copy()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    refuse(folder, "adapter of PEFT.*merge_and_unload")
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_what_has_the_name_of_the_weights_and_is_none(copy, sharded):
+    folder = copy()
+    if sharded:
+        split(folder)
+    file = folder / ("model-1.safetensors" if sharded else "model.safetensors")
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    refuse(folder, f"{file.name} is a pointer of Git LFS.*git lfs pull")
+    file.unlink()
+    file.symlink_to("../blobs/0")
+    refuse(folder, f"{file.name} is a link to ../blobs/0, which is not there")
+    file.unlink()
+    file.mkdir()
+    refuse(folder, f"{file.name} is a folder")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "classes"),
+    [("bert", ["RobertaForMaskedLM"]), ("roberta", ["BertModel"]), ("bert", ["MyModel", "XLMRobertaModel"])],
+)
+def test_a_model_type_that_its_classes_contradict(copy, model_type, classes):
+    folder = copy()
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": model_type, "architectures": classes}
+    (folder / "config.json").write_text(json.dumps(config))
+    refuse(folder, f"says model_type '{model_type}' and architectures '{classes[-1]}'")
+
+
+@pytest.mark.parametrize("classes", [None, "BertModel", [], ["BertForMaskedLM"], ["MyModel", 3], ["BertLMHeadModel"]])
+def test_classes_that_say_nothing_else(copy, tiny_encoder, classes):
+    folder = copy()
+    config = json.loads((folder / "config.json").read_text()) | {"architectures": classes}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_encoder(str(folder)).fingerprint == tiny_encoder.fingerprint
+
+
 def test_only_a_stray_file_is_no_checkpoint(copy):
     folder = copy()
     (folder / "model.safetensors").rename(folder / "weights.safetensors")
