@@ -8,6 +8,7 @@ import os
 import sys
 
 from .errors import BertvisionError
+from .forks import check_process
 
 LEGACY = "TF_USE_LEGACY_KERAS"
 BACKEND = "KERAS_BACKEND"
@@ -30,9 +31,11 @@ def prepare_import() -> None:
 
 
 def check_keras() -> None:
-    """Raises BertvisionError where a global setting would change what a head or an encoder computes."""
+    """Raises BertvisionError where a global setting would change what a head or an encoder computes, or this process
+    could compute nothing."""
     import keras
 
+    check_process()
     prepare_import()
     policy = keras.config.dtype_policy()
     for name, found, wanted, remedy in (

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import EncoderError
+from ..forks import check_process
 from ..keras_settings import check_keras
 from ..random_states import keeps_random_states
 from ..settings import DTYPES
@@ -187,6 +188,7 @@ class Encoder:
             )
         if pooler and "pooler.kernel" not in self.weights:
             raise EncoderError(f"{self.name} has no pooler: leave `pooler` out.")
+        check_process()
         run = self._graph(mode, pooler, layers, mask.shape[1] > LONG)
         rows = run(
             tf.constant(tokens["token_ids"], tf.int32),

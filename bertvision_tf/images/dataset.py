@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..forks import check_process
 from .plan import BatchPlan
 
 
@@ -56,6 +57,7 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
         load: gather of indices alone, and an int64 tensor of them, (batch,) → the dataset's element; traced into the
             graph.
     """
+    check_process()
     reference = weakref.ref(source)
     iterations = itertools.count()
 
