@@ -153,7 +153,10 @@ def _guess_delimiter(text: str, usual: str) -> str:
         except csv.Error:
             return set()
 
-    header: list[str] = next(csv.reader(_split_lines(text), delimiter=usual), [])
+    try:
+        header: list[str] = next(csv.reader(_split_lines(text), delimiter=usual), [])
+    except csv.Error:  # said with its line where the records are read
+        return usual
     if len(header) != 1:
         return usual
     fitting = [

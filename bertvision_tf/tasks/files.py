@@ -1,11 +1,22 @@
 """Texts of the user's, and files of them."""
 
+import codecs
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import BertvisionError, TaskError
 
+OTHER_KINDS = {  # by how a file begins
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save the sheet as CSV in UTF-8",
+}
+MARKS = {  # by which other encodings begin; UTF-32's first, which begin as UTF-16's
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 HALF = "has half a character, a surrogate without its partner"
 
 
@@ -25,12 +36,18 @@ def read_text(path: Path) -> str:
         TaskError: it cannot be read, or is not UTF-8; then the line is named.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        for start, what in OTHER_KINDS.items():
+            if content.startswith(start):
+                raise TaskError(f"{path} is {what}.")
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise TaskError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise TaskError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8.") from None
+        other = next((name for mark, name in MARKS.items() if error.object.startswith(mark)), None)
+        reason = f"it is {other}" if other else error.reason
+        raise TaskError(f"{path}, line {line}: not UTF-8 ({reason}); save the file as UTF-8.") from None
 
 
 def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = TaskError) -> list[str]:

@@ -26,11 +26,16 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
     """
     if isinstance(source, Mapping):
         columns = {str(name): _read_column(str(name), cells) for name, cells in source.items()}
+        _check_indexes(source)
         if len(columns) < len(source):
             raise TaskError(f"two columns of the table have one name; it has {', '.join(map(repr, source))}.")
         return columns
+    if hasattr(source, "read"):
+        raise TaskError(f"{TAKEN}; got an open file: name its path.")
     names: dict[str, list[str]] = {}  # of the classes of a column of numbers
     if hasattr(source, "column_names") and hasattr(source, "with_format") and hasattr(source, "__len__"):
+        if source.format.get("type") == "custom":
+            raise TaskError("the Dataset has a transform, which would be left out: apply it with `map` first.")
         kinds = {
             column: getattr(kind, "feature", kind) for column, kind in source.features.items()
         }  # of a list's parts
@@ -38,22 +43,39 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
         source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
     elif hasattr(source, "column_names") and not hasattr(source, "__len__"):
         raise TaskError(f"{TAKEN}; got {_name_kind(source)}, whose rows come one by one.")
+    place = ""
     try:
         frame = narwhals.from_native(source, eager_only=True, pass_through=True)
         if isinstance(frame, narwhals.DataFrame):
-            columns = {str(column.name): column.to_list() for column in frame.iter_columns()}
+            columns = {}
+            for column in frame.iter_columns():
+                place = f", column {column.name!r},"
+                columns[str(column.name)] = column.to_list()
             return columns | {
                 name: [_name_class(cell, known) for cell in columns[name]] for name, known in names.items()
             }
     except Exception as error:  # each library has its own
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TaskError(f"the table, a {type(source).__name__}, cannot be read: {reason}") from None
+        raise TaskError(f"the table, a {type(source).__name__},{place} cannot be read: {reason}") from None
     try:
         if not isinstance(source, Sequence) and all(isinstance(name, (str, int)) for name in source):
             return {str(name): list(source[name]) for name in source}
     except Exception:  # each kind of object has its own
         pass
     raise TaskError(f"{TAKEN}; got {_name_kind(source)}.")
+
+
+def _check_indexes(source: Mapping) -> None:
+    """Raises TaskError where pandas would put the rows of two Series together by their index, which is not their
+    order."""
+    series = {name: cells.index for name, cells in source.items() if hasattr(getattr(cells, "index", None), "equals")}
+    first = next(iter(series), None)
+    for name, index in series.items():
+        if not index.equals(series[first]):
+            raise TaskError(
+                f"the columns {first!r} and {name!r} are Series of different indexes: make one DataFrame of them, or "
+                "lists, so that their rows belong together."
+            )
 
 
 def _name_class(cell: Any, names: Sequence[str]) -> Any:

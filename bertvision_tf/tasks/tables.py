@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .frames import read_frame
 from .values import LIST, find_odd, read_value, show_json, show_value
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -82,6 +84,8 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
     show = show_json if lists_as_json else show_value
     if not isinstance(source, (str, os.PathLike)):
         return _read_columns("the table", read_frame(source), show)
+    if ADDRESS.match(str(source)):
+        raise TaskError(f"{source} is an address: download the file and name its path.")
     path = read_path(source)
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
@@ -161,11 +165,16 @@ def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
         from pyarrow import parquet
     except ImportError:
         raise TaskError(f"{path} needs pyarrow to be read: pip install pyarrow.") from None
+    place = ""
     try:
-        columns = parquet.read_table(path).to_pydict()
+        table = parquet.read_table(path)
+        columns = {}
+        for name, cells in zip(table.column_names, table.columns, strict=True):
+            place = f", column {name!r},"
+            columns[name] = cells.to_pylist()
     except Exception as error:  # pyarrow has its own, and those of each encoding
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TaskError(f"{path} cannot be read: {reason}") from None
+        raise TaskError(f"{path}{place} cannot be read: {reason}") from None
     return _read_columns(str(path), columns, show)
 
 

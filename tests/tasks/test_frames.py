@@ -1,5 +1,6 @@
 """Tables in memory, of every library that users bring."""
 
+import io
 import math
 
 import numpy as np
@@ -242,3 +243,35 @@ def test_dev_is_read_as_train_is():
 def test_whole_numbers_as_fractions_and_names_with_separators():
     assert task_from_table(COLUMNS | {"label": [[1.0, 2.0], [0.0]] * 6}).label_names == ("0", "1", "2")
     assert "'label' is a list with a name that holds ';'" in complaint(COLUMNS | {"label": [["a;b"], ["c"]] * 6})
+
+
+def test_series_of_different_indexes_are_not_paired_by_their_order():
+    pandas = pytest.importorskip("pandas")
+    texts, labels = (pandas.Series(COLUMNS[name]) for name in ("text", "label"))
+    mixed = {"text": texts, "label": labels.sort_values(), "id": COLUMNS["id"]}
+    assert "'text' and 'label' are Series of different indexes" in complaint(mixed)
+    assert read_table(mixed | {"label": labels}).rows == read_table(COLUMNS).rows
+
+
+def test_a_transform_is_not_left_out():
+    source = make_dataset(COLUMNS)
+    for changed in (source.with_transform(lambda rows: rows), source.with_transform(lambda rows: rows, ["text"])):
+        assert "has a transform, which would be left out" in complaint(changed)
+    assert read_table(source.with_format("numpy")).rows == read_table(COLUMNS).rows
+
+
+def test_an_open_file_is_no_table():
+    assert complaint(io.StringIO("text,label\na,1\n")).endswith("got an open file: name its path.")
+
+
+def test_the_column_that_cannot_be_read_is_named(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    times = pyarrow.array([2**62] * 12, pyarrow.timestamp("ms"))
+    table = make_pyarrow(COLUMNS).append_column("when", times)
+    assert "column 'when', cannot be read" in complaint(table)
+    file = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(table, file)
+    assert "t.parquet, column 'when', cannot be read" in complaint(file)
+    twice = make_pyarrow(COLUMNS).append_column("text", pyarrow.array(TEXTS))
+    pyarrow.parquet.write_table(twice, file)
+    assert "t.parquet cannot be read: Multiple matches" in complaint(file)

@@ -151,5 +151,5 @@ def test_a_table_in_another_encoding_is_named(tmp_path):
     for encoding in ("utf-16", "utf-32"):
         stream = io.BytesIO("text,label\na,1\n".encode(encoding))
         (tmp_path / "t.csv").write_bytes(stream.getvalue())
-        with pytest.raises(TaskError, match="not UTF-8"):
+        with pytest.raises(TaskError, match=rf"not UTF-8 \(it is {encoding.upper()}\)"):
             read_table(tmp_path / "t.csv")

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import warnings
 
 import numpy as np
@@ -25,6 +26,10 @@ def test_round_trip(tmp_path):
         (b"", "is empty"),
         (b"a,b\n1,2\n1\n", "line 3: 1 cells, the header has 2"),
         (b"a\n\xff\n", "line 2: not UTF-8"),
+        (b"te\rxt,label\na,1\n", "line 1: a carriage return stands inside a cell"),
+        (gzip.compress(b"a,b\n1,2\n"), "compressed by gzip: unpack it"),
+        (b"PK\x03\x04\0\0", "zip archive or an Excel workbook"),
+        ("a,b\n1,2\n".encode("utf-16"), r"line 1: not UTF-8 \(it is UTF-16\)"),
     ],
 )
 def test_bad_tables(tmp_path, content, message):
@@ -40,6 +45,12 @@ def test_names_and_folders(tmp_path):
         read_table(tmp_path / "t.csv")
     with pytest.raises(TaskError, match="cannot be written"):
         write_table(tmp_path / "absent" / "t.csv", ["a"], [])
+
+
+@pytest.mark.parametrize("name", ["https://example.org/t.csv", "s3://bucket/t.parquet", "hf://datasets/owner/t.csv"])
+def test_an_address_is_no_file(name):
+    with pytest.raises(TaskError, match="is an address: download the file and name its path"):
+        read_table(name)
 
 
 def show(source):
