@@ -115,6 +115,16 @@ def test_shares_that_are_none(share, tmp_path, tiny_encoder):
     assert len(grids.Grid(["a", "b"], (0, 1), (0.5, 1.0), (8,))) == 12
 
 
+def test_a_draw_of_one_class_is_refused_before_the_encoder_runs(tmp_path, tiny_encoder):
+    share = {"train_share": 0.002, "output": tmp_path / "o", "store": tmp_path / "s"}
+    message = "the 1 training rows of starter that seed 0 draws are all .*there is nothing to learn; take more rows"
+    with pytest.raises(RunError, match=message):
+        bv.train("starter", tiny_encoder, **OPTIONS | share | {"limit": 400})
+    with pytest.raises(RunError, match=message):
+        bv.search("starter", tiny_encoder, limit=400, **share)
+    assert not list(tmp_path.glob("s/*"))
+
+
 def test_a_rival_at_another_rate_is_run_again(tiny_encoder, tmp_path):
     options = OPTIONS | {"seeds": 1, "baselines": False, "baseline_parts": ["lora_2"], "baseline_epochs": [0.5]}
     options |= {"store": tmp_path / "s", "output": tmp_path / "o", "resume": True}

@@ -24,7 +24,7 @@ from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows
 from ..training import FineTuneConfig, FitConfig, get_strategy
-from ..training.draw import Draw, check_draw
+from ..training.draw import Draw, check_draw, check_rows
 from ..training.encoder_trial import EncoderTrial, check_rivals
 from ..training.trial import build_task_head, split_task
 
@@ -159,7 +159,9 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     states = wanted.choose(encoder, task.max_length)
     fit = plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)
     _check_choices(plan, fit, plan_spec(encoder, splits[0], **states))
-    return Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
+    work = Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
+    check_rows(task, work.draw, settings.head.all_seeds)
+    return work
 
 
 def describe_settings(work: Preparation) -> dict[str, Any]:

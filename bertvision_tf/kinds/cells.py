@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ LARGEST = float(np.finfo(np.float32).max)
 NO_VALUE = {"nan", "-nan", "na", "n/a", "n.a.", "<na>", "nat", "null", "nil", "none", "missing", "inf", "+inf", "-inf"}
 NO_VALUE |= {"infinity", "-infinity"}  # how programs and people write that there is none
 MARK = re.compile(r"#(n/a|[a-z0-9/]+[!?])|([-\u2013\u2014?.])\2*")  # Excel's errors; one sign, once or more
+LISTED = 5  # classes in a sentence
 SHOWN = 20  # known classes that an error lists
 
 
@@ -24,6 +25,11 @@ def is_no_value(cell: str) -> bool:
     """Whether a cell is a mark for a value that is missing or no number."""
     text = cell.strip().lower()
     return text in NO_VALUE or MARK.fullmatch(text) is not None
+
+
+def list_names(names: Sequence[str]) -> str:
+    """The first of some classes, as a sentence names them."""
+    return ", ".join(map(repr, names[:LISTED])) + (" …" if len(names) > LISTED else "")
 
 
 def split_classes(cell: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..metrics.ensembles import combine_log_probabilities, fit_weights
-from .cells import Place, find_class
+from .cells import Place, find_class, list_names
 from .kind import Kind, Labels
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ class Classes(Kind):
     def read_labels(self, cells: Sequence[str | None], classes: Mapping[str, int], place: Place) -> Labels:
         found = (-1 if cell is None else find_class(classes, cell, place, row) for row, cell in enumerate(cells))
         return np.fromiter(found, np.int32, len(cells))
+
+    def find_lack(self, labels: Labels, names: Sequence[str]) -> str:
+        held = set(labels[labels >= 0].tolist())
+        missing = [name for place, name in enumerate(names) if place not in held]
+        if not held or not missing:
+            return ""
+        return f"hold {len(held)} of {len(names)} classes; missing: {list_names(missing)}"
 
     def show(self, label: Any, names: Sequence[str]) -> str:
         return names[label] if label >= 0 else ""

@@ -80,6 +80,11 @@ class Kind(str, ABC):
         """One row's label as it stands in a file: what `read_labels` reads; "" where there is none."""
         raise NotImplementedError
 
+    def find_lack(self, labels: Labels, names: Sequence[str]) -> str:
+        """What is not to be learned or scored from rows with these labels, said of the rows; "" where nothing is
+        missing, or no label is known."""
+        return ""
+
     # Predictions
 
     def decode(self, logits: np.ndarray) -> Labels:

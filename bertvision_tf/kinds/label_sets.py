@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..metrics.ensembles import combine_log_probabilities, fit_weights
-from .cells import SEPARATOR, Place, find_class, split_classes
+from .cells import SEPARATOR, Place, find_class, list_names, split_classes
 from .kind import Kind, Labels
 
 if TYPE_CHECKING:
@@ -36,6 +36,16 @@ class LabelSets(Kind):
             else:
                 table[row, [find_class(classes, name, place, row) for name in split_classes(cell)]] = 1
         return table
+
+    def find_lack(self, labels: Labels, names: Sequence[str]) -> str:
+        known = labels[(labels >= 0).all(axis=1)]
+        if not len(known):
+            return ""
+        found = []
+        for word, side in (("never", known.max(axis=0) == 0), ("always", known.min(axis=0) == 1)):
+            missing = [names[int(place)] for place in np.flatnonzero(side)]
+            found += [f"{word} hold {list_names(missing)}"] * bool(missing)
+        return "; ".join(found)
 
     def show(self, label: Any, names: Sequence[str]) -> str:
         return self.write([names[int(place)] for place in np.flatnonzero(label > 0)])

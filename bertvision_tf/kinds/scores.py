@@ -39,6 +39,10 @@ class Scores(Kind):
     def count_outputs(self, names: Sequence[str]) -> int:
         return 1
 
+    def find_lack(self, labels: Labels, names: Sequence[str]) -> str:
+        known = labels[~np.isnan(labels)]
+        return f"have one score, {known[0]:g}: there is nothing to tell apart" if len(set(known.tolist())) == 1 else ""
+
     def read_labels(self, cells: Sequence[str | None], classes: Mapping[str, int], place: Place) -> Labels:
         def read(cell: str | None, row: int) -> float:
             number = float("nan") if cell is None else read_number(cell)

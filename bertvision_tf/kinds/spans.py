@@ -12,7 +12,7 @@ from ..metrics.significance import Difference, compare_scores
 from ..metrics.squad import score_answers
 from .answers import AnswerGold
 from .gold import Gold
-from .kind import FindWindows, Kind
+from .kind import FindWindows, Kind, Labels
 
 if TYPE_CHECKING:
     import keras
@@ -38,6 +38,9 @@ class Spans(Kind):
 
     def count_outputs(self, names: Sequence[str]) -> int:
         return 2
+
+    def find_lack(self, labels: Labels, names: Sequence[str]) -> str:
+        return "are questions without an answer, all of them" if len(labels) and not labels.any() else ""
 
     def tell_one(self, told: Any) -> str:
         return told or "no answer"

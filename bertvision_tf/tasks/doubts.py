@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..notes import note
 from .examples import Examples
 
@@ -16,20 +14,14 @@ if TYPE_CHECKING:
 
 
 def load_rows(task: TaskSpec, split: str, data_dir: str | Path | None, limit: int | None) -> Examples:
-    """The first rows of a split, all of them with no limit; says which classes they lack, and what is known of it."""
+    """The first rows of a split, all of them with no limit; says what their labels lack, and what is known of it."""
     rows = task.load(split, data_dir).take(limit)
     if task.remark and split == "dev":
         note(task.remark)
-    if task.kind.single and (rows.labels >= 0).any():
-        held = np.unique(rows.labels[rows.labels >= 0])
-        missing = [name for place, name in enumerate(task.label_names) if place not in held]
-        if missing:
-            shown = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
-            which = "the" if limit is None or limit > len(rows) else "the first"
-            note(
-                f"{which} {len(rows)} rows of {task.name} {split} hold {len(held)} of {len(task.label_names)} classes; "
-                f"missing: {shown}."
-            )
+    lack = task.kind.find_lack(rows.labels, task.label_names)
+    if lack:
+        which = "the" if limit is None or limit > len(rows) else "the first"
+        note(f"{which} {len(rows)} rows of {task.name} {split} {lack}.")
     return rows
 
 

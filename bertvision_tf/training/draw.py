@@ -4,6 +4,7 @@ counts."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -48,6 +49,17 @@ def check_draw(task: TaskSpec, share: float, shots: int | None) -> None:
     RowSettings(train_share=share, shots=shots)
     if shots is not None and not task.kind.single:
         raise RunError(f"`shots` needs a task of single classes, {task.name} is a {task.kind}.")
+
+
+def check_rows(task: TaskSpec, draw: Draw, seeds: Iterable[int]) -> None:
+    """Raises RunError where a seed draws training rows of a single class."""
+    for seed in seeds if task.kind.single else ():
+        held = set(draw.labels[draw.rows(seed)].tolist())
+        if len(held) < 2:
+            raise RunError(
+                f"the {len(draw.rows(seed))} training rows of {task.name} that seed {seed} draws are all "
+                f"{task.label_names[held.pop()]!r}: there is nothing to learn; take more rows."
+            )
 
 
 def balance(labels: np.ndarray, classes: int) -> dict[int, float]:

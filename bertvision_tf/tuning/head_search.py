@@ -22,7 +22,7 @@ from ..tasks import Examples, TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FitConfig
-from ..training.draw import Draw
+from ..training.draw import Draw, check_rows
 from ..training.encoder_trial import EncoderTrial
 from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
@@ -115,6 +115,7 @@ def search(
     encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
     roles, states = split_task(task, rows), wanted.choose(encoder, task.max_length)
     tuning = _build_tuning(settings, task, encoder, rows, roles, states["max_length"], progress)
+    check_rows(task, tuning.draw, [seed])
     setting = {
         "task": task.name,
         "examples": rows.fingerprint,

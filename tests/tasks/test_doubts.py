@@ -50,6 +50,38 @@ def test_classes_that_are_missing_are_named():
     assert listen(load_rows, task, "train", None, None)[0] == []
 
 
+def say_lack(task):
+    said, _ = listen(load_rows, task, "train", None, None)
+    return said
+
+
+def test_scores_that_are_all_the_same_are_said():
+    scores = task_from_table({"text": TEXTS, "label": [1.5] * 40}, {"text": TEXTS, "label": [1.5, 2.0] * 20},
+                             name="mine", **NAMED | {"kind": "regression"})  # fmt: skip
+    assert say_lack(scores) == ["the 40 rows of mine train have one score, 1.5: there is nothing to tell apart."]
+    assert listen(load_rows, scores, "dev", None, None)[0] == []
+
+
+def test_classes_that_no_row_or_every_row_has_are_said():
+    table = {"text": TEXTS, "label": ["a;b", "a"] * 20}
+    dev = {"text": TEXTS, "label": ["a"] * 40}
+    task = task_from_table(table, dev, name="mine", **NAMED | {"kind": "multilabel"})
+    assert say_lack(task) == ["the 40 rows of mine train always hold 'a'."]
+    said, _ = listen(load_rows, task, "dev", None, None)
+    assert said == ["the 40 rows of mine dev never hold 'b'; always hold 'a'."]
+
+
+def test_questions_that_are_all_without_an_answer_are_said():
+    task = get_task("starter_qa")
+    rows = task.load("train")
+    empty = rows.select([row for row in range(len(rows)) if not rows.answers[row]])
+    lone = dataclasses.replace(task, source="rows", rows={"train": empty, "dev": empty}, remark="")
+    assert say_lack(lone) == [
+        f"the {len(empty)} rows of starter_qa train are questions without an answer, all of them."
+    ]
+    assert say_lack(task) == []
+
+
 def test_wnli_has_a_remark():
     rows = get_task("starter").load("dev").take(4)
     task = dataclasses.replace(get_task("wnli"), source="rows", rows={"train": rows, "dev": rows})
