@@ -16,6 +16,7 @@ from ..notes import note
 from ..paths import read_path
 from .doubts import say_repeated
 from .examples import Examples
+from .files import fold_text
 from .known import TASKS
 from .label_columns import count_switches, find_classes, guess_kind, read_labels
 from .labels import encode_labels
@@ -238,9 +239,11 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches
 
 
 def _number_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
-    """A number for each row, the same for equal texts: (rows,); None where all differ."""
+    """A number for each row, the same for texts that are equal but for case and blanks: (rows,); None where all
+    differ."""
     numbers: dict[tuple[str, ...], int] = {}
-    found = np.array([numbers.setdefault(row, len(numbers)) for row in zip(*texts, strict=True)])
+    rows = (tuple(map(fold_text, row)) for row in zip(*texts, strict=True))
+    found = np.array([numbers.setdefault(row, len(numbers)) for row in rows])
     return found if 1 < len(numbers) < len(found) else None
 
 

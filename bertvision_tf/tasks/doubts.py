@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..notes import note
 from .examples import Examples
+from .files import fold_text
 
 if TYPE_CHECKING:
     from .spec import TaskSpec
@@ -26,12 +27,14 @@ def load_rows(task: TaskSpec, split: str, data_dir: str | Path | None, limit: in
 
 
 def say_repeated(train: Examples, dev: Examples, name: str) -> None:
-    """Says how many dev texts stand in train."""
-    known = Counter(_walk(train))
-    repeated = sum(row in known for row in _walk(dev))
+    """Says how many dev texts stand in train, whatever their case and their blanks."""
+    exact, alike = set(_walk(train)), {tuple(map(fold_text, row)) for row in _walk(train)}
+    same = sum(row in exact for row in _walk(dev))
+    repeated = sum(tuple(map(fold_text, row)) in alike for row in _walk(dev))
     if repeated:
-        note(f"{name}: {repeated} of {len(dev)} dev texts stand in train too, so that dev scores are too high.")
+        other = f" ({repeated - same} of them with other case or blanks)" if repeated > same else ""
+        note(f"{name}: {repeated} of {len(dev)} dev texts stand in train too{other}, so that dev scores are too high.")
 
 
-def _walk(rows: Examples):
-    return zip(rows.texts, rows.text_pairs, strict=True) if rows.text_pairs is not None else iter(rows.texts)
+def _walk(rows: Examples) -> Iterator[tuple[str, ...]]:
+    return zip(rows.texts, strict=True) if rows.text_pairs is None else zip(rows.texts, rows.text_pairs, strict=True)

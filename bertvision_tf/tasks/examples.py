@@ -40,8 +40,9 @@ class Examples:
         columns: further columns by name (where a sentence comes from, say), for reports.
         skipped: rows of the file that were left out, since a field was missing, or an answer not in its context.
         groups: integer, (rows,), equal for rows that must stay together when train is split; None if there are none.
-        repeats: integer, (rows,), equal for rows of equal texts, which no split of the library's parts; None where all
-            texts differ, and for the official tasks, whose splits are what others report.
+        repeats: integer, (rows,), equal for rows whose texts are equal but for case and blanks, which no split of the
+            library's parts; None where all texts differ, and for the official tasks, whose splits are what others
+            report.
         answers: of each row, a question on a context, its answers; none where the context has none. None for rows
             that are no such questions.
     """

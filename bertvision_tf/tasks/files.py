@@ -29,6 +29,11 @@ def is_whole(text: str) -> bool:
     return True
 
 
+def fold_text(text: str) -> str:
+    """A text without what most readers overlook: in small letters, with single blanks of one kind."""
+    return " ".join(text.casefold().split())
+
+
 def read_text(path: Path) -> str:
     """Reads a UTF-8 file, with or without a byte-order mark.
 

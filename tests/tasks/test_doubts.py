@@ -38,6 +38,12 @@ def test_dev_texts_that_stand_in_train_are_counted():
     dev = {"text": [*TEXTS[:3], *(f"new {row}" for row in range(7))], "label": ["a", "b"] * 5}
     said, _ = listen(task_from_table, train, dev, name="mine", **NAMED)
     assert said == ["mine: 3 of 10 dev texts stand in train too, so that dev scores are too high."]
+    dev["text"][:3] = [" Colour 0", "colour\u00a01", TEXTS[2]]
+    said, _ = listen(task_from_table, train, dev, name="mine", **NAMED)
+    assert said == [
+        "mine: 3 of 10 dev texts stand in train too (2 of them with other case or blanks), so that dev scores are too "
+        "high."
+    ]
     pairs = {"text": TEXTS, "text_pair": TEXTS[::-1], "label": ["a", "b"] * 20}
     assert listen(task_from_table, pairs, {**pairs, "text_pair": TEXTS}, **NAMED, text_pair="text_pair")[0] == []
 
@@ -107,6 +113,13 @@ def test_a_decimal_comma_is_named(kind):
 
     with pytest.raises(TaskError, match=r"line 1: the label '1,5' has a decimal comma or a separator"):
         task_from_table({"text": TEXTS, "score": ["1,5", "2"] * 20}, kind=kind)
+
+
+def test_texts_of_other_case_or_blanks_stay_on_one_side():
+    texts = [change(f"colour {row}") for row in range(40) for change in (str.upper, str.title, " {} ".format)]
+    task = task_from_table({"text": texts, "label": ["a", "b", "a"] * 40}, name="mine", **NAMED)
+    train, dev = ({text.strip().lower() for text in task.load(split).texts} for split in ("train", "dev"))
+    assert not train & dev and len(train | dev) == 40
 
 
 def test_texts_that_are_too_few_to_keep_apart_are_said():
