@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import TaskError
 from ..kinds.cells import SWITCH, is_no_value
+from ..notes import note
 from ..paths import read_object
 from .examples import Answer, Examples
 from .files import read_text
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .spec import TaskSpec
 
 PRINTED = re.compile(r"""[\[{(].*[\]})]|[\w.]+\(.*\)|(["']).*\1""", re.DOTALL)  # a value as a program writes it
-Question = Mapping[str, Any]  # id, question, context, title, answers
+Question = Mapping[str, Any]  # id, question, context, title, answers, has_answer
 COLUMNS = {
     "id": ("id",),
     "title": ("title",),
@@ -74,6 +75,7 @@ def _walk(content: Any, path: Path) -> Iterator[Question]:
                         "context": context,
                         "title": str(article.get("title", number)),
                         "answers": [] if question.get("is_impossible") else answers,
+                        "has_answer": question.get("is_impossible") is False,
                     }
     except KeyError as error:
         raise TaskError(f"{path}: {place} has no {error.args[0]!r}: expected SQuAD's JSON.") from None
@@ -108,7 +110,7 @@ def build_questions(
     splits keep the texts of such answers, since they are scored by them.
 
     Args:
-        questions: each with id, question, context, title and answers.
+        questions: each with id, question, context, title and answers; has_answer where that was said.
         task, split: whose they are.
         name: of the file, for errors.
         check: whether train answers must stand in their contexts.
@@ -136,6 +138,7 @@ def build_questions(
     if len(lost) > MISSING_AT_MOST * len(questions):
         hint = " If the answers are classes, name the --kind." if task.source == "rows" else ""
         raise TaskError(f"{name}, {lost[0]}; so with {len(lost)} of {len(questions)} questions.{hint}")
+    _say_doubts(kept, f"{name}: {{}} of {len(questions)} questions of {split}")
     titles = [question["title"] for question in kept]
     return Examples(
         task=task.name,
@@ -149,6 +152,16 @@ def build_questions(
         skipped=len(lost),
         answers=[question["answers"] for question in kept] if task.kind.answers else None,
     )
+
+
+def _say_doubts(questions: Sequence[Question], form: str) -> None:
+    """Says how many answers cannot be found, or are missing."""
+    absent = sum(all(answer.start < 0 for answer in one["answers"]) for one in questions if one["answers"])
+    if absent:
+        note(f"{form.format(absent)} have no answer that stands in its context: none of them can be found.")
+    claimed = sum(bool(one.get("has_answer")) and not one["answers"] for one in questions)
+    if claimed:
+        note(f"{form.format(claimed)} are said to have an answer and none is given: they are taken to have none.")
 
 
 def _group(titles: Sequence[str], contexts: Sequence[str]) -> np.ndarray:
@@ -194,6 +207,7 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
             "context": cells["context"][row],
             "title": cells["title"][row] or cells["context"][row],
             "answers": _read_row(table, row, {what: column[row] for what, column in cells.items()}),
+            "has_answer": SWITCH.get(cells["is_impossible"][row].strip().lower()) is False,
         }
         for row in range(count)
     ]

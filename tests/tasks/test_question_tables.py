@@ -5,6 +5,7 @@ import json
 import pytest
 
 from bertvision_tf.errors import TaskError
+from bertvision_tf.notes import Note
 from bertvision_tf.tasks import Answer, task_from_table
 
 CONTEXT = "The cat sat on the mat; the cat slept."
@@ -225,3 +226,13 @@ def test_answers_of_bytes(tmp_path):
     table = make_table()
     task = task_from_table(pyarrow.table(table | {"answers": [[b"cat"]] * 12}))
     assert task.load("dev").fingerprint == task_from_table(table).load("dev").fingerprint
+
+
+def test_answers_that_cannot_be_found_or_are_missing_are_said():
+    dev = make_table(answers=["dog", "dog", *["cat"] * 10], id=[f"dev {row}" for row in range(12)])
+    with pytest.warns(Note, match="2 of 12 questions of dev have no answer that stands in its context"):
+        task_from_table(make_table(), dev)
+    claims = make_table(answers=["", *["cat"] * 11], is_impossible=["false"] * 12)
+    with pytest.warns(Note, match="1 of 12 questions of train are said to have an answer and none is given"):
+        task = task_from_table(claims, make_table(is_impossible=["true"] * 12))
+    assert task.load("train").labels.tolist() == [0, *[1] * 11]
