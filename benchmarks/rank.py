@@ -116,11 +116,16 @@ def show(task: str, measure_name: str, found: list[Candidate], read: Callable[[C
     """A line of the table."""
 
     def correlate(some: list[Candidate]) -> float:
+        if len(some) < 3:  # of two it is always 1 or -1
+            return float("nan")
         return spearmanr([read(one) for one in some], [one.score for one in some]).statistic
 
     groups = [[one for one in found if one.layer == kind] for kind in ("best", "mean")]
     layers = [one for one in found if isinstance(one.layer, int)]
-    each = [correlate([one for one in layers if one.encoder == name]) for name in {one.encoder for one in layers}]
+    each = [
+        correlate([one for one in layers if one.encoder == name])
+        for name in dict.fromkeys(one.encoder for one in layers)
+    ]
     figures = [*map(correlate, groups), np.mean(each), correlate(layers)]
     print(f"| {task} | {measure_name} | {' | '.join(f'{figure:.2f}' for figure in figures)} |", flush=True)
 

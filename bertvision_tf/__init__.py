@@ -10,7 +10,6 @@ A name is imported when it is first used, so that `import bertvision_tf` brings 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import forks as _notes_forks_from_now_on
 from . import keras_settings
 
 __version__ = "0.2.0"

@@ -16,6 +16,8 @@ import bertvision_tf as bv
 
 def run(what, name):
     try:
+        if what == "early":
+            return encoder.hidden_states(tokens).shape[0] == 1
         if what == "load":
             bv.load_encoder(name)
         elif what == "run":
@@ -29,11 +31,11 @@ def run(what, name):
         return str(error)
 
 pool = multiprocessing.get_context("fork").Pool
-with pool(1) as early:  # before TensorFlow
-    pass
 encoder = bv.load_encoder(sys.argv[1])
 examples = bv.get_task("starter").load("dev").take(3)
 tokens = encoder.tokenize(["She sleeps."])
+with pool(1) as early:  # TensorFlow is imported, and has not run
+    assert early.apply_async(run, ("early", sys.argv[1])).get(60) is True
 encoder.hidden_states(tokens)
 with pool(1) as late:
     for what in ("load", "run", "head", "images"):
@@ -52,10 +54,12 @@ def test_a_forked_process_says_that_it_would_hang():
     assert parent == "1"
 
 
-def _load(name):
-    return load_encoder(name).fingerprint
+def _count(name):
+    encoder = load_encoder(name)
+    return encoder.hidden_states(encoder.tokenize(["She sleeps."])).shape
 
 
 def test_a_spawned_process_runs():
+    here = _count(TINY)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply_async(_load, (TINY,)).get(120) == load_encoder(TINY).fingerprint
+        assert pool.apply_async(_count, (TINY,)).get(120) == here

@@ -117,7 +117,9 @@ def test_shares_that_are_none(share, tmp_path, tiny_encoder):
 
 def test_a_draw_of_one_class_is_refused_before_the_encoder_runs(tmp_path, tiny_encoder):
     share = {"train_share": 0.002, "output": tmp_path / "o", "store": tmp_path / "s"}
-    message = "the 1 training rows of starter that seed 0 draws are all .*there is nothing to learn; take more rows"
+    message = (
+        r"training rows of starter that seed 0 draws \(1\) hold one class only, '.*nothing to learn; take more rows"
+    )
     with pytest.raises(RunError, match=message):
         bv.train("starter", tiny_encoder, **OPTIONS | share | {"limit": 400})
     with pytest.raises(RunError, match=message):

@@ -46,9 +46,10 @@ def find_weight_files(folder: Path) -> dict[Path, set[str] | None]:
     """
     whole, index = folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
     if (folder / ADAPTER).is_file():
+        without = ", or remove the file to read the weights without it" if whole.is_file() or index.is_file() else ""
         raise EncoderError(
-            f"{folder} has an adapter of PEFT ({ADAPTER}), which is not read: merge it into the weights with its "
-            "merge_and_unload and save the whole model, or remove the file to read the weights without it."
+            f"{folder} has an adapter of PEFT ({ADAPTER}), which is not read: merge it into the weights with PEFT's "
+            f"merge_and_unload and save the whole model{without}."
         )
     for file in (whole, index):
         _check_file(file)
@@ -70,7 +71,7 @@ def find_weight_files(folder: Path) -> dict[Path, set[str] | None]:
 
 
 def _check_file(file: Path) -> None:
-    """Raises EncoderError where something else has the name of a file of weights; there need be nothing."""
+    """Raises EncoderError where something else has the name of a checkpoint's file; there need be nothing."""
     if file.is_dir():
         raise EncoderError(f"{file} is a folder, expected a file.")
     if file.is_symlink() and not file.exists():
@@ -81,7 +82,7 @@ def _check_file(file: Path) -> None:
     except OSError:  # said where it is read
         return
     if start == POINTER:
-        raise EncoderError(f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull` in its folder.")
+        raise EncoderError(f"{file} is a pointer of Git LFS, not the file: run `git lfs pull` in its folder.")
 
 
 def read_first_position(folder: Path) -> int:
@@ -146,15 +147,15 @@ def read_architecture(folder: Path) -> Architecture:
 
 
 def _check_classes(file: Path, family: str, classes: Any) -> None:
-    """Raises EncoderError where config.json names classes of transformers that are another family's: their blocks or
-    their positions would be read wrong."""
+    """Raises EncoderError where config.json names classes of transformers whose weights are laid out in another way:
+    their blocks or their positions would be read wrong."""
     for name in classes if isinstance(classes, list) else ():
         found = re.fullmatch(r"(\w+?)(Model|For\w+)", str(name))
         others = [other for other, kind in FAMILIES.items() if found and kind.transformers == found[1]]
-        if others and family not in others:
+        if others and FAMILIES[others[0]].prefix != FAMILIES[family].prefix:  # RoBERTa's kin have one
             raise EncoderError(
-                f"{file} says model_type {family!r} and architectures {name!r}, which is a {others[0]!r}: one of them "
-                "is wrong."
+                f"{file} says model_type {family!r} and architectures {name!r}, which is a {others[0]!r}: they "
+                "contradict each other; correct the one that is wrong."
             )
 
 
@@ -179,6 +180,7 @@ def describe_architecture(architecture: Architecture, first_position: int) -> di
 
 
 def _read_json(file: Path) -> Any:
+    _check_file(file)
     try:
         return json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=read_object)
     except OSError as error:

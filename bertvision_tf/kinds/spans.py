@@ -40,7 +40,7 @@ class Spans(Kind):
         return 2
 
     def find_lack(self, labels: Labels, names: Sequence[str]) -> str:
-        return "are questions without an answer, all of them" if len(labels) and not labels.any() else ""
+        return "have no answer, none of them" if len(labels) and not labels.any() else ""
 
     def tell_one(self, told: Any) -> str:
         return told or "no answer"

@@ -87,13 +87,17 @@ class GraphTokenizer(tf.Module):
 
         Args:
             texts, text_pairs: string, (batch,), UTF-8.
-            max_length: tokens, special ones included; at least these.
+            max_length: tokens, special ones included; at least as many as the special tokens.
             buckets: a batch is padded to the least of these lengths that holds all its texts, where none does to
                 max_length; without buckets to its longest text.
 
         Returns:
             token_ids, segment_ids and padding_mask, each int32, (batch, tokens), zeros on the right.
+
+        Raises:
+            EncoderError: `max_length` is too short for the special tokens.
         """
+        self._tokenizer.tokenize([""], None if text_pairs is None else [""], max_length)  # raises it
         with tf.device("/CPU:0"):
             first = self._pieces.split(self._pieces.decode(texts))
             counts = _count(first.splits)

@@ -201,14 +201,21 @@ def _check(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], l
         tails = [one[place:] for place in range(one == other, len(one))]
         if any(tail.startswith(other) or other.startswith(tail) for tail in tails):
             raise _refuse(f"a graph cannot tell where {one!r} ends and {other!r} begins")
-    if _trims(described) and described["post_processor"]["add_prefix_space"] and any(t["lstrip"] for t in added):
+    leaves_one = any(part.get("trim_offsets") and part["add_prefix_space"] for part in _list_processors(described))
+    if leaves_one and any(token["lstrip"] for token in added):
         raise _refuse("a graph does not leave one space before a token that takes those on its left")
     return model, settings, added
 
 
 def _trims(described: dict[str, Any]) -> bool:
     """Whether the white space that tokens took is no part of their offsets."""
-    return bool((described.get("post_processor") or {}).get("trim_offsets"))
+    return any(part.get("trim_offsets") for part in _list_processors(described))
+
+
+def _list_processors(described: dict[str, Any]) -> list[dict[str, Any]]:
+    """What puts the special tokens around texts, those of a sequence one by one."""
+    whole = described.get("post_processor") or {}
+    return whole.get("processors", [whole])
 
 
 def _is_plain(token: dict[str, Any]) -> bool:

@@ -31,7 +31,7 @@ def is_whole(text: str) -> bool:
 
 def fold_text(text: str) -> str:
     """A text without what most readers overlook: in small letters, with single blanks of one kind."""
-    return " ".join(text.casefold().split())
+    return " ".join(text.lower().split())
 
 
 def read_text(path: Path) -> str:

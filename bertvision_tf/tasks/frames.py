@@ -43,20 +43,19 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
         source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
     elif hasattr(source, "column_names") and not hasattr(source, "__len__"):
         raise TaskError(f"{TAKEN}; got {_name_kind(source)}, whose rows come one by one.")
-    place = ""
+    place = ""  # the column that is being read
     try:
         frame = narwhals.from_native(source, eager_only=True, pass_through=True)
         if isinstance(frame, narwhals.DataFrame):
             columns = {}
             for column in frame.iter_columns():
-                place = f", column {column.name!r},"
-                columns[str(column.name)] = column.to_list()
-            return columns | {
-                name: [_name_class(cell, known) for cell in columns[name]] for name, known in names.items()
-            }
+                name, place = str(column.name), f", column {column.name!r}"
+                cells = column.to_list()
+                columns[name] = [_name_class(cell, names[name]) for cell in cells] if name in names else cells
+            return columns
     except Exception as error:  # each library has its own
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TaskError(f"the table, a {type(source).__name__},{place} cannot be read: {reason}") from None
+        raise TaskError(f"the table, a {type(source).__name__}{place}, cannot be read: {reason}") from None
     try:
         if not isinstance(source, Sequence) and all(isinstance(name, (str, int)) for name in source):
             return {str(name): list(source[name]) for name in source}
@@ -71,7 +70,7 @@ def _check_indexes(source: Mapping) -> None:
     series = {name: cells.index for name, cells in source.items() if hasattr(getattr(cells, "index", None), "equals")}
     first = next(iter(series), None)
     for name, index in series.items():
-        if not index.equals(series[first]):
+        if len(index) == len(series[first]) and not index.equals(series[first]):
             raise TaskError(
                 f"the columns {first!r} and {name!r} are Series of different indexes: make one DataFrame of them, or "
                 "lists, so that their rows belong together."

@@ -138,7 +138,7 @@ def build_questions(
     if len(lost) > MISSING_AT_MOST * len(questions):
         hint = " If the answers are classes, name the --kind." if task.source == "rows" else ""
         raise TaskError(f"{name}, {lost[0]}; so with {len(lost)} of {len(questions)} questions.{hint}")
-    _say_doubts(kept, f"{name}: {{}} of {len(questions)} questions of {split}")
+    _say_doubts(kept, f"of {len(questions)} questions of {split}", name)
     titles = [question["title"] for question in kept]
     return Examples(
         task=task.name,
@@ -154,14 +154,14 @@ def build_questions(
     )
 
 
-def _say_doubts(questions: Sequence[Question], form: str) -> None:
+def _say_doubts(questions: Sequence[Question], among: str, name: str) -> None:
     """Says how many answers cannot be found, or are missing."""
     absent = sum(all(answer.start < 0 for answer in one["answers"]) for one in questions if one["answers"])
     if absent:
-        note(f"{form.format(absent)} have no answer that stands in its context: none of them can be found.")
+        note(f"{name}: {absent} {among} have no answer that stands in its context: none of them can be found.")
     claimed = sum(bool(one.get("has_answer")) and not one["answers"] for one in questions)
     if claimed:
-        note(f"{form.format(claimed)} are said to have an answer and none is given: they are taken to have none.")
+        note(f"{name}: {claimed} {among} are said to have an answer and none is given: they are taken to have none.")
 
 
 def _group(titles: Sequence[str], contexts: Sequence[str]) -> np.ndarray:

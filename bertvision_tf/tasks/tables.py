@@ -17,7 +17,7 @@ from .frames import read_frame
 from .values import LIST, find_odd, read_value, show_json, show_value
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path keeps one stroke
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -85,7 +85,7 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
     if not isinstance(source, (str, os.PathLike)):
         return _read_columns("the table", read_frame(source), show)
     if ADDRESS.match(str(source)):
-        raise TaskError(f"{source} is an address: download the file and name its path.")
+        raise TaskError(f"{source} is an address: name the path of a file on this machine.")
     path = read_path(source)
     suffix = path.suffix.lower()
     if suffix == ".jsonl":

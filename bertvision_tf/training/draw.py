@@ -52,13 +52,16 @@ def check_draw(task: TaskSpec, share: float, shots: int | None) -> None:
 
 
 def check_rows(task: TaskSpec, draw: Draw, seeds: Iterable[int]) -> None:
-    """Raises RunError where a seed draws training rows of a single class."""
+    """Raises RunError where a seed draws training rows of fewer than two classes."""
     for seed in seeds if task.kind.single else ():
-        held = set(draw.labels[draw.rows(seed)].tolist())
+        rows = draw.rows(seed)
+        held = sorted({label for label in draw.labels[rows].tolist() if label >= 0})
         if len(held) < 2:
+            which = f" that seed {seed} draws" if draw.differs else ""
+            classes = f"one class only, {task.label_names[held[0]]!r}" if held else "no class"
             raise RunError(
-                f"the {len(draw.rows(seed))} training rows of {task.name} that seed {seed} draws are all "
-                f"{task.label_names[held.pop()]!r}: there is nothing to learn; take more rows."
+                f"the training rows of {task.name}{which} ({len(rows)}) hold {classes}: there is nothing to learn; "
+                "take more rows."
             )
 
 

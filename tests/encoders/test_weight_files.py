@@ -95,6 +95,14 @@ def test_classes_that_say_nothing_else(copy, tiny_encoder, classes):
     assert load_encoder(str(folder)).fingerprint == tiny_encoder.fingerprint
 
 
+def test_roberta_goes_by_several_names(copy):
+    folder = copy("xlm-roberta")
+    before = load_encoder(str(folder)).fingerprint
+    config = json.loads((folder / "config.json").read_text()) | {"architectures": ["RobertaModel"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load_encoder(str(folder)).fingerprint == before
+
+
 def test_only_a_stray_file_is_no_checkpoint(copy):
     folder = copy()
     (folder / "model.safetensors").rename(folder / "weights.safetensors")

@@ -204,6 +204,22 @@ def test_a_space_before_a_token_that_takes_spaces_has_none():
         GraphTokenizer(build_mpnet_tokenizer(["cat"], prefix=True))
 
 
+def test_offsets_are_trimmed_by_a_processor_of_a_sequence_too():
+    tokenizer = build_mpnet_tokenizer(["who", "cat"])
+    backend = tokenizer._fast.backend_tokenizer
+    backend.post_processor = processors.Sequence([backend.post_processor])
+    Twins(tokenizer).check_windows(["who"], ["cat  <mask> cat"])
+
+
+@FRAMES
+def test_no_room_for_the_special_tokens(framed, frame):
+    twins = framed[frame]
+    for pairs in (None, [""]):
+        least = len(twins.fast.tokenize([""], pairs, 8).token_ids)
+        with pytest.raises(EncoderError, match=f"too short: the special tokens alone are {least}"):
+            twins.graph.tokenize(encode(["cat"]), None if pairs is None else encode(["cat"]), least - 1)
+
+
 def test_texts_without_a_frame_have_none():
     tokenizer = build_tokenizer(["cat"])
     tokenizer._fast.backend_tokenizer.post_processor = processors.Sequence([])

@@ -82,9 +82,7 @@ def test_questions_that_are_all_without_an_answer_are_said():
     rows = task.load("train")
     empty = rows.select([row for row in range(len(rows)) if not rows.answers[row]])
     lone = dataclasses.replace(task, source="rows", rows={"train": empty, "dev": empty}, remark="")
-    assert say_lack(lone) == [
-        f"the {len(empty)} rows of starter_qa train are questions without an answer, all of them."
-    ]
+    assert say_lack(lone) == [f"the {len(empty)} rows of starter_qa train have no answer, none of them."]
     assert say_lack(task) == []
 
 

@@ -252,6 +252,17 @@ def test_series_of_different_indexes_are_not_paired_by_their_order():
     assert "'text' and 'label' are Series of different indexes" in complaint(mixed)
     assert read_table(mixed | {"label": labels}).rows == read_table(COLUMNS).rows
 
+    assert "differ in length" in complaint({"text": texts, "label": labels[:3]})
+
+
+def test_a_class_beyond_its_names_names_its_column():
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a", "b"]),
+                                  "id": datasets.Value("string")})  # fmt: skip
+    table = make_pyarrow(COLUMNS | {"label": [0, 5] * 6})
+    source = datasets.Dataset(table, info=datasets.DatasetInfo(features=features))
+    assert complaint(source).startswith("the table, a Table, column 'label', cannot be read: ")
+
 
 def test_a_transform_is_not_left_out():
     source = make_dataset(COLUMNS)
@@ -268,7 +279,7 @@ def test_the_column_that_cannot_be_read_is_named(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     times = pyarrow.array([2**62] * 12, pyarrow.timestamp("ms"))
     table = make_pyarrow(COLUMNS).append_column("when", times)
-    assert "column 'when', cannot be read" in complaint(table)
+    assert complaint(table).startswith("the table, a Table, column 'when', cannot be read: ")
     file = tmp_path / "t.parquet"
     pyarrow.parquet.write_table(table, file)
     assert "t.parquet, column 'when', cannot be read" in complaint(file)

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,8 +50,9 @@ def test_names_and_folders(tmp_path):
 
 @pytest.mark.parametrize("name", ["https://example.org/t.csv", "s3://bucket/t.parquet", "hf://datasets/owner/t.csv"])
 def test_an_address_is_no_file(name):
-    with pytest.raises(TaskError, match="is an address: download the file and name its path"):
-        read_table(name)
+    for source in (name, Path(name)):
+        with pytest.raises(TaskError, match="is an address: name the path of a file on this machine"):
+            read_table(source)
 
 
 def show(source):
