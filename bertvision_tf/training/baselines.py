@@ -146,6 +146,8 @@ def fit_layers(name: str, rows: Rows, means: Means, layers: Sequence[int]) -> Ba
     fitted = means[0][rows.training][:, list(layers)]
     mean, deviation = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
     features = [((part[:, list(layers)] - mean) / deviation).reshape(len(part), -1) for part in means]
+    if rows.kind.numeric:  # a ridge regression squares them, which float32 would not hold
+        features = [part.astype(np.float64) for part in features]
     return _fit_linear(name, rows, features, rows.kind.layer_strengths, start)
 
 

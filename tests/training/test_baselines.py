@@ -90,6 +90,28 @@ def test_regression(rows):
     assert np.corrcoef(found.predictions[0], scores[100:])[0, 1] > 0.98
 
 
+def test_a_ridge_regression_is_computed_in_float64(rows, monkeypatch):
+    """It squares the states of thousands of channels, whose products float32 cannot tell from rounding."""
+    from sklearn.linear_model import Ridge
+
+    types = set()
+    monkeypatch.setattr(Ridge, "fit", spy(Ridge.fit, types))
+    features = np.random.default_rng(2).normal(size=(120, 2, 4)).astype(np.float32)
+    rows = dataclasses.replace(rows, kind=kinds.REGRESSION, labels=features[:100, 0, 0], score=lambda a, b: 0.0)
+    baselines.fit_layers("both", rows, (features[:100], features[100:]), [0, 1])
+    assert types == {np.dtype(np.float64)}
+
+
+def spy(fit, types):
+    """A fit that notes the type of the features."""
+
+    def run(self, features, labels):
+        types.add(features.dtype)
+        return fit(self, features, labels)
+
+    return run
+
+
 def test_several_labels(rows):
     random = np.random.default_rng(3)
     features = random.normal(size=(120, 1, 4)).astype(np.float32)
