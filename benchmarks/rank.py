@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 
 from bertvision_tf import TaskSpec, get_task, load_encoder, rank_encoders
 from bertvision_tf.encoders import Encoder
-from bertvision_tf.experiments.preparation import DEFAULT_HEAD, DEFAULT_PAIR_HEAD
+from bertvision_tf.experiments.preparation import name_default_head
 from bertvision_tf.extraction import extract_once
 from bertvision_tf.heads import get_preset
 from bertvision_tf.progress import ignore
@@ -94,7 +94,7 @@ def train_heads(task: TaskSpec, encoder: Encoder, chosen: Sequence[int], options
     states = StateSettings().choose(encoder, task.max_length)
     stores = [extract_once(encoder, rows, options.states, ignore, **states) for rows in splits]
     training, selection = split_task(task, splits[0])
-    head = get_preset(DEFAULT_PAIR_HEAD if task.text_pair else DEFAULT_HEAD)
+    head = get_preset(name_default_head(task))
     scores = []
     for layers in [*([layer] for layer in chosen), None]:
         trial = Trial(

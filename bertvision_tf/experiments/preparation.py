@@ -226,12 +226,17 @@ def make_logs(plan: Plan) -> None:
             plan.logs.mkdir(parents=True, exist_ok=True)
 
 
+def name_default_head(task: TaskSpec, tokens: str = "all") -> str:
+    """The head that a task has where nothing is said, on stores of all tokens or of "cls"."""
+    single = task.text_pair is None or tokens == "cls"
+    return DEFAULT_SPAN_HEAD if task.kind.answers else DEFAULT_HEAD if single else DEFAULT_PAIR_HEAD
+
+
 def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str, FitConfig | Mapping[str, Any]]:
     """The head, by default that of the task's kind; what it is called; and how it is trained."""
     head, fit = settings.head.head, settings.head.fit or {}
     if head is None:
-        single = task.text_pair is None or settings.states.tokens == "cls"
-        head = DEFAULT_SPAN_HEAD if task.kind.answers else DEFAULT_HEAD if single else DEFAULT_PAIR_HEAD
+        head = name_default_head(task, settings.states.tokens)
     if isinstance(head, str) and not head.endswith(".json"):
         return get_preset(head), head, fit
     if isinstance(head, str):

@@ -1,7 +1,6 @@
 """Texts → WordPiece tokens inside a TensorFlow graph, with the characters that each stands for."""
 
 import functools
-import itertools
 import json
 from typing import Any, NamedTuple
 
@@ -9,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..encoders.tokenizer import Tokenizer
-from ..errors import EncoderError
 from .characters import ABSENT, BREAK_AFTER, BREAK_BEFORE, CHARACTER, ORDER_SHIFT, PAGE, REMOVED, read_characters
+from .description import read_description, refuse
 
 # What tokens take that "strip" the white space on their left: Unicode's White_Space, control characters among it.
 WHITE_SPACE = np.array(
@@ -61,15 +60,14 @@ class WordPieces(tf.Module):
 
     def __init__(self, tokenizer: Tokenizer):
         super().__init__(name="word_pieces")
-        described = json.loads(tokenizer.to_json())
-        model, settings, added = _check(described)
+        model, settings, added, trims = read_description(json.loads(tokenizer.to_json()))
         self._longest = model["max_input_chars_per_word"]
         self._unknown = model["vocab"][model["unk_token"]]
         self._special, self._special_forms = (
             [np.array([*map(ord, token["content"])], np.int32) for token in added if token["normalized"] == late]
             for late in (False, True)
         )
-        self._greedy = [] if _trims(described) else [token["id"] for token in added if token["lstrip"]]
+        self._greedy = [] if trims else [token["id"] for token in added if token["lstrip"]]
         strips = settings["lowercase"] if settings["strip_accents"] is None else settings["strip_accents"]
         table = read_characters(settings["handle_chinese_chars"], strips, settings["lowercase"])
         self._sorts_marks = table.sorts_marks
@@ -177,58 +175,7 @@ def _build_model(vocabulary: list[str], unknown: str, longest: int) -> Any:
             no_pretokenization=True,
         )
     except RuntimeError as error:
-        raise _refuse(f"tensorflow_text cannot hold this vocabulary ({str(error).strip().splitlines()[-1]})") from None
-
-
-def _check(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Model, normalizer and added tokens of a tokenizer's description, if a graph can do what they do."""
-    model, settings = described["model"], described.get("normalizer") or {}
-    kinds = [part.get("type") for part in (model, settings, described.get("pre_tokenizer") or {})]
-    if kinds != ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
-        raise _refuse(f"a graph tokenizes as BERT does, this tokenizer is made of {', '.join(map(str, kinds))}")
-    if not settings["clean_text"] or model["continuing_subword_prefix"] != "##":
-        raise _refuse('a graph removes control characters and has "##" within words, as BERT does')
-    vocabulary, longest = model["vocab"], model["max_input_chars_per_word"]
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))) or model["unk_token"] not in vocabulary:
-        raise _refuse(f"a graph needs a vocabulary without gaps, with {model['unk_token']!r} in it")
-    added = described["added_tokens"]
-    for token in added:
-        content = token["content"]
-        word = content.isprintable() and not content.startswith("##") and len(content) <= longest
-        if not (word and _is_plain(token)) or vocabulary.get(content) != token["id"]:
-            raise _refuse(f"a graph knows added tokens only of the vocabulary and without flags, {content!r} is none")
-    for one, other in itertools.product([token["content"] for token in added], repeat=2):
-        tails = [one[place:] for place in range(one == other, len(one))]
-        if any(tail.startswith(other) or other.startswith(tail) for tail in tails):
-            raise _refuse(f"a graph cannot tell where {one!r} ends and {other!r} begins")
-    leaves_one = any(part.get("trim_offsets") and part["add_prefix_space"] for part in _list_processors(described))
-    if leaves_one and any(token["lstrip"] for token in added):
-        raise _refuse("a graph does not leave one space before a token that takes those on its left")
-    return model, settings, added
-
-
-def _trims(described: dict[str, Any]) -> bool:
-    """Whether the white space that tokens took is no part of their offsets."""
-    return any(part.get("trim_offsets") for part in _list_processors(described))
-
-
-def _list_processors(described: dict[str, Any]) -> list[dict[str, Any]]:
-    """What puts the special tokens around texts, those of a sequence one by one."""
-    whole = described.get("post_processor") or {}
-    return whole.get("processors", [whole])
-
-
-def _is_plain(token: dict[str, Any]) -> bool:
-    """Whether an added token has no flags, or those of RoBERTa's <mask> and <unk>, and no word can be taken for it."""
-    if token["single_word"] or token["rstrip"]:
-        return False
-    written = token["content"]
-    framed = written.isascii() and written.islower() and not (written[0].isalnum() or written[-1].isalnum())
-    return (framed and " " not in written) if token["lstrip"] or token["normalized"] else True
-
-
-def _refuse(reason: str) -> EncoderError:
-    return EncoderError(f"{reason}: it exports serve_tokens only.")
+        raise refuse(f"tensorflow_text cannot hold this vocabulary ({str(error).strip().splitlines()[-1]})") from None
 
 
 def _keep_special(letters: Letters, cells: tf.Tensor, tokens: list[np.ndarray]) -> tf.Tensor:

@@ -16,7 +16,7 @@ from ..notes import note
 from ..paths import read_path
 from .doubts import say_repeated
 from .examples import Examples
-from .files import fold_text
+from .files import fold_texts
 from .known import TASKS
 from .label_columns import count_switches, find_classes, guess_kind, read_labels
 from .labels import encode_labels
@@ -242,8 +242,7 @@ def _number_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
     """A number for each row, the same for texts that are equal but for case and blanks: (rows,); None where all
     differ."""
     numbers: dict[tuple[str, ...], int] = {}
-    rows = (tuple(map(fold_text, row)) for row in zip(*texts, strict=True))
-    found = np.array([numbers.setdefault(row, len(numbers)) for row in rows])
+    found = np.array([numbers.setdefault(fold_texts(row), len(numbers)) for row in zip(*texts, strict=True)])
     return found if 1 < len(numbers) < len(found) else None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..notes import note
 from .examples import Examples
-from .files import fold_text
+from .files import fold_texts
 
 if TYPE_CHECKING:
     from .spec import TaskSpec
@@ -28,12 +28,16 @@ def load_rows(task: TaskSpec, split: str, data_dir: str | Path | None, limit: in
 
 def say_repeated(train: Examples, dev: Examples, name: str) -> None:
     """Says how many dev texts stand in train, whatever their case and their blanks."""
-    exact, alike = set(_walk(train)), {tuple(map(fold_text, row)) for row in _walk(train)}
-    same = sum(row in exact for row in _walk(dev))
-    repeated = sum(tuple(map(fold_text, row)) in alike for row in _walk(dev))
+    known = set(map(fold_texts, _walk(train)))
+    repeated = [row for row in _walk(dev) if fold_texts(row) in known]
     if repeated:
-        other = f" ({repeated - same} of them with other case or blanks)" if repeated > same else ""
-        note(f"{name}: {repeated} of {len(dev)} dev texts stand in train too{other}, so that dev scores are too high.")
+        exact = set(_walk(train))
+        changed = sum(row not in exact for row in repeated)
+        other = f" ({changed} of them with other case or blanks)" if changed else ""
+        note(
+            f"{name}: {len(repeated)} of {len(dev)} dev texts stand in train too{other}, so that dev scores are too "
+            "high."
+        )
 
 
 def _walk(rows: Examples) -> Iterator[tuple[str, ...]]:

@@ -29,9 +29,9 @@ def is_whole(text: str) -> bool:
     return True
 
 
-def fold_text(text: str) -> str:
-    """A text without what most readers overlook: in small letters, with single blanks of one kind."""
-    return " ".join(text.lower().split())
+def fold_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    """A row's texts without what most readers overlook: in small letters, with single blanks of one kind."""
+    return tuple(" ".join(text.lower().split()) for text in texts)
 
 
 def read_text(path: Path) -> str:
