@@ -1,8 +1,13 @@
 """The adapter: every cell of the image squeezed to a few numbers."""
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
 import keras
 from keras import ops
 
+from .kin import name_kin, split_widths
 from .shapes import Shape, check_image, check_size
 
 
@@ -52,13 +57,28 @@ class AdapterPooler(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(*own, self.adapter_dim), initializer="zeros")
 
     def call(self, hidden_states):
+        return self._squeeze(hidden_states, self.kernel, self.bias)
+
+    @property
+    def kin(self) -> Hashable:
+        """The same for layers that `call_together` takes together."""
+        return name_kin(self, self.shared)
+
+    @classmethod
+    def call_together(cls, layers: Sequence[AdapterPooler], hidden_states) -> list:
+        """What each of some layers gives of one image, by one product; their widths may differ."""
+        kernel, bias = (ops.concatenate([getattr(one, name) for one in layers], axis=-1) for name in ("kernel", "bias"))
+        squeezed = layers[0]._squeeze(hidden_states, kernel, bias)  # (batch, layers, tokens, all d)
+        return split_widths(squeezed, [one.adapter_dim for one in layers])
+
+    def _squeeze(self, hidden_states, kernel, bias):
         if self.shared:
-            squeezed = ops.einsum("blth,hd->bltd", hidden_states, self.kernel)  # (batch, layers, tokens, d)
-            squeezed = squeezed + self.bias  # (batch, layers, tokens, d)
+            squeezed = ops.einsum("blth,hd->bltd", hidden_states, kernel)  # (batch, layers, tokens, d)
+            squeezed = squeezed + bias  # (batch, layers, tokens, d)
         else:
             # A product that broadcasts over the batch: a third of the time of einsum, which turns the image.
-            squeezed = ops.matmul(hidden_states, self.kernel)  # (batch, layers, tokens, d)
-            squeezed = squeezed + self.bias[:, None, :]  # (batch, layers, tokens, d)
+            squeezed = ops.matmul(hidden_states, kernel)  # (batch, layers, tokens, d)
+            squeezed = squeezed + bias[:, None, :]  # (batch, layers, tokens, d)
         return ops.gelu(squeezed, approximate=True)  # (batch, layers, tokens, d)
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:

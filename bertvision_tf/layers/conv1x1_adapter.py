@@ -1,7 +1,12 @@
 """An adapter with a residual: it edits the image and keeps its size."""
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
 import keras
 
+from .kin import convolve_together, name_kin, split_widths
 from .shapes import Shape, check_image, check_size
 
 
@@ -47,6 +52,19 @@ class Conv1x1Adapter(keras.layers.Layer):
         squeezed = self.down(hidden_states)  # (batch, layers, tokens, filters)
         squeezed = keras.ops.gelu(squeezed, approximate=True)  # (batch, layers, tokens, filters)
         return hidden_states + self.up(squeezed)  # (batch, layers, tokens, hidden)
+
+    @property
+    def kin(self) -> Hashable:
+        """The same for layers that `call_together` takes together."""
+        return name_kin(self)
+
+    @classmethod
+    def call_together(cls, layers: Sequence[Conv1x1Adapter], hidden_states) -> list:
+        """What each of some layers gives of one image; the bottlenecks are one convolution, of any widths."""
+        squeezed = convolve_together([one.down for one in layers], hidden_states)
+        squeezed = keras.ops.gelu(squeezed, approximate=True)  # (batch, layers, tokens, all filters)
+        parts = split_widths(squeezed, [one.filters for one in layers])
+        return [hidden_states + one.up(part) for one, part in zip(layers, parts, strict=True)]
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[int | None, ...]:
         return tuple(input_shape)

@@ -1,10 +1,15 @@
 """Learned pooling over layers."""
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
 import keras
 import numpy as np
 from keras import ops
 
 from ..errors import HeadError
+from .kin import name_kin
 from .shapes import Shape, check_image
 
 
@@ -59,6 +64,20 @@ class LayerWeightPooling(keras.layers.Layer):
         rows = ops.reshape(hidden_states, (-1, layers, tokens * hidden))  # (batch, layers, tokens * hidden)
         pooled = ops.matmul(mixture[None, :], rows)  # (batch, 1, tokens * hidden)
         return ops.reshape(pooled, (-1, tokens, hidden))  # (batch, tokens, hidden)
+
+    @property
+    def kin(self) -> Hashable:
+        """The same for layers that `call_together` takes together."""
+        return name_kin(self)
+
+    @classmethod
+    def call_together(cls, layers: Sequence[LayerWeightPooling], hidden_states) -> list:
+        """What each of some layers gives of one image, by one product."""
+        mixtures = ops.stack([one.gain * one._shares() for one in layers])  # (poolings, layers)
+        _, states, tokens, hidden = ops.shape(hidden_states)
+        rows = ops.reshape(hidden_states, (-1, states, tokens * hidden))  # (batch, layers, tokens * hidden)
+        pooled = ops.matmul(mixtures, rows)  # (batch, poolings, tokens * hidden)
+        return [ops.reshape(pooled[:, place], (-1, tokens, hidden)) for place in range(len(layers))]
 
     def layer_weights(self) -> np.ndarray:
         """The share of each layer, (num_hidden_states,) float32, summing to 1 (the gain is not in it)."""

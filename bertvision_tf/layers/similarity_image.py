@@ -1,8 +1,13 @@
 """The two texts of a pair as a picture: how alike each token of one is to each of the other, layer by layer."""
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
 import keras
 from keras import ops
 
+from .kin import convolve_together, name_kin, split_widths
 from .pair_comparison import PairLayer, average, split_texts
 from .shapes import Shape, check_size
 
@@ -87,11 +92,27 @@ class SimilarityReader(keras.layers.Layer):
         self.convolutions[1].build((*image_shape[:3], self.filters))
 
     def call(self, image):
+        image = _crop(image)
+        return self._read(image[..., -1:] > 0, self.convolutions[0](image))
+
+    @property
+    def kin(self) -> Hashable:
+        """The same for layers that `call_together` takes together."""
+        return name_kin(self)
+
+    @classmethod
+    def call_together(cls, layers: Sequence[SimilarityReader], image) -> list:
+        """What each of some layers gives of one image; their first convolutions are one, of any widths."""
+        image = _crop(image)
         there = image[..., -1:] > 0  # (batch, height, width, 1)
-        cells = image
-        for convolution in self.convolutions:
-            cells = ops.gelu(convolution(cells), approximate=True)
-            cells = ops.where(there, cells, 0.0)  # (batch, height, width, filters)
+        found = convolve_together([one.convolutions[0] for one in layers], image)
+        parts = split_widths(found, [one.filters for one in layers])
+        return [one._read(there, part) for one, part in zip(layers, parts, strict=True)]
+
+    def _read(self, there, convolved):
+        """The rest: which cells are there, and what the first convolution gives → (batch, 4 * filters)."""
+        cells = ops.where(there, ops.gelu(convolved, approximate=True), 0.0)  # (batch, height, width, filters)
+        cells = ops.where(there, ops.gelu(self.convolutions[1](cells), approximate=True), 0.0)
         sides = []
         for axis in (2, 1):
             some = ops.any(there, axis=axis)  # (batch, side, 1)
@@ -107,6 +128,16 @@ class SimilarityReader(keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "filters": self.filters}
+
+
+def _crop(image):
+    """The image up to the last row and the last column that an example of the batch has: the rest is 0 in all."""
+    there = image[..., -1] > 0  # (batch, height, width)
+    sizes = []
+    for axes in ((0, 2), (0, 1)):
+        some = ops.cast(ops.any(there, axis=axes), "int32")  # (height or width,)
+        sizes.append(ops.maximum(ops.max(some * ops.arange(1, some.shape[0] + 1)), 1))
+    return image[:, : sizes[0], : sizes[1]]
 
 
 def _pick(directions, wanted, count: int):

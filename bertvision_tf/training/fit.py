@@ -1,8 +1,11 @@
-"""Fits one head with one seed."""
+"""Fits heads, several of them in one pass over the images."""
+
+from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,11 +13,13 @@ import tensorflow as tf
 
 from ..errors import RunError
 from ..heads import split_head
+from ..heads.together import HeadsTogether
 from ..kinds import CLASSIFICATION, SPAN_LOGITS, Kind
 from ..random_states import keeps_random_states
 from ..settings import FitConfig
 from .mixup import mix_up
 from .optimizer import build_optimizer
+from .passes import Passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +41,52 @@ class FitResult:
     history: dict[str, list[float]]
 
 
-@keeps_random_states
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A head that is about to be trained.
+
+    Attributes:
+        build: makes it; called under the seed and the strategy.
+        config: how it is trained.
+        seed: of its first weights and of dropout.
+        logs: the folder that gets TensorBoard's logs in the place of those that are there; none with None.
+    """
+
+    build: Callable[[], keras.Model]
+    config: FitConfig = dataclasses.field(default_factory=FitConfig)
+    seed: int = 0
+    logs: Path | None = None
+
+
 def fit_head(
     build: Callable[[], keras.Model],
+    training: tf.data.Dataset,
+    selection: tf.data.Dataset,
+    score: Callable[[np.ndarray], float],
+    *,
+    config: FitConfig | None = None,
+    seed: int = 0,
+    logs: Path | None = None,
+    **options: Any,
+) -> FitResult:
+    """Trains a head and keeps its best epoch on the selection rows.
+
+    Args:
+        build, config, seed, logs: as `Candidate`'s.
+        training, selection, score, **options: as `fit_heads`'s.
+
+    Raises:
+        RunError: the loss is no number.
+    """
+    (found,) = fit_heads([Candidate(build, config or FitConfig(), seed, logs)], training, selection, score, **options)
+    if isinstance(found, RunError):
+        raise found
+    return found
+
+
+@keeps_random_states
+def fit_heads(
+    candidates: Sequence[Candidate],
     training: tf.data.Dataset,
     selection: tf.data.Dataset,
     score: Callable[[np.ndarray], float],
@@ -47,17 +95,17 @@ def fit_head(
     scale: tuple[float, float] | None = None,
     class_weights: Mapping[int, float] | None = None,
     measured: bool = False,
-    config: FitConfig | None = None,
-    seed: int = 0,
     strategy: tf.distribute.Strategy | None = None,
     progress: Callable[[int, int], None] | None = None,
-    logs: Path | None = None,
-) -> FitResult:
-    """Trains a head and keeps its best epoch on the selection rows.
+) -> list[FitResult | RunError]:
+    """Trains heads on the same batches and keeps the best epoch of each on the selection rows.
+
+    Each has its own weights, dropout, optimizer and early stopping, and comes to what it comes to alone, within
+    float32's noise.
 
     Args:
-        build: makes the head; called under the seed and the strategy.
-        training: shuffled batches of images, `config.epochs` epochs of them in one iteration.
+        candidates: heads of any kind, with the same mixup and batch size; the first one's seed is that of mixup.
+        training: shuffled batches of images, in one iteration as many epochs of them as a candidate has at most.
         selection: images of the selection rows, in the order that `score` expects.
         score: logits of the selection rows, as `build_predictor` gives them → the task's main metric; higher is better.
         kind: the task's; it decides the loss.
@@ -65,86 +113,148 @@ def fit_head(
             and its last layer then brought back to theirs.
         class_weights: what a row of each class counts; 1 with None.
         measured: whether the datasets hold what `split_head` measures, instead of images.
-        config: how it is trained.
-        seed: of the first weights and of dropout; the dataset has its own.
         strategy: where; the default device with None.
         progress: called with the epochs done and the epochs in all; in the end all are done, stopped early or not.
-        logs: the folder that gets TensorBoard's logs in the place of those that are there; none with None.
 
-    Raises:
-        RunError: the loss is no number.
+    Returns:
+        what came of each; an error where its loss is no number.
     """
-    config = config or FitConfig()
     strategy = strategy or tf.distribute.get_strategy()
-    keras.utils.set_random_seed(seed)
-    steps = int(training.cardinality())
-    with strategy.scope():
-        head = build()
-        model = choose_part(head, measured)
-        model.compile(
-            optimizer=build_optimizer(
-                steps, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
-            ),
-            loss=kind.build_loss(mixed=config.mixup > 0),
-            jit_compile=False,  # batches differ in length: XLA would compile each shape
-        )
-        model.optimizer.build(model.trainable_variables)  # variables made in the first step would have it traced twice
+    epochs, mixup = max(one.config.epochs for one in candidates), candidates[0].config.mixup
+    steps = int(training.cardinality()) // epochs
+    runs = [_Run(one, steps, measured, strategy) for one in candidates]
     progress = progress or (lambda done, total: None)
-    progress(0, config.epochs)
+    progress(0, epochs)
     mean, deviation = scale or (0.0, 1.0)
     if scale:
         training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
     training = kind.arrange(training)
-    if config.mixup:
-        classes = model.output.shape[-1] if kind.single else None
-        training = mix_up(training, config.mixup, seed, classes)
-    watcher = _SelectionScore(selection, lambda logits: logits * deviation + mean, score, config.patience)
-    counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress(epoch + 1, config.epochs))
-    history = model.fit(
-        training,
-        epochs=config.epochs,
-        steps_per_epoch=steps // config.epochs,
-        callbacks=[watcher, counter, *([] if logs is None else [_log_to(logs)])],
-        class_weight=None if class_weights is None else dict(class_weights),
-        shuffle=False,
-        verbose=0,
-    )
-    progress(config.epochs, config.epochs)
-    model.set_weights(watcher.best_weights)
-    if scale:
-        last = head.get_layer("logits")
-        kernel, bias = last.get_weights()
-        last.set_weights([kernel * deviation, bias * deviation + mean])
-    curves = {name: [float(value) for value in values] for name, values in history.history.items()}
-    return FitResult(head, watcher.best_score, watcher.best_logits, watcher.best_epoch, curves)
+    if mixup:
+        training = mix_up(training, mixup, candidates[0].seed, runs[0].model.output.shape[-1] if kind.single else None)
+    passes = Passes(training, kind.build_loss(mixed=mixup > 0), class_weights, strategy)
+    heads: list[_Run] = []
+    for epoch in range(epochs):
+        active = [run for run in runs if not run.ended]
+        if not active:
+            break
+        if 2 * len(active) <= len(heads) or not heads:  # tracing anew costs as much as an epoch
+            heads = active
+            passes.take([run.model for run in heads])
+            predict = build_predictors([run.model for run in heads])
+        losses = passes.run(steps)
+        if all(run.ended or not np.isfinite(loss) for run, loss in zip(heads, losses, strict=True)):
+            logits: list[Any] = [None] * len(heads)
+        else:
+            logits = [part * deviation + mean for part in predict(selection)]
+        for run, loss, part in zip(heads, losses, logits, strict=True):
+            if not run.ended:
+                run.note(loss, part, score)
+        progress(epoch + 1, epochs)
+    progress(epochs, epochs)
+    return [run.finish(scale) for run in runs]
 
 
-def _log_to(folder: Path) -> keras.callbacks.Callback:
+class _Run:
+    """A head in training: what came of its epochs so far."""
+
+    def __init__(self, candidate: Candidate, steps: int, measured: bool, strategy: tf.distribute.Strategy):
+        self.config, self.ended = candidate.config, False
+        self.error: RunError | None = None
+        self.history: dict[str, list[float]] = {"loss": [], "selection_score": []}
+        self.best_score, self.best_epoch = -np.inf, 0
+        keras.utils.set_random_seed(candidate.seed)
+        with strategy.scope():
+            self.head = candidate.build()
+            self.model = choose_part(self.head, measured)
+            config = self.config
+            optimizer = build_optimizer(
+                steps * config.epochs, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
+            )
+            self.model.compile(optimizer=optimizer)
+            optimizer.build(self.model.trainable_variables)
+        self.board = None if candidate.logs is None else _open_board(candidate.logs, self.model)
+
+    def note(self, loss: float, logits: np.ndarray, score: Callable[[np.ndarray], float]) -> None:
+        """Takes down an epoch, and ends the run after its last or where no better one comes."""
+        epoch = len(self.history["loss"]) + 1
+        if not np.isfinite(loss):
+            self.error = RunError(f"the loss of epoch {epoch} is {loss}: try a lower learning rate.")
+            self.ended = True
+            return
+        found = score(logits)
+        for name, value in (("loss", loss), ("selection_score", found)):
+            self.history[name].append(float(value))
+        if self.board is not None:
+            self.board.on_epoch_end(epoch - 1, {"loss": float(loss), "selection_score": float(found)})
+        if found > self.best_score:
+            self.best_score, self.best_epoch = found, epoch
+            self.best_logits, self.best_weights = logits, self.model.get_weights()
+        self.ended = epoch == self.config.epochs or epoch - self.best_epoch >= self.config.patience
+
+    def finish(self, scale: tuple[float, float] | None) -> FitResult | RunError:
+        """The head with the weights of its best epoch, on the scale of the labels."""
+        if self.board is not None:
+            self.board.on_train_end()
+        if self.error is not None:
+            return self.error
+        self.model.set_weights(self.best_weights)
+        if scale:
+            mean, deviation = scale
+            last = self.head.get_layer("logits")
+            kernel, bias = last.get_weights()
+            last.set_weights([kernel * deviation, bias * deviation + mean])
+        return FitResult(self.head, self.best_score, self.best_logits, self.best_epoch, self.history)
+
+
+def _open_board(folder: Path, model: keras.Model) -> keras.callbacks.Callback:
     for left in folder.rglob("events.out.tfevents.*"):
         left.unlink()
-    return keras.callbacks.TensorBoard(folder, write_graph=False)
+    board = keras.callbacks.TensorBoard(folder, write_graph=False)
+    board.set_model(model)
+    board.on_train_begin()
+    return board
+
+
+def build_predictors(heads: Sequence[keras.Model]) -> Callable[[tf.data.Dataset], list[np.ndarray]]:
+    """A function of images that gives, of each head, logits of all rows in the dataset's order: (rows, outputs); of a
+    span head (tokens, 2), of the real tokens of all windows back to back."""
+    # One trace for all shapes; the inputs that the heads have, of those that a batch holds.
+    inputs = {name: tensor for head in heads for name, tensor in head.input.items()}
+    signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in inputs.items()}
+    run = tf.function(HeadsTogether(heads), input_signature=[signature], autograph=False)
+
+    def predict(images: Mapping[str, tf.Tensor]) -> list[np.ndarray]:
+        found = run({name: images[name] for name in signature})
+        if not isinstance(found[0], dict):
+            return [logits.numpy() for logits in found]
+        both = [np.stack([logits[name].numpy() for name in SPAN_LOGITS], axis=-1) for logits in found]
+        real = images["padding_mask"].numpy() > 0
+        return [logits[real] for logits in both]  # of (batch, tokens, 2)
+
+    def predict_all(dataset: tf.data.Dataset) -> list[np.ndarray]:
+        batches = [predict(images) for images, _ in dataset]
+        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+    return predict_all
 
 
 def build_predictor(head: keras.Model) -> Callable[[tf.data.Dataset], np.ndarray]:
-    """A function of images that gives logits of all rows, in the dataset's order: (rows, outputs); of a span head
-    (tokens, 2), of the real tokens of all windows back to back."""
-    # One trace for all shapes; the inputs that the head has, of those that a batch holds.
-    signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in head.input.items()}
-    run = tf.function(lambda images: head(images, training=False), input_signature=[signature])
-
-    def predict(images: Mapping[str, tf.Tensor]) -> np.ndarray:
-        logits = run({name: images[name] for name in signature})
-        if isinstance(logits, dict):
-            both = np.stack([logits[name].numpy() for name in SPAN_LOGITS], axis=-1)  # (batch, tokens, 2)
-            return both[images["padding_mask"].numpy() > 0]
-        return logits.numpy()
-
-    return lambda dataset: np.concatenate([predict(images) for images, _ in dataset])
+    """The same of one head."""
+    predict = build_predictors([head])
+    return lambda dataset: predict(dataset)[0]
 
 
 def predict_logits(head: keras.Model, dataset: tf.data.Dataset, measured: bool = False) -> np.ndarray:
-    """Logits as `build_predictor` gives them; `measured` as for `fit_head`."""
+    """Logits as `build_predictor` gives them; `measured` as for `fit_heads`."""
     return build_predictor(choose_part(head, measured))(dataset)
+
+
+def raise_first(found: Sequence[FitResult | RunError]) -> list[FitResult]:
+    """What `fit_heads` gave, where no loss became no number; else raises the first error."""
+    for one in found:
+        if isinstance(one, RunError):
+            raise one
+    return [one for one in found if isinstance(one, FitResult)]
 
 
 def choose_part(head: keras.Model, measured: bool) -> keras.Model:
@@ -155,33 +265,3 @@ def choose_part(head: keras.Model, measured: bool) -> keras.Model:
     if parts is None:
         raise RunError(f"head {head.name} measures nothing: it reads images.")
     return parts[1]
-
-
-class _SelectionScore(keras.callbacks.Callback):
-    """Scores the selection rows after each epoch, keeps the best weights, and stops when no better ones come."""
-
-    def __init__(
-        self,
-        selection: tf.data.Dataset,
-        rescale: Callable[[np.ndarray], np.ndarray],
-        score: Callable[[np.ndarray], float],
-        patience: int,
-    ):
-        super().__init__()
-        self.selection, self.rescale, self.score, self.patience = selection, rescale, score, patience
-        self.best_logits = np.zeros(0)
-        self.best_score, self.best_epoch, self.best_weights = -np.inf, 0, None
-
-    def on_train_begin(self, logs=None):
-        self.predict = build_predictor(self.model)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(logs["loss"]):
-            raise RunError(f"the loss of epoch {epoch + 1} is {logs['loss']}: try a lower learning rate.")
-        logits = self.rescale(self.predict(self.selection))
-        logs["selection_score"] = score = self.score(logits)  # for the callbacks after this one
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, epoch + 1
-            self.best_logits, self.best_weights = logits, self.model.get_weights()
-        elif epoch + 1 - self.best_epoch >= self.patience:
-            self.model.stop_training = True

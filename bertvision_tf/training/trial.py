@@ -1,10 +1,10 @@
-"""Heads of one kind on the stores of one task, seed by seed."""
+"""Heads on the stores of one task: which rows they are trained and scored on."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from ..settings import FitConfig
 from ..store import Store, StoreSpec
 from ..tasks import Examples, TaskSpec, split_selection
 from .draw import Draw, balance
-from .fit import FitResult, fit_head, predict_logits
+from .fit import Candidate, FitResult, build_predictors, choose_part, fit_heads, raise_first
 from .gold import build_gold
 from .measured import MeasuredStore
 from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
+TOGETHER = 8  # heads that are trained side by side at most
 SCORED_CELLS = 8192  # tokens of a batch that is not trained on, padding included
 
 
@@ -108,38 +109,37 @@ class Trial:
 
     def run(self, seed: int) -> Outcome:
         """Trains the head of a seed, and predicts the dev splits with it."""
-        fit = self.fit(seed)
-        selection = self.selection_gold.read(fit.selection_logits)
-        logits = [self.predict(fit.head, place) for place in range(1, len(self.stores))]
-        found = [gold.read(part, selection) for gold, part in zip(self.dev_golds, logits, strict=True)]
-        return Outcome(fit, selection, logits, found)
+        return self.run_all([seed])[0]
+
+    def run_all(self, seeds: Sequence[int]) -> list[Outcome]:
+        """Trains the heads of some seeds, and predicts the dev splits with them.
+
+        Raises:
+            RunError: the loss of one is no number.
+        """
+        fits = raise_first(fit_trials([(self, seed) for seed in seeds]))
+        places = range(1, len(self.stores))
+        logits = [self.predict_all([fit.head for fit in fits], place) for place in places]
+        outcomes = []
+        for fit, own in zip(fits, zip(*logits, strict=True) if logits else [()] * len(fits), strict=True):
+            selection = self.selection_gold.read(fit.selection_logits)
+            found = [gold.read(part, selection) for gold, part in zip(self.dev_golds, own, strict=True)]
+            outcomes.append(Outcome(fit, selection, list(own), found))
+        return outcomes
 
     def fit(self, seed: int) -> FitResult:
         """Trains the head of a seed."""
-        store, kind, gold = self.inputs[0], self.task.kind, self.selection_gold
-        rows = self.draw.rows(seed)
-        images, labels = self.stores[0].find_images(rows), self.examples[0].labels[rows]
-        return fit_head(
-            functools.partial(self.build, f"seed_{seed}", rows),
-            store.as_dataset(self.config.batch_size, shuffle=True, seed=seed, rows=images, epochs=self.config.epochs),
-            read_in_order(self.stores[0], self.selection, store),
-            lambda logits: gold.score(gold.read(logits)),
-            kind=kind,
-            scale=kind.choose_scale(labels),
-            class_weights=balance(labels, self.task.num_outputs) if self.balance_classes else None,
-            measured=isinstance(store, MeasuredStore),
-            config=self.config,
-            seed=seed,
-            strategy=get_strategy(self.strategy),
-            progress=lambda done, total: self.progress(f"train seed {seed}", done, total),
-            logs=self.logs and self.logs / f"seed-{seed}",
-        )
+        return raise_first(fit_trials([(self, seed)]))[0]
 
     def predict(self, head: keras.Model, place: int, rows: np.ndarray | None = None) -> np.ndarray:
-        """Logits of the rows of a store, as `build_predictor` gives them."""
+        """Logits of the rows of a store, as `build_predictors` gives them."""
+        return self.predict_all([head], place, rows)[0]
+
+    def predict_all(self, heads: Sequence[keras.Model], place: int, rows: np.ndarray | None = None) -> list[np.ndarray]:
+        """The same of several heads, in one pass."""
         source = self.inputs[place]
-        dataset = read_in_order(self.stores[place], rows, source)
-        return predict_logits(head, dataset, isinstance(source, MeasuredStore))
+        parts = [choose_part(head, isinstance(source, MeasuredStore)) for head in heads]
+        return build_predictors(parts)(read_in_order(self.stores[place], rows, source))
 
     def build(self, name: str, rows: np.ndarray) -> keras.Model:
         """An untrained head, adapted to the rows that it is trained on."""
@@ -148,6 +148,56 @@ class Trial:
         sample = images[:: max(len(images) // STATISTICS_ROWS, 1)]  # spread over the file
         adapt_head(head, (part for part, _ in self.inputs[0].as_dataset(batch_size=32, rows=sample)))
         return head
+
+
+def fit_trials(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
+    """Trains heads, those that read the same batches in the same order side by side: a seed has an order of its own.
+
+    Args:
+        jobs: trials, each with the seed of its head.
+
+    Returns:
+        what came of each; an error where its loss is no number.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for place, (trial, seed) in enumerate(jobs):
+        rows = trial.draw.rows(seed).tobytes() if trial.draw.differs else None
+        same = (id(trial.inputs[0]), id(trial.draw), rows, id(trial.selection), trial.config.batch_size)
+        groups.setdefault((seed, *same, trial.config.mixup, trial.strategy, trial.balance_classes), []).append(place)
+    found: dict[int, FitResult | RunError] = {}
+    for group in groups.values():
+        for start in range(0, len(group), TOGETHER):
+            places = group[start : start + TOGETHER]
+            found |= zip(places, _fit_together([jobs[place] for place in places]), strict=True)
+    return [found[place] for place in range(len(jobs))]
+
+
+def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
+    """Trains heads that read the same batches."""
+    trial, seed = jobs[0]
+    store, kind, gold, config = trial.inputs[0], trial.task.kind, trial.selection_gold, trial.config
+    rows, epochs = trial.draw.rows(seed), max(one.config.epochs for one, _ in jobs)
+    images, labels = trial.stores[0].find_images(rows), trial.examples[0].labels[rows]
+    return fit_heads(
+        [
+            Candidate(
+                functools.partial(one.build, f"seed_{seed}", rows),
+                one.config,
+                seed,
+                one.logs and one.logs / f"seed-{seed}",
+            )
+            for one, _ in jobs
+        ],
+        store.as_dataset(config.batch_size, shuffle=True, seed=seed, rows=images, epochs=epochs),
+        read_in_order(trial.stores[0], trial.selection, store),
+        lambda logits: gold.score(gold.read(logits)),
+        kind=kind,
+        scale=kind.choose_scale(labels),
+        class_weights=balance(labels, trial.task.num_outputs) if trial.balance_classes else None,
+        measured=isinstance(store, MeasuredStore),
+        strategy=get_strategy(trial.strategy),
+        progress=functools.partial(trial.progress, f"train seed {seed}"),
+    )
 
 
 def read_in_order(
