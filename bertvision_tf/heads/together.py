@@ -36,7 +36,8 @@ class HeadsTogether:
 
     def __init__(self, heads: Sequence[keras.Model]):
         self.heads = list(heads)
-        self._signs = {id(layer): _sign(layer) for head in heads for layer in head.layers}
+        several = self.heads if len(self.heads) > 1 else []  # one shares nothing: its weights need not be read
+        self._signs = {id(layer): _sign(layer) for head in several for layer in head.layers}
 
     def __call__(self, images: Mapping[str, Tensor], training: bool = False) -> list[Any]:
         """The output of each head.

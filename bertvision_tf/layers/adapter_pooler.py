@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import keras
 from keras import ops
 
-from .kin import name_kin, split_widths
+from .kin import join_weights, name_kin, split_widths
 from .shapes import Shape, check_image, check_size
 
 
@@ -67,8 +67,7 @@ class AdapterPooler(keras.layers.Layer):
     @classmethod
     def call_together(cls, layers: Sequence[AdapterPooler], hidden_states) -> list:
         """What each of some layers gives of one image, by one product; their widths may differ."""
-        kernel, bias = (ops.concatenate([getattr(one, name) for one in layers], axis=-1) for name in ("kernel", "bias"))
-        squeezed = layers[0]._squeeze(hidden_states, kernel, bias)  # (batch, layers, tokens, all d)
+        squeezed = layers[0]._squeeze(hidden_states, *join_weights(layers))  # (batch, layers, tokens, all d)
         return split_widths(squeezed, [one.adapter_dim for one in layers])
 
     def _squeeze(self, hidden_states, kernel, bias):

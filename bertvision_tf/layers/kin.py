@@ -12,14 +12,17 @@ from typing import Any
 import keras
 import numpy as np
 
-PARTS = ("kernel", "bias")
-
 
 def name_kin(layer: keras.layers.Layer, *settings: Hashable) -> Hashable:
     """A layer's kin: its settings under plain float32; a kin of its own under any other policy, whose casts belong to
     a call of the layer itself."""
     plain = layer.compute_dtype == layer.variable_dtype == "float32"
     return settings if plain else id(layer)
+
+
+def join_weights(layers: Sequence[keras.layers.Layer]) -> tuple[Any, Any]:
+    """The kernels, and the biases, of some layers side by side along their last axis, that of their widths."""
+    return tuple(keras.ops.concatenate([getattr(one, name) for one in layers], axis=-1) for name in ("kernel", "bias"))
 
 
 def split_widths(tensor: Any, widths: Sequence[int]) -> list:
@@ -29,7 +32,7 @@ def split_widths(tensor: Any, widths: Sequence[int]) -> list:
 
 def convolve_together(convolutions: Sequence[keras.layers.Conv2D], image: Any) -> Any:
     """What Conv2D layers of one kernel size and padding give of one image, side by side: (…, all filters)."""
-    kernel, bias = (keras.ops.concatenate([getattr(one, name) for one in convolutions], -1) for name in PARTS)
+    kernel, bias = join_weights(convolutions)
     first = convolutions[0]
     found = keras.ops.conv(
         image, kernel, padding=first.padding, dilation_rate=first.dilation_rate, data_format="channels_last"

@@ -142,13 +142,9 @@ def fit_heads(
             passes.take([run.model for run in heads])
             predict = build_predictors([run.model for run in heads])
         losses = passes.run(steps)
-        if all(run.ended or not np.isfinite(loss) for run, loss in zip(heads, losses, strict=True)):
-            logits: list[Any] = [None] * len(heads)
-        else:
-            logits = [part * deviation + mean for part in predict(selection)]
-        for run, loss, part in zip(heads, losses, logits, strict=True):
+        for run, loss, logits in zip(heads, losses, predict(selection), strict=True):
             if not run.ended:
-                run.note(loss, part, score)
+                run.note(loss, logits * deviation + mean, score)
         progress(epoch + 1, epochs)
     progress(epochs, epochs)
     return [run.finish(scale) for run in runs]

@@ -118,13 +118,13 @@ class Trial:
             RunError: the loss of one is no number.
         """
         fits = raise_first(fit_trials([(self, seed) for seed in seeds]))
-        places = range(1, len(self.stores))
-        logits = [self.predict_all([fit.head for fit in fits], place) for place in places]
+        logits = [self.predict_all([fit.head for fit in fits], split) for split in range(1, len(self.stores))]
         outcomes = []
-        for fit, own in zip(fits, zip(*logits, strict=True) if logits else [()] * len(fits), strict=True):
+        for place, fit in enumerate(fits):
+            own = [parts[place] for parts in logits]
             selection = self.selection_gold.read(fit.selection_logits)
             found = [gold.read(part, selection) for gold, part in zip(self.dev_golds, own, strict=True)]
-            outcomes.append(Outcome(fit, selection, list(own), found))
+            outcomes.append(Outcome(fit, selection, own, found))
         return outcomes
 
     def fit(self, seed: int) -> FitResult:
