@@ -18,16 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
+from trials import build_trial
 
 from bertvision_tf import TaskSpec, get_task, load_encoder, rank_encoders
 from bertvision_tf.encoders import Encoder
-from bertvision_tf.experiments.preparation import name_default_head
-from bertvision_tf.extraction import extract_once
-from bertvision_tf.heads import get_preset
-from bertvision_tf.progress import ignore
-from bertvision_tf.settings import FitConfig, StateSettings
-from bertvision_tf.training.draw import Draw
-from bertvision_tf.training.trial import Trial, split_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,24 +84,13 @@ def measure(task: TaskSpec, name: str, options: argparse.Namespace) -> Iterator[
 
 def train_heads(task: TaskSpec, encoder: Encoder, chosen: Sequence[int], options: argparse.Namespace) -> list[float]:
     """Scores on dev of heads on each of some layers, and on all."""
-    splits = [task.load(split, options.data_dir).take(options.rows) for split in ("train", "dev")]
-    states = StateSettings().choose(encoder, task.max_length)
-    stores = [extract_once(encoder, rows, options.states, ignore, **states) for rows in splits]
-    training, selection = split_task(task, splits[0])
-    head = get_preset(name_default_head(task))
+    whole = build_trial(task, encoder, options.data_dir, options.states, options.rows)
     scores = []
     for layers in [*([layer] for layer in chosen), None]:
-        trial = Trial(
-            task,
-            head,
-            stores if layers is None else [store.select(layers) for store in stores],
-            splits,
-            Draw(splits[0].labels, training),
-            selection,
-            FitConfig.for_head(head),
-        )
+        stores = whole.stores if layers is None else [store.select(layers) for store in whole.stores]
+        trial = dataclasses.replace(whole, stores=stores)
         gold = trial.dev_golds[0]
-        outcomes = [trial.run(seed) for seed in range(options.seeds)]
+        outcomes = trial.run_all(range(options.seeds))
         scores.append(float(np.mean([gold.score(outcome.predictions[0]) for outcome in outcomes])))
     return scores
 

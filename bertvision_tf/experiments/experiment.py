@@ -171,7 +171,8 @@ def train_heads(work: Preparation, states: States) -> Heads:
             for own in states.stores
         ]
         trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
-        outcomes = [trial.run(seed) for trial, seed in zip(trials, seeds, strict=True)]
+        shared = [trial.run_all(seeds[place :: len(distinct)]) for place, trial in enumerate(distinct)]
+        outcomes = [shared[place % len(distinct)][place // len(distinct)] for place in range(len(seeds))]
     return Heads(trials, outcomes, training)
 
 

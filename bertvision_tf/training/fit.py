@@ -21,6 +21,8 @@ from .mixup import mix_up
 from .optimizer import build_optimizer
 from .passes import Passes
 
+MIXING = 0  # the seed of mixup: heads that share batches share their mixtures
+
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:
@@ -104,7 +106,7 @@ def fit_heads(
     float32's noise.
 
     Args:
-        candidates: heads of any kind, with the same mixup and batch size; the first one's seed is that of mixup.
+        candidates: heads of any kind, with the same mixup and batch size.
         training: shuffled batches of images, in one iteration as many epochs of them as a candidate has at most.
         selection: images of the selection rows, in the order that `score` expects.
         score: logits of the selection rows, as `build_predictor` gives them → the task's main metric; higher is better.
@@ -130,7 +132,7 @@ def fit_heads(
         training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
     training = kind.arrange(training)
     if mixup:
-        training = mix_up(training, mixup, candidates[0].seed, runs[0].model.output.shape[-1] if kind.single else None)
+        training = mix_up(training, mixup, MIXING, runs[0].model.output.shape[-1] if kind.single else None)
     passes = Passes(training, kind.build_loss(mixed=mixup > 0), class_weights, strategy)
     heads: list[_Run] = []
     for epoch in range(epochs):

@@ -84,7 +84,7 @@ def choose_layers(trial: Trial) -> LayerChoice:
         part = store if layers is None else store.select(layers)
         what = f"layers {','.join(map(str, part.spec.layers))}"
         own = dataclasses.replace(trial, stores=[part], progress=prefix(trial.progress, what))
-        return own, [own.fit(seed) for seed in SEEDS]
+        return own, own.fit_all(SEEDS)
 
     def score(fitted: Sequence[FitResult]) -> float:
         return float(np.mean([result.selection_score for result in fitted]))

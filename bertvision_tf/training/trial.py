@@ -27,6 +27,8 @@ from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
 TOGETHER = 8  # heads that are trained side by side at most
+TOGETHER_BYTES = 2**30  # of their images, if each had its own; what a head keeps for its gradient is of that order
+ORDER = 0  # the seed of the order of batches, one for the heads of all seeds, which can share the batches so
 SCORED_CELLS = 8192  # tokens of a batch that is not trained on, padding included
 
 
@@ -117,7 +119,7 @@ class Trial:
         Raises:
             RunError: the loss of one is no number.
         """
-        fits = raise_first(fit_trials([(self, seed) for seed in seeds]))
+        fits = self.fit_all(seeds)
         logits = [self.predict_all([fit.head for fit in fits], split) for split in range(1, len(self.stores))]
         outcomes = []
         for place, fit in enumerate(fits):
@@ -129,7 +131,11 @@ class Trial:
 
     def fit(self, seed: int) -> FitResult:
         """Trains the head of a seed."""
-        return raise_first(fit_trials([(self, seed)]))[0]
+        return self.fit_all([seed])[0]
+
+    def fit_all(self, seeds: Sequence[int]) -> list[FitResult]:
+        """Trains the heads of some seeds."""
+        return raise_first(fit_trials([(self, seed) for seed in seeds]))
 
     def predict(self, head: keras.Model, place: int, rows: np.ndarray | None = None) -> np.ndarray:
         """Logits of the rows of a store, as `build_predictors` gives them."""
@@ -141,6 +147,20 @@ class Trial:
         parts = [choose_part(head, isinstance(source, MeasuredStore)) for head in heads]
         return build_predictors(parts)(read_in_order(self.stores[place], rows, source))
 
+    def name_batches(self, seed: int) -> Hashable:
+        """The same for heads that read the same batches in the same order."""
+        rows = self.draw.rows(seed).tobytes() if self.draw.differs else None
+        read = (id(self.inputs[0]), id(self.draw), rows, id(self.selection), self.config.batch_size, self.config.mixup)
+        return *read, self.strategy, self.balance_classes
+
+    def count_together(self) -> int:
+        """How many heads are trained in one pass at most; fewer where a batch of images is large."""
+        store = self.inputs[0]
+        if isinstance(store, MeasuredStore):
+            return TOGETHER
+        image = 4 * store.num_hidden_states * store.spec.max_length * store.spec.hidden_dim
+        return min(max(TOGETHER_BYTES // (self.config.batch_size * image), 1), TOGETHER)
+
     def build(self, name: str, rows: np.ndarray) -> keras.Model:
         """An untrained head, adapted to the rows that it is trained on."""
         head = build_task_head(self.head, self.stores[0].spec, self.task, name)
@@ -151,7 +171,7 @@ class Trial:
 
 
 def fit_trials(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
-    """Trains heads, those that read the same batches in the same order side by side: a seed has an order of its own.
+    """Trains heads, those that read the same batches side by side.
 
     Args:
         jobs: trials, each with the seed of its head.
@@ -159,24 +179,38 @@ def fit_trials(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
     Returns:
         what came of each; an error where its loss is no number.
     """
+    found: dict[int, FitResult | RunError] = {}
+    for places in plan_passes(jobs):
+        found |= zip(places, _fit_together([jobs[place] for place in places]), strict=True)
+    return [found[place] for place in range(len(jobs))]
+
+
+def plan_passes(jobs: Sequence[tuple[Trial, int]]) -> list[list[int]]:
+    """Which heads are trained in one pass: those that read the same batches, as many as fit into memory.
+
+    Args:
+        jobs: as `fit_trials`'s.
+
+    Returns:
+        the places of the jobs of each pass.
+    """
     groups: dict[Hashable, list[int]] = {}
     for place, (trial, seed) in enumerate(jobs):
-        rows = trial.draw.rows(seed).tobytes() if trial.draw.differs else None
-        same = (id(trial.inputs[0]), id(trial.draw), rows, id(trial.selection), trial.config.batch_size)
-        groups.setdefault((seed, *same, trial.config.mixup, trial.strategy, trial.balance_classes), []).append(place)
-    found: dict[int, FitResult | RunError] = {}
+        groups.setdefault(trial.name_batches(seed), []).append(place)
+    passes = []
     for group in groups.values():
-        for start in range(0, len(group), TOGETHER):
-            places = group[start : start + TOGETHER]
-            found |= zip(places, _fit_together([jobs[place] for place in places]), strict=True)
-    return [found[place] for place in range(len(jobs))]
+        most = jobs[group[0]][0].count_together()
+        passes += [group[start : start + most] for start in range(0, len(group), most)]
+    return passes
 
 
 def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
     """Trains heads that read the same batches."""
-    trial, seed = jobs[0]
+    trial, first = jobs[0]
     store, kind, gold, config = trial.inputs[0], trial.task.kind, trial.selection_gold, trial.config
-    rows, epochs = trial.draw.rows(seed), max(one.config.epochs for one, _ in jobs)
+    rows, epochs = trial.draw.rows(first), max(one.config.epochs for one, _ in jobs)
+    seeds = list(dict.fromkeys(seed for _, seed in jobs))
+    what = f"train seed {first}" if len(seeds) == 1 else f"train seeds {', '.join(map(str, seeds))}"
     images, labels = trial.stores[0].find_images(rows), trial.examples[0].labels[rows]
     return fit_heads(
         [
@@ -186,9 +220,9 @@ def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunErro
                 seed,
                 one.logs and one.logs / f"seed-{seed}",
             )
-            for one, _ in jobs
+            for one, seed in jobs
         ],
-        store.as_dataset(config.batch_size, shuffle=True, seed=seed, rows=images, epochs=epochs),
+        store.as_dataset(config.batch_size, shuffle=True, seed=ORDER, rows=images, epochs=epochs),
         read_in_order(trial.stores[0], trial.selection, store),
         lambda logits: gold.score(gold.read(logits)),
         kind=kind,
@@ -196,7 +230,7 @@ def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunErro
         class_weights=balance(labels, trial.task.num_outputs) if trial.balance_classes else None,
         measured=isinstance(store, MeasuredStore),
         strategy=get_strategy(trial.strategy),
-        progress=functools.partial(trial.progress, f"train seed {seed}"),
+        progress=functools.partial(trial.progress, what),
     )
 
 

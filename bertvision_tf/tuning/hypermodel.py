@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
 
+from ..errors import RunError
 from ..heads import HeadConfig
 from ..training import FitConfig
-from ..training.trial import Trial, build_task_head
+from ..training.fit import FitResult, raise_first
+from ..training.trial import Trial, build_task_head, fit_trials, plan_passes
 from .space import HeadSpace
 
 SCORE = "selection_score"
@@ -60,6 +62,42 @@ class HeadHyperModel(keras_tuner.HyperModel):
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trains heads of the trial's values, not `model`, whose first weights the seed does not decide."""
-        head, config = self.choose(hp)
-        fitted = [dataclasses.replace(trial, head=head, config=config).fit(self.seed) for trial in self.trials]
-        return {SCORE: float(np.mean([one.selection_score for one in fitted]))}
+        ((found,),) = (scores.values() for scores in self.fit_all([hp]))
+        if isinstance(found, Exception):
+            raise found
+        return {SCORE: found}
+
+    def fit_all(self, many: Sequence[keras_tuner.HyperParameters]) -> Iterator[dict[int, float | Exception]]:
+        """Trains heads of several trials' values, those that read the same batches side by side.
+
+        Returns:
+            of those that end together, by their places, the score of each, or why it has none.
+        """
+        folds: dict[int, list[Trial]] = {}
+        for place, hp in enumerate(many):
+            try:
+                head, config = self.choose(hp)
+                folds[place] = [dataclasses.replace(trial, head=head, config=config) for trial in self.trials]
+                folds[place][0].inputs  # noqa: B018  # a head that cannot be built fails here
+            except Exception as error:
+                yield {place: error}
+        waiting = list(folds)
+        for places in plan_passes([(folds[place][0], self.seed) for place in waiting]):
+            together = [waiting[place] for place in places]
+            yield dict(zip(together, self._score([folds[place] for place in together]), strict=True))
+
+    def _score(self, many: Sequence[Sequence[Trial]]) -> list[float | Exception]:
+        """The scores of heads that are trained together, of each on all its folds."""
+        try:
+            found = [fit_trials([(trial, self.seed) for trial in fold]) for fold in zip(*many, strict=True)]
+        except Exception as error:  # of one, which does not end the others
+            return [error] if len(many) == 1 else [score for one in many for score in self._score([one])]
+        return [_take_mean(own) for own in zip(*found, strict=True)]
+
+
+def _take_mean(fitted: Sequence[FitResult | RunError]) -> float | Exception:
+    """The mean score of a head over its folds, or the first error."""
+    try:
+        return float(np.mean([one.selection_score for one in raise_first(fitted)]))
+    except RunError as error:
+        return error

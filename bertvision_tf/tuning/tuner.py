@@ -8,6 +8,7 @@ import io
 import json
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ ORACLES = {
 TUNERS = tuple(ORACLES)
 SECONDS = "seconds"  # that a trial took, beside its score
 INITIAL = 10  # trials at random before the first that the others decide; Keras Tuner would take three a value
+WAVE = 32  # trials that are begun at once at most
 PATIENCE = 60.0  # seconds that a worker waits for its chief's answer
 
 
@@ -36,12 +38,46 @@ class ChiefEnded(RunError):
 
 
 class HeadTuner(base_tuner.BaseTuner):
-    """Runs trials of a `HeadHyperModel`; one that fails is noted with its reason, and the next one begun."""
+    """Runs trials of a `HeadHyperModel`; one that fails is noted with its reason, and the next one begun.
+
+    A process alone begins as many trials at once as do not wait for each other's scores, so that their heads can be
+    trained side by side. The trials and their scores are those of one after the other.
+    """
 
     def __init__(self, oracle: keras_tuner.Oracle, hypermodel: keras_tuner.HyperModel, directory: str, name: str):
         super().__init__(oracle, hypermodel, directory=directory, project_name=name)
         if not is_worker() and not oracle.trials and Path(oracle._get_oracle_fname()).is_file():
             oracle.reload()  # what another tuner's name began: a process alone, or a chief
+
+    def search(self, *args: Any, **kwargs: Any) -> None:
+        if is_shared():
+            super().search(*args, **kwargs)
+            return
+        while wave := self._begin_wave():
+            start = time.perf_counter()
+            for scores in self.hypermodel.fit_all([trial.hyperparameters for trial in wave]):
+                seconds = (time.perf_counter() - start) / len(scores)
+                for place, score in scores.items():
+                    self._end(wave[place], score, seconds)
+                start = time.perf_counter()
+
+    def _begin_wave(self) -> list[keras_tuner.engine.trial.Trial]:
+        """Trials that can run now, at most WAVE; none where the search has ended."""
+        wave: list[keras_tuner.engine.trial.Trial] = []
+        while len(wave) < WAVE:
+            trial = self.oracle.create_trial(f"{self.tuner_id}-{len(wave)}" if wave else self.tuner_id)
+            if trial.status != "RUNNING":
+                break
+            wave.append(trial)
+        return wave
+
+    def _end(self, trial: keras_tuner.engine.trial.Trial, score: float | Exception, seconds: float) -> None:
+        if isinstance(score, Exception):
+            trial.status, trial.message = "INVALID", "".join(traceback.format_exception(score))
+        else:
+            self.oracle.update_trial(trial.trial_id, {OBJECTIVE.name: score, SECONDS: seconds})
+            trial.status = "COMPLETED"
+        self.on_trial_end(trial)
 
     def run_trial(self, trial: keras_tuner.engine.trial.Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
         start = time.perf_counter()
@@ -55,8 +91,28 @@ class _Durable:
     start_order: list[str]
     end_order: list[str]
     trials: dict[str, Any]
+    ongoing_trials: dict[str, Any]
     _retry_queue: list[str]
     when_ended: Callable[[], None]
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Waits where what comes next depends on trials that run, in a process alone."""
+        if not is_shared() and self.ongoing_trials and not self._follows():
+            return {"status": "IDLE"}
+        return super().populate_space(trial_id)  # type: ignore[misc]
+
+    def _follows(self) -> bool:
+        """Whether the next trial is the same whatever those that run come to."""
+        if isinstance(self, keras_tuner.oracles.BayesianOptimizationOracle):
+            return len(self.trials) < INITIAL
+        if isinstance(self, keras_tuner.oracles.HyperbandOracle):
+            bracket = self._brackets[-1]  # the only one that has not ended
+            running = {trial.trial_id for trial in self.ongoing_trials.values()}
+            for number, begun in enumerate(bracket["rounds"]):
+                if len(begun) < self._get_size(bracket["bracket_num"], number):
+                    return running <= {one["id"] for one in begun}
+            return False
+        return True
 
     @keras_tuner.synchronized
     def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:

@@ -21,7 +21,7 @@ from bertvision_tf.errors import BertvisionError, RunError
 from bertvision_tf.heads import HeadConfig, build_head
 from bertvision_tf.tasks.selection import split_folds
 from bertvision_tf.training import FitConfig, trial
-from bertvision_tf.tuning import OBJECTIVE, TUNERS, HeadHyperModel, HeadSpace, HeadTuner, read_only
+from bertvision_tf.tuning import OBJECTIVE, TUNERS, HeadHyperModel, HeadSpace, HeadTuner, hypermodel, read_only
 from bertvision_tf.tuning import tuner as tuning
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,26 @@ def test_bayesian_search_is_not_random_for_ever(tmp_path):
             oracle.end_trial(begun)
         chosen.append([oracle.trials[one].hyperparameters.values for one in oracle.start_order])
     assert chosen[0][:10] == chosen[1][:10] and chosen[0][10:] != chosen[1][10:]
+
+
+@pytest.mark.parametrize(("tuner", "trials"), [("random", 4), ("hyperband", 8)])  # which ends two rounds
+def test_trials_begun_together_are_those_of_one_after_the_other(search, monkeypatch, tuner, trials):
+    given = {"tuner": tuner, "trials": trials, "fit": {"epochs": 4, "batch_size": 32, "mixup": 0.0}}
+    sizes, plan = [], hypermodel.plan_passes
+
+    def watch(jobs):
+        passes = plan(jobs)
+        sizes.extend(len(one) for one in passes)
+        return passes
+
+    monkeypatch.setattr(hypermodel, "plan_passes", watch)
+    together = search("together", **given)
+    assert max(sizes) > 1 and sum(sizes) == trials
+    monkeypatch.setattr(tuning, "WAVE", 1)
+    alone = search("alone", **given)
+    assert sizes[-trials:] == [1] * trials
+    assert [one.values for one in together.trials] == [one.values for one in alone.trials]
+    np.testing.assert_allclose(*([one.score for one in found.trials] for found in (together, alone)), atol=0.02)
 
 
 @pytest.mark.parametrize(("tuner", "writing"), [("grid", 6), ("random", 8)])  # as it begins, and as it ends
