@@ -38,7 +38,8 @@ def load_into_memory(store):
 def build_decoded(store) -> tf.data.Dataset:
     images = [store[index]["hidden_states"] for index in range(len(store))]
 
-    def gather(batch):
+    def gather(number):
+        batch = plan[number]
         longest = max(images[index].shape[1] for index in batch)
         padded = np.zeros((len(batch), images[0].shape[0], longest, images[0].shape[2]), np.float32)
         for place, index in enumerate(batch):
@@ -46,8 +47,8 @@ def build_decoded(store) -> tf.data.Dataset:
         return padded
 
     plan = BatchPlan(store.lengths, shuffle=True, seed=0).batches()
-    dataset = tf.data.Dataset.from_generator(lambda: iter(plan), output_signature=tf.TensorSpec((None,), tf.int64))
-    return dataset.map(lambda batch: tf.numpy_function(gather, [batch], tf.float32), num_parallel_calls=2).prefetch(2)
+    dataset = tf.data.Dataset.range(len(plan))
+    return dataset.map(lambda number: tf.numpy_function(gather, [number], tf.float32), num_parallel_calls=2).prefetch(2)
 
 
 def main():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,24 +54,32 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
         source: what is read: a store, an encoder, measurements.
         plan: which examples stand together.
         gather: the source and example indices, int64 (batch,) → arrays.
-        load: gather of indices alone, and an int64 tensor of them, (batch,) → the dataset's element; traced into the
-            graph.
+        load: what gathers a batch, and an int64 tensor that says which → the dataset's element; traced into the graph.
     """
     check_process()
-    reference = weakref.ref(source)
-    iterations = itertools.count()
+    reference, iterations = weakref.ref(source), itertools.count()
+    length = len(plan.batches())
+    find_batches = functools.lru_cache(2)(plan.batches)  # an epoch's, and those of the one that is prefetched
 
-    def plan_iteration() -> Iterator[np.ndarray]:
-        epochs = [next(iterations)] if plan.epochs is None else range(plan.epochs)
-        for epoch in epochs:
-            yield from plan.batches(epoch)
+    def begin(_: np.ndarray) -> np.ndarray:
+        return np.array(next(iterations))
 
-    dataset = tf.data.Dataset.from_generator(plan_iteration, output_signature=tf.TensorSpec((None,), tf.int64))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(plan.batches()) * (plan.epochs or 1)))
+    def gather_batch(place: np.ndarray) -> Any:
+        iteration, number = place.tolist()
+        epoch, number = divmod(number, length)
+        return gather(reference(), find_batches(iteration if plan.epochs is None else epoch)[number])
+
+    def iterate(iteration: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.range(length * (plan.epochs or 1)).map(lambda number: tf.stack([iteration, number]))
+
+    # No from_generator: TensorFlow's would have the allocator give all memory back at once, for the whole process,
+    # and every step then takes up to twice the time.
+    dataset = tf.data.Dataset.range(1).map(lambda one: tf.numpy_function(begin, [one], tf.int64)).flat_map(iterate)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(length * (plan.epochs or 1)))
     options = tf.data.Options()
     # Batches are planned for the whole job: replicas split each one, and no file is theirs to shard.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    dataset = dataset.map(functools.partial(load, lambda batch: gather(reference(), batch)), num_parallel_calls=2)
+    dataset = dataset.map(functools.partial(load, gather_batch), num_parallel_calls=2)
     dataset._source = source
     return dataset.prefetch(2).with_options(options)
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from .kin import convolve_together, name_kin, split_widths
-from .pair_comparison import PairLayer, average, split_texts
+from .pair_comparison import PairLayer, average, measure_lengths, multiply_tokens, split_texts
 from .shapes import Shape, check_size
 
 
@@ -39,15 +39,12 @@ class SimilarityImage(PairLayer):
 
     def call(self, hidden_states, padding_mask, segment_ids):
         first, second = split_texts(padding_mask, segment_ids)  # each (batch, tokens)
-        real = first | second
-        cells = ops.where(real[:, None, :, None], ops.cast(hidden_states, "float32"), 0.0)
-        mean = ops.einsum("bt,blth->blh", average(real), cells)[:, :, None]  # (batch, layers, 1, hidden)
-        centred = cells - mean  # (batch, layers, tokens, hidden)
-        length = ops.sqrt(ops.sum(ops.square(centred), axis=-1, keepdims=True))
-        directions = centred / ops.maximum(length, 1e-12)
-        rows = _pick(directions, first, self.height)  # (batch, layers, height, hidden)
-        columns = _pick(directions, second, self.width)  # (batch, layers, width, hidden)
-        cosines = ops.einsum("blih,bljh->bijl", rows, columns)  # (batch, height, width, layers)
+        products, _, _ = multiply_tokens(hidden_states, first | second)  # (batch, layers, tokens, tokens)
+        lengths = measure_lengths(products)  # (batch, layers, tokens)
+        cosines = products / (lengths[..., None] * lengths[..., None, :])
+        rows = ops.matmul(_pick(first, self.height), cosines)  # (batch, layers, height, tokens)
+        cells = ops.matmul(rows, ops.swapaxes(_pick(second, self.width), 2, 3))  # (batch, layers, height, width)
+        cosines = ops.transpose(cells, (0, 2, 3, 1))  # (batch, height, width, layers)
         both = _are_there(first, self.height)[:, :, None] & _are_there(second, self.width)[:, None, :]
         return ops.concatenate([cosines, ops.cast(both, "float32")[..., None]], axis=-1)
 
@@ -140,12 +137,13 @@ def _crop(image):
     return image[:, : sizes[0], : sizes[1]]
 
 
-def _pick(directions, wanted, count: int):
-    """The first `count` tokens that are wanted, 0 where there are no more: (batch, layers, count, hidden)."""
+def _pick(wanted, count: int):
+    """A matrix that picks the first `count` tokens that are wanted, no token where there are no more: float32, (batch,
+    1, count, tokens)."""
     number = ops.cumsum(ops.cast(wanted, "int32"), axis=1)  # (batch, tokens), counted from 1
     places = ops.arange(1, count + 1)[None, :, None]  # (1, count, 1)
     chosen = (number[:, None, :] == places) & wanted[:, None, :]  # (batch, count, tokens)
-    return ops.einsum("bct,blth->blch", ops.cast(chosen, "float32"), directions)
+    return ops.cast(chosen, "float32")[:, None]
 
 
 def _are_there(wanted, count: int):

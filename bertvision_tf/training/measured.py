@@ -1,5 +1,6 @@
 """What a head measures of a store, kept in memory for all its epochs and seeds."""
 
+import functools
 import weakref
 from collections.abc import Callable
 
@@ -34,7 +35,7 @@ class MeasuredStore:
             name: np.zeros((len(store), *tensor.shape[1:]), np.float32) for name, tensor in measure.output.items()
         }
         _KEPT.add(self)
-        run = tf.function(lambda images: measure(images, training=False), reduce_retracing=True)
+        run = _trace(measure)
         plan = BatchPlan(store.lengths, batch_tokens=4096)
         done = 0
         for rows, (images, _) in zip(plan.batches(), store.as_dataset(batch_tokens=4096), strict=True):
@@ -61,3 +62,10 @@ class MeasuredStore:
         inputs = {name: (tf.float32, (None, *part.shape[1:])) for name, part in self.measurements.items()}
         plan = BatchPlan(self._lengths, batch_size=batch_size, shuffle=shuffle, seed=seed, **options)
         return load_arrays(self, plan, gather, inputs, self.labels)
+
+
+@functools.lru_cache(1)
+def _trace(measure: keras.Model) -> Callable:
+    """The measuring part as one graph for batches of all shapes, and for the stores that follow each other."""
+    signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in measure.input.items()}
+    return tf.function(lambda images: measure(images, training=False), input_signature=[signature])
