@@ -1,7 +1,7 @@
 """A name or a folder → an `Encoder`: a tokenizer and one model that returns every hidden state."""
 
 from .classifier import Classifier, SpanClassifier
-from .dtype import choose_dtype
+from .dtype import choose_dtype, measure_dtype
 from .encoder import Encoder
 from .load import load_encoder
 from .packaged import fetch
@@ -18,5 +18,6 @@ __all__ = [
     "choose_windows",
     "fetch",
     "load_encoder",
+    "measure_dtype",
     "save_encoder",
 ]

@@ -69,6 +69,12 @@ class Encoder:
         own = ("name", "architecture", "tokenizer", "weights", "dtype")
         return {name: vars(self)[name] for name in own} | {"_graphs": {}}
 
+    def change_dtype(self, dtype: str) -> "Encoder":
+        """The same encoder with matrix products of another type; it shares the weights."""
+        if dtype == self.dtype:
+            return self
+        return Encoder(self.name, self.architecture, self.tokenizer, self.weights, dtype)
+
     @property
     def num_hidden_states(self) -> int:
         """The embedding layer's output and one for each block."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from ..errors import EncoderError
 from ..paths import read_path
 from .checkpoint import read_architecture, read_first_position
+from .dtype import AUTO, measure_dtype
 from .encoder import Encoder
 from .families import FAMILIES
 from .find import find_checkpoint
@@ -30,7 +31,7 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
             "hf://owner/name" or "hf://owner/name@revision", the path of a checkpoint folder of a known family
             (`families/`), or a KerasHub preset of BERT, RoBERTa, XLM-R, DistilBERT, ALBERT, ELECTRA or DeBERTa v3 by
             its name or folder.
-        dtype: "float32" or "bfloat16".
+        dtype: "float32" or "bfloat16"; "auto" for the faster of the two on this machine (`measure_dtype`).
 
     Raises:
         EncoderError: not found, not readable, or of an architecture that is not known.
@@ -39,6 +40,9 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
         >>> load_encoder("minilm").num_hidden_states
         7
     """
+    if dtype == AUTO:
+        encoder = load_encoder(name)
+        return encoder.change_dtype(measure_dtype(encoder))
     name = name if isinstance(name, str) else str(read_path(name))
     if is_preset_name(name):
         return load_preset(name, name, dtype)

@@ -85,7 +85,8 @@ class StateSettings:
     """Which hidden states are kept, and how.
 
     Attributes:
-        dtype: type of the encoder's matrix products, float32 or bfloat16; used if the encoder is given by name.
+        dtype: type of the encoder's matrix products, float32 or bfloat16; auto: the faster of the two, measured on
+            this machine. Used if the encoder is given by name.
         max_length: maximum number of tokens of a text, special tokens included. Default: the task's own.
         tokens: tokens whose states are kept: all, or cls for the first of each text.
         pooler: also keep the pooler's output, before the other states; needs tokens cls.
