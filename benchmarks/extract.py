@@ -4,13 +4,15 @@ python benchmarks/extract.py --data-dir glue [--tasks CoLA MRPC RTE STS-B] [--en
     [--contenders states pytorch] [--rows 2000] [--repeats 3]
 
 Each contender runs in a process of its own on the same texts and the same encoder, warmed up; contenders take turns,
-and the median of the repeats counts. Tokens are real ones, without padding. Encoders but MiniLM have random weights:
+and the median of the repeats counts. Tokens are real ones, without padding; --dtype auto is
+bfloat16 where the processor multiplies it. Encoders but MiniLM have random weights:
 one of each of BERT's kin at MiniLM's size, the others at the size that is usual for them (12 blocks of 768, ModernBERT
 22).
 
     states      this library: all states of each batch as float32 arrays in memory
     pytorch     transformers' AutoModel, the same batches sorted by length, all states stacked as float32; the better
                 of its eager and sdpa attention (and of torch.compile with --compile)
+    products    only the matrix products of BERT's blocks at the encoder's size, on the same batches; where named
     store       this library: texts to a finished int8 store, tokenizing, checksums and flushing included
     research    float32, padded to 128 tokens, 16 texts a batch, one HDF5 file an example
 """
@@ -26,7 +28,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from contenders import read_batches, run_apart, run_contender, write_batches
+from contenders import describe_processor, read_batches, run_apart, run_contender, write_batches
 
 BATCH_TOKENS = 2048
 MAX_LENGTH = 128
@@ -111,6 +113,45 @@ def run_states(texts, pairs, options):
     return time_calls(run, tokens.lengths.sum())
 
 
+def run_products(texts, pairs, options):
+    import tensorflow as tf
+
+    from bertvision_tf import load_encoder
+    from bertvision_tf.extraction.extract import map_in_order
+    from bertvision_tf.store.plan import plan_batches
+
+    encoder = load_encoder(options.encoder)
+    sizes, kind = encoder.architecture, tf.as_dtype(options.dtype)
+    lengths = encoder.tokenize_rows(texts, pairs, MAX_LENGTH).lengths
+    hidden, wide = sizes.hidden_dim, sizes.intermediate_dim
+    shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, wide), (wide, hidden)]
+    kernels = [tf.cast(tf.random.normal(shape), kind) for shape in shapes]
+
+    @tf.function(reduce_retracing=True)
+    def multiply(batch: tf.Tensor, tokens: tf.Tensor) -> list[tf.Tensor]:
+        narrow, broad = (tf.ones((batch * tokens, width), kind) for width in (hidden, wide))
+        heads = tf.ones((batch, sizes.num_heads, tokens, sizes.head_dim), kind)
+        found = []
+        for _ in range(sizes.num_layers):
+            with tf.control_dependencies(found[-1:]):  # each block anew
+                rows = [tf.identity(narrow), tf.identity(narrow), tf.identity(narrow), tf.identity(broad)]
+                parts = [tf.matmul(one, kernel) for one, kernel in zip(rows, kernels, strict=True)]
+                scores = tf.matmul(tf.identity(heads), heads, transpose_b=True)
+                parts.append(tf.matmul(scores, heads))
+            found.append(tf.add_n([tf.reshape(part, (-1,))[0] for part in parts]))
+        return found
+
+    def run():
+        for sums in map_in_order(lambda batch: multiply(*batch), shapes_of_batches, 2):
+            sums[-1].numpy()
+
+    shapes_of_batches = [
+        (tf.constant(len(batch)), tf.constant(int(lengths[batch].max())))
+        for batch in plan_batches(lengths, BATCH_TOKENS)
+    ]
+    return time_calls(run, lengths.sum())
+
+
 def run_store(texts, pairs, options):
     from bertvision_tf import extract, load_encoder
 
@@ -193,7 +234,15 @@ def run_research(texts, pairs, options):
 
 
 ENCODERS = ("minilm", "bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "bert-base", *BASE_SIZES)
-CONTENDERS = {"states": run_states, "pytorch": run_pytorch, "store": run_store, "research": run_research}
+CONTENDERS = {
+    "states": run_states,
+    "pytorch": run_pytorch,
+    "products": run_products,
+    "store": run_store,
+    "research": run_research,
+}
+USUAL = [name for name in CONTENDERS if name != "products"]
+RATIOS = (("states", "pytorch"), ("states", "products"), ("store", "states"), ("store", "research"))
 
 
 def main():
@@ -201,10 +250,13 @@ def main():
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of GLUE's official download")
     parser.add_argument("--tasks", nargs="+", default=["CoLA", "RTE"])
     parser.add_argument("--encoders", nargs="+", default=["minilm"], choices=ENCODERS)
-    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--contenders", nargs="+", default=USUAL, choices=CONTENDERS)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
+    parser.add_argument(
+        "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="auto: as choose_dtype"
+    )
+    parser.add_argument("--quick", action="store_true", help="400 rows at most, measured once")
     parser.add_argument("--compile", action="store_true", help="try torch.compile too (needs a C++ compiler)")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--encoder", help=argparse.SUPPRESS)
@@ -225,8 +277,14 @@ def main():
         else:
             write_tokens(texts, pairs, options)
         return
-    ratios = [("states", "pytorch"), ("store", "research")]
-    ratios = [pair for pair in ratios if set(pair) <= set(options.contenders)]
+    if options.quick:
+        options.rows, options.repeats = min(options.rows, 400), 1
+    if options.dtype == "auto":
+        from bertvision_tf.encoders import choose_dtype
+
+        options.dtype = choose_dtype()
+    ratios = [pair for pair in RATIOS if set(pair) <= set(options.contenders)]
+    print(f"{describe_processor()}; {options.dtype}\n")
     header = ["encoder", "texts", *options.contenders, *(f"{ours} / {theirs}" for ours, theirs in ratios)]
     print(f"| {' | '.join(header)} |\n| --- | --- |" + " ---: |" * (len(header) - 2))
     with tempfile.TemporaryDirectory() as folder:

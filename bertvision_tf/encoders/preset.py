@@ -19,6 +19,7 @@ from .backbone import ACTIVATIONS, get_blocks, read_backbone
 from .encoder import Encoder
 from .families import FAMILIES
 from .families.bert import WORDS
+from .packaged import PACKAGED
 from .tokenizer import Tokenizer
 
 
@@ -34,8 +35,8 @@ def is_preset_name(name: str) -> bool:
     """Whether KerasHub knows a preset by this name."""
     if name.startswith("kaggle://"):
         return True
-    if "/" in name or Path(name).exists():
-        return False
+    if "/" in name or name in PACKAGED or Path(name).exists():
+        return False  # and KerasHub's second of importing is saved
     from keras_hub.models import Backbone
 
     return name in Backbone.presets

@@ -61,6 +61,8 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
     length = len(plan.batches())
     find_batches = functools.lru_cache(2)(plan.batches)  # an epoch's, and those of the one that is prefetched
 
+    as_written = tf.autograph.experimental.do_not_convert  # reading their source anew takes longer than a trace
+
     def begin(_: np.ndarray) -> np.ndarray:
         return np.array(next(iterations))
 
@@ -70,16 +72,18 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
         return gather(reference(), find_batches(iteration if plan.epochs is None else epoch)[number])
 
     def iterate(iteration: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.range(length * (plan.epochs or 1)).map(lambda number: tf.stack([iteration, number]))
+        numbers = tf.data.Dataset.range(length * (plan.epochs or 1))
+        return numbers.map(as_written(lambda number: tf.stack([iteration, number])))
 
     # No from_generator: TensorFlow's would have the allocator give all memory back at once, for the whole process,
     # and every step then takes up to twice the time.
-    dataset = tf.data.Dataset.range(1).map(lambda one: tf.numpy_function(begin, [one], tf.int64)).flat_map(iterate)
+    begun = tf.data.Dataset.range(1).map(as_written(lambda one: tf.numpy_function(begin, [one], tf.int64)))
+    dataset = begun.flat_map(as_written(iterate))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(length * (plan.epochs or 1)))
     options = tf.data.Options()
     # Batches are planned for the whole job: replicas split each one, and no file is theirs to shard.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    dataset = dataset.map(functools.partial(load, gather_batch), num_parallel_calls=2)
+    dataset = dataset.map(as_written(lambda place: load(gather_batch, place)), num_parallel_calls=2)
     dataset._source = source
     return dataset.prefetch(2).with_options(options)
 

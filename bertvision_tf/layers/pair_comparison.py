@@ -73,10 +73,11 @@ class PairSimilarities(PairLayer):
 
     def call(self, hidden_states, padding_mask, segment_ids):
         first, second = split_texts(padding_mask, segment_ids)  # each (batch, tokens)
-        centred, shift, square = multiply_tokens(hidden_states, first | second)
-        products = centred + (shift[..., None] + shift[..., None, :] + square[..., None, None])
+        cells = ops.where((first | second)[:, None, :, None], ops.cast(hidden_states, "float32"), 0.0)
+        products = ops.matmul(cells, ops.swapaxes(cells, 2, 3))  # (batch, layers, tokens, tokens)
         numbers = [self._compare_means(products, average(first), average(second))]
-        lengths = measure_lengths(products)  # (batch, layers, tokens)
+        lengths = ops.sqrt(ops.diagonal(products, axis1=2, axis2=3))  # (batch, layers, tokens)
+        lengths = ops.maximum(lengths, 1e-12)
         cosines = products / (lengths[..., None] * lengths[..., None, :])  # (batch, layers, tokens, tokens)
         for mine, other in ((first, second), (second, first)):
             nearest = ops.max(ops.where(other[:, None, None, :], cosines, -2.0), axis=-1)  # (batch, layers, tokens)
@@ -104,34 +105,6 @@ def split_texts(padding_mask, segment_ids):
     """Which tokens are real and of the first text, and which of the second: bool, each (batch, tokens)."""
     real, second = ops.cast(padding_mask, "bool"), ops.cast(segment_ids, "bool")
     return real & ~second, real & second
-
-
-def multiply_tokens(hidden_states, real):
-    """What the products of a text's tokens at each layer are made of; states are centred on the mean of real tokens.
-
-    With mean m and centred states c, two states' product is c[i] . c[j] + m . c[i] + m . c[j] + m . m. Layers that
-    need these share them in a graph: equal operations are run once.
-
-    Args:
-        hidden_states: float, (batch, layers, tokens, hidden).
-        real: bool, (batch, tokens).
-
-    Returns:
-        float32, (batch, layers, tokens, tokens), (batch, layers, tokens) and (batch, layers).
-    """
-    cells = ops.where(real[:, None, :, None], ops.cast(hidden_states, "float32"), 0.0)
-    mean = ops.matmul(average(real)[:, None, None], cells)  # (batch, layers, 1, hidden)
-    centred = cells - mean  # (batch, layers, tokens, hidden)
-    across = ops.swapaxes(mean, 2, 3)  # (batch, layers, hidden, 1)
-    shift = ops.matmul(centred, across)[..., 0]  # (batch, layers, tokens)
-    square = ops.matmul(mean, across)[..., 0, 0]  # (batch, layers)
-    return ops.matmul(centred, ops.swapaxes(centred, 2, 3)), shift, square
-
-
-def measure_lengths(products):
-    """The lengths of vectors from all their products, at least 1e-12: (…, tokens, tokens) -> (…, tokens)."""
-    squares = ops.maximum(ops.diagonal(products, axis1=-2, axis2=-1), 0.0)
-    return ops.maximum(ops.sqrt(squares), 1e-12)
 
 
 def average(real):

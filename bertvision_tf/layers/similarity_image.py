@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from .kin import convolve_together, name_kin, split_widths
-from .pair_comparison import PairLayer, average, measure_lengths, multiply_tokens, split_texts
+from .pair_comparison import PairLayer, average, split_texts
 from .shapes import Shape, check_size
 
 
@@ -39,8 +39,12 @@ class SimilarityImage(PairLayer):
 
     def call(self, hidden_states, padding_mask, segment_ids):
         first, second = split_texts(padding_mask, segment_ids)  # each (batch, tokens)
-        products, _, _ = multiply_tokens(hidden_states, first | second)  # (batch, layers, tokens, tokens)
-        lengths = measure_lengths(products)  # (batch, layers, tokens)
+        real = first | second
+        cells = ops.where(real[:, None, :, None], ops.cast(hidden_states, "float32"), 0.0)
+        centred = cells - ops.matmul(average(real)[:, None, None], cells)  # (batch, layers, tokens, hidden)
+        products = ops.matmul(centred, ops.swapaxes(centred, 2, 3))  # (batch, layers, tokens, tokens)
+        lengths = ops.sqrt(ops.diagonal(products, axis1=2, axis2=3))  # (batch, layers, tokens)
+        lengths = ops.maximum(lengths, 1e-12)
         cosines = products / (lengths[..., None] * lengths[..., None, :])
         rows = ops.matmul(_pick(first, self.height), cosines)  # (batch, layers, height, tokens)
         cells = ops.matmul(rows, ops.swapaxes(_pick(second, self.width), 2, 3))  # (batch, layers, height, width)
