@@ -1,6 +1,7 @@
 import dataclasses
 import gc
 import itertools
+import time
 import weakref
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def test_elements_are_the_stores(codec, choices, stores):
             assert not segments[length:].any()
             seen.append(label)
     assert sorted(seen) == list(range(40))
+
+
+def list_operations(dataset):
+    serialized = tf.raw_ops.DatasetToGraphV2(input_dataset=dataset._variant_tensor, external_state_policy=1)
+    graph = tf.compat.v1.GraphDef.FromString(serialized.numpy())
+    return {node.op for part in (graph.node, *(one.node_def for one in graph.library.function)) for node in part}
+
+
+@pytest.mark.parametrize("epochs", [None, 2])
+def test_no_generator_of_tensorflow_slows_down_the_process(stores, epochs):
+    """Its first batch has the C allocator give back all large memory at once, in whatever the process does then."""
+    operations = list_operations(stores["int8"].as_dataset(batch_size=8, shuffle=True, seed=0, epochs=epochs))
+    assert "PyFunc" in operations and not [name for name in operations if "Generator" in name]
 
 
 def test_types_and_shapes(stores):
@@ -281,5 +295,8 @@ def test_a_store_and_an_encoder_live_as_long_as_their_datasets(tiny_examples, tm
     assert [len(next(iterator)) for iterator in iterators] == [32, 32]
     assert all(reference() is not None for reference in references)
     del derived, iterators
-    gc.collect()
+    deadline = time.monotonic() + 10
+    while any(reference() for reference in references) and time.monotonic() < deadline:  # a batch is on its way
+        gc.collect()
+        time.sleep(0.05)
     assert all(reference() is None for reference in references)

@@ -166,6 +166,7 @@ class Encoder:
         mode: str = "all",
         pooler: bool = False,
         layers: Sequence[int] | None = None,
+        grid: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> np.ndarray:
         """Runs the encoder and returns the states of real tokens only, back to back as a store keeps them.
 
@@ -174,16 +175,18 @@ class Encoder:
             mode: "all" tokens, or "cls" for the first one of each text.
             pooler: with "cls", the pooler's output goes first.
             layers: indices of the hidden states to return, all by default. Blocks above the highest are not run.
+            grid: factor and offset, each float32 (states, hidden_dim): states are rounded to steps on the device, as
+                `store.codecs.round_to_grid` does, and a quarter of the bytes leaves it.
 
         Returns:
-            float32, (rows, states, hidden_dim).
+            float32, (rows, states, hidden_dim); with `grid` int8.
         """
         if not isinstance(tokens, Mapping) or not {"token_ids", "segment_ids", "padding_mask"} <= set(tokens):
             raise EncoderError("hidden states need token_ids, segment_ids and padding_mask, as `tokenize` gives them.")
         layers = tuple(range(self.num_hidden_states)) if layers is None else tuple(layers)
         mask = np.asarray(tokens["padding_mask"], np.int32)
         if mask.size == 0:
-            return np.zeros((0, len(layers) + pooler, self.hidden_dim), np.float32)
+            return np.zeros((0, len(layers) + pooler, self.hidden_dim), np.float32 if grid is None else np.int8)
         if not (np.diff(mask, axis=1) <= 0).all():
             raise EncoderError("`padding_mask` needs its zeros on the right of each row.")
         ids = np.asarray(tokens["token_ids"])
@@ -195,11 +198,12 @@ class Encoder:
         if pooler and "pooler.kernel" not in self.weights:
             raise EncoderError(f"{self.name} has no pooler: leave `pooler` out.")
         check_process()
-        run = self._graph(mode, pooler, layers, mask.shape[1] > LONG)
+        run = self._graph(mode, pooler, layers, mask.shape[1] > LONG, grid is not None)
         rows = run(
             tf.constant(tokens["token_ids"], tf.int32),
             tf.constant(tokens["segment_ids"], tf.int32),
             tf.constant(mask.sum(axis=1), tf.int32),
+            *(() if grid is None else map(tf.constant, grid)),
         )
         return rows.numpy() if "GPU" in rows.device else np.from_dlpack(rows)  # which does not copy
 
@@ -220,19 +224,21 @@ class Encoder:
         """The forward pass; for a SavedModel with `portable`, in any of DTYPES."""
         return Forward(self.architecture, self.weights, dtype, portable)
 
-    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool):
-        choice = (mode, pooler, layers, long)
+    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool):
+        choice = (mode, pooler, layers, long, rounded)
         if choice not in self._graphs:
             self._graphs[choice] = self._build_graph(*choice)
         return self._graphs[choice]
 
-    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool):
+    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool):
         forward = self._forward
         num_blocks = self.architecture.num_layers if pooler else max(layers)
         matrix = tf.TensorSpec((None, None), tf.int32)
 
-        @tf.function(input_signature=[matrix, matrix, tf.TensorSpec((None,), tf.int32)], autograph=False)
-        def run(token_ids, segment_ids, lengths):
+        grid = [tf.TensorSpec((None, None), tf.float32)] * 2 if rounded else []
+
+        @tf.function(input_signature=[matrix, matrix, tf.TensorSpec((None,), tf.int32), *grid], autograph=False)
+        def run(token_ids, segment_ids, lengths, *grid):
             states = forward(token_ids, segment_ids, lengths, num_blocks, long)  # each (batch · tokens, hidden)
             width = tf.shape(token_ids)[1]
             if mode == "cls":
@@ -242,6 +248,10 @@ class Encoder:
             chosen = [tf.gather(states[index], kept) for index in layers]  # each (rows, hidden)
             if pooler:
                 chosen.insert(0, forward.pool(tf.gather(states[-1], kept)))
-            return tf.cast(tf.stack(chosen, axis=1), tf.float32)  # (rows, states, hidden)
+            found = tf.cast(tf.stack(chosen, axis=1), tf.float32)  # (rows, states, hidden)
+            if not rounded:
+                return found
+            factor, offset = grid
+            return tf.cast(tf.round(tf.clip_by_value(found * factor + offset, -127.0, 127.0)), tf.int8)
 
         return run

@@ -15,7 +15,7 @@ from ..paths import read_path
 from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
-from .extract import BATCH_TOKENS, count_workers, map_in_order, plan_spec
+from .extract import count_batch_tokens, count_workers, map_in_order, plan_spec
 
 TRIAL_SECONDS = 10.0
 TOKEN_BYTES = 5  # token id and segment id of a token
@@ -105,7 +105,7 @@ def estimate(
 
 def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float) -> float:
     """Tokens a second over batches spread over all lengths, after one that is not counted."""
-    batches = plan_batches(tokens.lengths, BATCH_TOKENS)
+    batches = plan_batches(tokens.lengths, count_batch_tokens())
     if not batches:
         return float("inf")
     chosen = [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]

@@ -25,6 +25,7 @@ from ..store.writer import ShardRows
 from ..tasks import Examples
 
 BATCH_TOKENS = 2048
+GPU_BATCH_TOKENS = 2**15  # a GPU is done with smaller ones before the next one arrives
 SHARD_BYTES = 128 * 2**20
 SAMPLE_TOKENS = 4096  # of the calibration
 VERSIONED = ("bertvision-tf", "tensorflow", "keras-hub", "transformers", "h5py", "numpy")
@@ -43,7 +44,7 @@ def plan_spec(
     pooler: bool = False,
     layers: Sequence[int] | None = None,
     codec: str = "int8",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     shard_rows: int | None = None,
     stride: int | None = None,
     question_length: int | None = None,
@@ -75,7 +76,7 @@ def plan_spec(
         layers=chosen,
         hidden_dim=encoder.hidden_dim,
         codec=codec,
-        batch_tokens=batch_tokens,
+        batch_tokens=batch_tokens or count_batch_tokens(),
         shard_rows=shard_rows or max(SHARD_BYTES // max(row_bytes, 1), 1),
         stride=stride,
         question_length=question_length,
@@ -104,8 +105,9 @@ def extract(
         progress: called with the tokens done and the tokens in all.
         **choices: `plan_spec`'s: max_length (tokens), tokens ("all" or "cls"), pooler (its output first; "cls"
             only), layers (which hidden states; all), codec ("float32", "float16", "bfloat16", "int8", "int4",
-            "int2"), batch_tokens (padded cells of a batch), shard_rows; where the examples are questions with
-            answers, stride (tokens that neighbouring windows of a context share) and question_length (tokens).
+            "int2"), batch_tokens (padded cells of a batch; more on a GPU by default), shard_rows; where the examples
+            are questions with answers, stride (tokens that neighbouring windows of a context share) and
+            question_length (tokens).
 
     Raises:
         StoreError: the folder holds something else, cannot be written, or the disk is full.
@@ -129,6 +131,22 @@ def extract(
 def count_workers() -> int:
     """Batches in work at a time where nobody says: the processor's cores, at most 4."""
     return min(os.cpu_count() or 1, 4)
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow runs the encoder on a GPU."""
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def count_batch_tokens() -> int:
+    """Padded cells of a batch where nobody says."""
+    return GPU_BATCH_TOKENS if has_gpu() else BATCH_TOKENS
+
+
+def rounds_on_device() -> bool:
+    """Whether states are rounded to a codec's steps in the graph: on a GPU, which then sends a quarter of the bytes. On
+    a processor numpy rounds them in parts that stay in its cache."""
+    return has_gpu()
 
 
 class _Extraction:
@@ -170,10 +188,10 @@ class _Extraction:
             self.writer.close()
         return open_store(self.writer.path, self.spec)
 
-    def _run_encoder(self, batch: np.ndarray) -> np.ndarray:
+    def _run_encoder(self, batch: np.ndarray, grid: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         spec = self.spec
         return self.encoder.hidden_state_rows(
-            self.tokens.pad(batch), mode=spec.tokens, pooler=spec.pooler, layers=spec.layers
+            self.tokens.pad(batch), mode=spec.tokens, pooler=spec.pooler, layers=spec.layers, grid=grid
         )
 
     def _calibrate(self) -> Calibration:
@@ -191,10 +209,14 @@ class _Extraction:
 
     def _encode(self, batches: Iterable[np.ndarray], done: int, total: int) -> Generator[np.ndarray]:
         codec, calibration = self.writer.codec, self.writer.calibration
+        grid = codec.grid(calibration) if rounds_on_device() else None
 
         def encode(batch: np.ndarray) -> tuple[int, np.ndarray]:
             states = self.sampled.pop(int(batch[0]), None)
-            encoded = codec.encode(self._run_encoder(batch) if states is None else states, calibration)
+            if states is None and grid is not None:
+                encoded = codec.pack(self._run_encoder(batch, grid))
+            else:
+                encoded = codec.encode(self._run_encoder(batch) if states is None else states, calibration)
             return int(self.tokens.lengths[batch].sum()), encoded
 
         for tokens, encoded in map_in_order(encode, batches, self.workers):
@@ -248,5 +270,5 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
 
 
 def _describe_versions(encoder: Encoder) -> dict[str, str]:
-    device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    device = "GPU" if has_gpu() else "CPU"
     return {name: version(name) for name in VERSIONED} | {"device": device, "dtype": encoder.dtype}

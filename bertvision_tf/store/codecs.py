@@ -68,9 +68,20 @@ class Codec:
         """What `unpack`'s numbers are multiplied by and added to, each (states, hidden_dim); None if nothing."""
         return None
 
+    def grid(self, calibration: Calibration) -> tuple[np.ndarray, np.ndarray] | None:
+        """What states are multiplied by and what is added before they are rounded to steps, each float32 (states,
+        hidden_dim); None where they are not rounded so."""
+        return None
+
+    def pack(self, steps: np.ndarray) -> np.ndarray:
+        """Steps of the grid, int8 (rows, states, hidden_dim) → storage type, (rows, states, width)."""
+        raise NotImplementedError
+
     def encode(self, states: np.ndarray, calibration: Calibration) -> np.ndarray:
         """float32 (rows, states, hidden_dim) → storage type, (rows, states, width)."""
-        raise NotImplementedError
+        grid = self.grid(calibration)
+        assert grid is not None
+        return self.pack(round_to_grid(states, *grid))
 
     def unpack(self, encoded: np.ndarray, hidden_dim: int) -> np.ndarray:
         """(…, width) → float32 (…, hidden_dim), before scale and shift."""
@@ -105,9 +116,12 @@ class Int8Codec(Codec):
     def scale_and_shift(self, calibration):
         return calibration.largest / np.float32(127), calibration.mean
 
-    def encode(self, states, calibration):
+    def grid(self, calibration):
         scale, shift = self.scale_and_shift(calibration)
-        return _round_to_grid(states, shift, scale, 127)
+        return _invert(scale, shift)
+
+    def pack(self, steps):
+        return steps
 
     def unpack(self, encoded, hidden_dim):
         return encoded.astype(np.float32)
@@ -135,10 +149,12 @@ class LevelCodec(Codec):
     def scale_and_shift(self, calibration):
         return calibration.deviation, calibration.mean
 
-    def encode(self, states, calibration):
-        steps = _round_to_grid(states, calibration.mean, calibration.deviation / _GRID, 127)
+    def grid(self, calibration):
+        return _invert(calibration.deviation / _GRID, calibration.mean)
+
+    def pack(self, steps):
         codes = self._grid_codes[steps.view(np.uint8)]
-        missing = -states.shape[-1] % self.per_item
+        missing = -steps.shape[-1] % self.per_item
         if missing:
             codes = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, missing)])
         packed = codes[..., :: self.per_item].copy()
@@ -151,10 +167,14 @@ class LevelCodec(Codec):
         return levels.reshape(*encoded.shape[:-1], -1)[..., :hidden_dim]
 
 
-def _round_to_grid(states: np.ndarray, shift: np.ndarray, scale: np.ndarray, largest: int) -> np.ndarray:
-    """round((states − shift) / scale), clipped to ±largest, as int8."""
+def _invert(scale: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(x − shift) / scale as a factor and an offset."""
     factor = 1 / scale
-    offset = -shift * factor
+    return factor, -shift * factor
+
+
+def round_to_grid(states: np.ndarray, factor: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """round(states · factor + offset), clipped to ±127, as int8."""
     steps = np.empty(states.shape, np.int8)
     rows = max(2**17 // max(factor.size, 1), 1)  # so that the buffer stays in the processor's cache
     buffer = np.empty((rows, *factor.shape), np.float32)
@@ -163,7 +183,7 @@ def _round_to_grid(states: np.ndarray, shift: np.ndarray, scale: np.ndarray, lar
         part = buffer[: len(chunk)]
         np.multiply(chunk, factor, out=part)
         part += offset
-        np.clip(part, -largest, largest, out=part)
+        np.clip(part, -127, 127, out=part)
         np.rint(part, out=part)
         np.copyto(steps[start : start + rows], part, casting="unsafe")
     return steps

@@ -5,7 +5,7 @@ import pytest
 
 from bertvision_tf.errors import StoreError
 from bertvision_tf.extraction import extract
-from bertvision_tf.store import open_store
+from bertvision_tf.store import CODECS, open_store
 from bertvision_tf.store.codecs import Calibration
 from bertvision_tf.store.plan import plan_batches
 from bertvision_tf.tasks import Examples
@@ -53,6 +53,27 @@ def test_every_batch_is_run_once(calls, tiny_encoder, tiny_examples, tmp_path, m
     lengths = tiny_encoder.tokenize_rows(tiny_examples.texts).lengths
     batches = [lengths[batch].tolist() for batch in plan_batches(lengths, 64)]
     assert sorted(calls) == sorted(batches)
+
+
+@pytest.mark.parametrize("choices", [{}, {"tokens": "cls", "pooler": True}, {"layers": [0, 2]}])
+@pytest.mark.parametrize("codec", list(CODECS))
+def test_codes_made_in_the_graph_are_those_of_numpy_byte_for_byte(
+    codec, choices, tiny_encoder, tiny_examples, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "SAMPLE_TOKENS", 100)  # most batches lie beyond the calibration's largest values
+    kinds, run = set(), type(tiny_encoder).hidden_state_rows
+
+    def watch(self, tokens, **given):
+        states = run(self, tokens, **given)
+        kinds.add((given["grid"] is not None, states.dtype.name))
+        return states
+
+    monkeypatch.setattr(type(tiny_encoder), "hidden_state_rows", watch)
+    extract(tiny_encoder, tiny_examples, tmp_path / "numpy", codec=codec, **choices, **SMALL)
+    monkeypatch.setattr(module, "rounds_on_device", lambda: True)
+    extract(tiny_encoder, tiny_examples, tmp_path / "graph", codec=codec, **choices, **SMALL)
+    assert read_files(tmp_path / "graph") == read_files(tmp_path / "numpy")
+    assert kinds == {(False, "float32")} | ({(True, "int8")} if codec.startswith("int") else set())
 
 
 @pytest.mark.parametrize("codec", ["float32", "int4"])
