@@ -30,7 +30,6 @@ from pathlib import Path
 
 from contenders import describe_processor, read_batches, run_apart, run_contender, write_batches
 
-BATCH_TOKENS = 2048
 MAX_LENGTH = 128
 SMALL = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 DISTANCES = {"relative_attention": True, "position_buckets": 256, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
@@ -99,12 +98,12 @@ def build_examples(texts, pairs):
 
 def run_states(texts, pairs, options):
     from bertvision_tf import load_encoder
-    from bertvision_tf.extraction.extract import map_in_order
+    from bertvision_tf.extraction.extract import count_batch_tokens, map_in_order
     from bertvision_tf.store.plan import plan_batches
 
     encoder = load_encoder(options.encoder, options.dtype)
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)
-    batches = plan_batches(tokens.lengths, BATCH_TOKENS)
+    batches = plan_batches(tokens.lengths, count_batch_tokens())
 
     def run():
         for states in map_in_order(lambda batch: encoder.hidden_state_rows(tokens.pad(batch)), batches, 2):
@@ -117,7 +116,7 @@ def run_products(texts, pairs, options):
     import tensorflow as tf
 
     from bertvision_tf import load_encoder
-    from bertvision_tf.extraction.extract import map_in_order
+    from bertvision_tf.extraction.extract import count_batch_tokens, map_in_order
     from bertvision_tf.store.plan import plan_batches
 
     encoder = load_encoder(options.encoder)
@@ -147,7 +146,7 @@ def run_products(texts, pairs, options):
 
     shapes_of_batches = [
         (tf.constant(len(batch)), tf.constant(int(lengths[batch].max())))
-        for batch in plan_batches(lengths, BATCH_TOKENS)
+        for batch in plan_batches(lengths, count_batch_tokens())
     ]
     return time_calls(run, lengths.sum())
 
@@ -167,10 +166,11 @@ def write_tokens(texts, pairs, options) -> None:
     """The batches of this library, for a contender that cannot import it."""
     from bertvision_tf import load_encoder
     from bertvision_tf.encoders.find import find_checkpoint
+    from bertvision_tf.extraction.extract import count_batch_tokens
     from bertvision_tf.store.plan import plan_batches
 
     tokens = load_encoder(options.encoder).tokenize_rows(texts, pairs, MAX_LENGTH)
-    write_batches(options.batches, [tokens.pad(batch) for batch in plan_batches(tokens.lengths, BATCH_TOKENS)])
+    write_batches(options.batches, [tokens.pad(batch) for batch in plan_batches(tokens.lengths, count_batch_tokens())])
     options.batches.with_suffix(".folder").write_text(str(find_checkpoint(options.encoder)), encoding="utf-8")
 
 
@@ -178,7 +178,7 @@ def run_pytorch(options):
     import torch
     from transformers import AutoModel
 
-    batches = read_batches(options.batches)
+    batches, device = read_batches(options.batches), "cuda" if torch.cuda.is_available() else "cpu"
     folder = options.batches.with_suffix(".folder").read_text(encoding="utf-8")
     count_tokens = int(sum(batch["padding_mask"].sum() for batch in batches))
     names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
@@ -186,7 +186,7 @@ def run_pytorch(options):
     for attention, compiled in itertools.product(("eager", "sdpa"), (False, True) if options.compile else (False,)):
         kind = getattr(torch, options.dtype)
         try:
-            model = AutoModel.from_pretrained(folder, dtype=kind, attn_implementation=attention).eval()
+            model = AutoModel.from_pretrained(folder, dtype=kind, attn_implementation=attention).eval().to(device)
         except ValueError:  # transformers has no sdpa for MPNet and DeBERTa
             continue
         known = inspect.signature(model.forward).parameters
@@ -197,10 +197,10 @@ def run_pytorch(options):
         def run(model=model, known=known, count=count):
             with torch.inference_mode():
                 for batch in batches:
-                    inputs = {names[name]: torch.from_numpy(value).long() for name, value in batch.items()}
+                    inputs = {names[name]: torch.from_numpy(value).long().to(device) for name, value in batch.items()}
                     inputs = {name: value for name, value in inputs.items() if name in known}
                     states = model(**inputs, output_hidden_states=True).hidden_states
-                    assert torch.stack([state.float() for state in states], 1).shape[1] == count
+                    assert torch.stack([state.float() for state in states], 1).cpu().shape[1] == count
 
         best = max(best, time_calls(run, count_tokens))
     return best
