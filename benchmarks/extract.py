@@ -4,8 +4,8 @@ python benchmarks/extract.py --data-dir glue [--tasks CoLA MRPC RTE STS-B] [--en
     [--contenders states pytorch] [--rows 2000] [--repeats 3]
 
 Each contender runs in a process of its own on the same texts and the same encoder, warmed up; contenders take turns,
-and the median of the repeats counts. Tokens are real ones, without padding; --dtype auto is
-bfloat16 where the processor multiplies it. Encoders but MiniLM have random weights:
+and the median of the repeats counts. Tokens are real ones, without padding. The default of
+--dtype is bfloat16 where the machine multiplies it, else float32. Encoders but MiniLM have random weights:
 one of each of BERT's kin at MiniLM's size, the others at the size that is usual for them (12 blocks of 768, ModernBERT
 22).
 
@@ -103,7 +103,7 @@ def run_states(texts, pairs, options):
 
     encoder = load_encoder(options.encoder, options.dtype)
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)
-    batches = plan_batches(tokens.lengths, count_batch_tokens())
+    batches = plan_batches(tokens.lengths, count_batch_tokens(encoder))
 
     def run():
         for states in map_in_order(lambda batch: encoder.hidden_state_rows(tokens.pad(batch)), batches, 2):
@@ -146,7 +146,7 @@ def run_products(texts, pairs, options):
 
     shapes_of_batches = [
         (tf.constant(len(batch)), tf.constant(int(lengths[batch].max())))
-        for batch in plan_batches(lengths, count_batch_tokens())
+        for batch in plan_batches(lengths, count_batch_tokens(encoder))
     ]
     return time_calls(run, lengths.sum())
 
@@ -169,8 +169,11 @@ def write_tokens(texts, pairs, options) -> None:
     from bertvision_tf.extraction.extract import count_batch_tokens
     from bertvision_tf.store.plan import plan_batches
 
-    tokens = load_encoder(options.encoder).tokenize_rows(texts, pairs, MAX_LENGTH)
-    write_batches(options.batches, [tokens.pad(batch) for batch in plan_batches(tokens.lengths, count_batch_tokens())])
+    encoder = load_encoder(options.encoder)
+    tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)
+    write_batches(
+        options.batches, [tokens.pad(batch) for batch in plan_batches(tokens.lengths, count_batch_tokens(encoder))]
+    )
     options.batches.with_suffix(".folder").write_text(str(find_checkpoint(options.encoder)), encoding="utf-8")
 
 
@@ -253,9 +256,7 @@ def main():
     parser.add_argument("--contenders", nargs="+", default=USUAL, choices=CONTENDERS)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="auto: as choose_dtype"
-    )
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"))
     parser.add_argument("--quick", action="store_true", help="400 rows at most, measured once")
     parser.add_argument("--compile", action="store_true", help="try torch.compile too (needs a C++ compiler)")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -279,7 +280,7 @@ def main():
         return
     if options.quick:
         options.rows, options.repeats = min(options.rows, 400), 1
-    if options.dtype == "auto":
+    if options.dtype is None:
         from bertvision_tf.encoders import choose_dtype
 
         options.dtype = choose_dtype()

@@ -1,7 +1,7 @@
 """A name or a folder → an `Encoder`: a tokenizer and one model that returns every hidden state."""
 
 from .classifier import Classifier, SpanClassifier
-from .dtype import choose_dtype, measure_dtype
+from .dtype import AUTO, choose_dtype, measure_dtype
 from .encoder import Encoder
 from .load import load_encoder
 from .packaged import fetch
@@ -9,6 +9,7 @@ from .save import save_encoder
 from .tokenizer import Tokens, Windows, choose_windows
 
 __all__ = [
+    "AUTO",
     "Classifier",
     "Encoder",
     "SpanClassifier",

@@ -15,7 +15,7 @@ from ..paths import read_path
 from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
-from .extract import count_batch_tokens, count_workers, map_in_order, plan_spec
+from .extract import count_batch_tokens, count_workers, map_in_order, plan_spec, rounds_on_device
 
 TRIAL_SECONDS = 10.0
 TOKEN_BYTES = 5  # token id and segment id of a token
@@ -105,13 +105,16 @@ def estimate(
 
 def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float) -> float:
     """Tokens a second over batches spread over all lengths, after one that is not counted."""
-    batches = plan_batches(tokens.lengths, count_batch_tokens())
+    batches = plan_batches(tokens.lengths, count_batch_tokens(encoder))
     if not batches:
         return float("inf")
     chosen = [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]
 
+    sizes = (len(layers), encoder.hidden_dim)
+    grid = (np.ones(sizes, np.float32), np.zeros(sizes, np.float32)) if rounds_on_device() else None  # int8, as usual
+
     def run(batch: np.ndarray) -> int:
-        return len(encoder.hidden_state_rows(tokens.pad(batch), layers=layers))
+        return len(encoder.hidden_state_rows(tokens.pad(batch), layers=layers, grid=grid))
 
     run(chosen[0])
     start, done = time.perf_counter(), 0

@@ -25,7 +25,7 @@ from ..store.writer import ShardRows
 from ..tasks import Examples
 
 BATCH_TOKENS = 2048
-GPU_BATCH_TOKENS = 2**15  # a GPU is done with smaller ones before the next one arrives
+GPU_BATCH_TOKENS, GPU_BATCH_BYTES = 2**15, 2**28  # a GPU is done with small batches before the next one arrives
 SHARD_BYTES = 128 * 2**20
 SAMPLE_TOKENS = 4096  # of the calibration
 VERSIONED = ("bertvision-tf", "tensorflow", "keras-hub", "transformers", "h5py", "numpy")
@@ -76,7 +76,7 @@ def plan_spec(
         layers=chosen,
         hidden_dim=encoder.hidden_dim,
         codec=codec,
-        batch_tokens=batch_tokens or count_batch_tokens(),
+        batch_tokens=batch_tokens or count_batch_tokens(encoder),
         shard_rows=shard_rows or max(SHARD_BYTES // max(row_bytes, 1), 1),
         stride=stride,
         question_length=question_length,
@@ -129,8 +129,8 @@ def extract(
 
 
 def count_workers() -> int:
-    """Batches in work at a time where nobody says: the processor's cores, at most 4."""
-    return min(os.cpu_count() or 1, 4)
+    """Batches in work at a time where nobody says: the processor's cores, at most 4; 2 on a GPU, whose are large."""
+    return 2 if has_gpu() else min(os.cpu_count() or 1, 4)
 
 
 def has_gpu() -> bool:
@@ -138,9 +138,10 @@ def has_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))
 
 
-def count_batch_tokens() -> int:
-    """Padded cells of a batch where nobody says."""
-    return GPU_BATCH_TOKENS if has_gpu() else BATCH_TOKENS
+def count_batch_tokens(encoder: Encoder) -> int:
+    """Padded cells of a batch where nobody says; on a GPU as many as have GPU_BATCH_BYTES of float32 states."""
+    cell = 4 * encoder.num_hidden_states * encoder.hidden_dim
+    return min(max(GPU_BATCH_BYTES // cell, BATCH_TOKENS), GPU_BATCH_TOKENS) if has_gpu() else BATCH_TOKENS
 
 
 def rounds_on_device() -> bool:
@@ -248,7 +249,8 @@ def _choose_sample(batches: list[np.ndarray], lengths: np.ndarray) -> list[np.nd
     if not batches:
         return []
     per_batch = lengths.sum() / len(batches)
-    count = int(np.clip(round(SAMPLE_TOKENS / per_batch), 1, len(batches)))
+    least = 1 if per_batch <= BATCH_TOKENS else 4  # large ones too are to be of several lengths
+    count = int(np.clip(round(SAMPLE_TOKENS / per_batch), min(least, len(batches)), len(batches)))
     middle = (np.arange(count) + 0.5) * len(batches) / count
     return [batches[int(place)] for place in middle]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from ..forks import check_process
 from .plan import BatchPlan
+
+KEPT_EPOCHS = 4  # of which the batches are kept: of several iterators of one dataset each is in its own
 
 
 def build_dataset(
@@ -47,8 +49,8 @@ def build_dataset(
 def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable) -> tf.data.Dataset:
     """The batches of a plan as a dataset of known cardinality.
 
-    TensorFlow never forgets a function that it has traced, so the functions only know the source weakly: it lives
-    as long as the dataset, or one made from it, and no longer.
+    TensorFlow never forgets a function that it has traced, so the functions only know the source and the plan weakly:
+    both live as long as the dataset, or one made from it, and no longer.
 
     Args:
         source: what is read: a store, an encoder, measurements.
@@ -57,9 +59,8 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
         load: what gathers a batch, and an int64 tensor that says which → the dataset's element; traced into the graph.
     """
     check_process()
-    reference, iterations = weakref.ref(source), itertools.count()
-    length = len(plan.batches())
-    find_batches = functools.lru_cache(2)(plan.batches)  # an epoch's, and those of the one that is prefetched
+    planner, iterations = _Planner(plan), itertools.count()
+    reference, planned, length = weakref.ref(source), weakref.ref(planner), planner.length
 
     as_written = tf.autograph.experimental.do_not_convert  # reading their source anew takes longer than a trace
 
@@ -67,9 +68,9 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
         return np.array(next(iterations))
 
     def gather_batch(place: np.ndarray) -> Any:
-        iteration, number = place.tolist()
-        epoch, number = divmod(number, length)
-        return gather(reference(), find_batches(iteration if plan.epochs is None else epoch)[number])
+        own = planned()
+        assert own is not None
+        return gather(reference(), own.find(*place.tolist()))
 
     def iterate(iteration: tf.Tensor) -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(length * (plan.epochs or 1))
@@ -84,8 +85,28 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
     # Batches are planned for the whole job: replicas split each one, and no file is theirs to shard.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     dataset = dataset.map(as_written(lambda place: load(gather_batch, place)), num_parallel_calls=2)
-    dataset._source = source
+    dataset._source, dataset._planner = source, planner
     return dataset.prefetch(2).with_options(options)
+
+
+class _Planner:
+    """The batches of a plan by their number in an iteration; the epochs that were asked for last are kept."""
+
+    def __init__(self, plan: BatchPlan):
+        self.length = len(plan.batches())
+        self._plan, self._lock, self._epochs = plan, threading.Lock(), dict[int, list[np.ndarray]]()
+
+    def find(self, iteration: int, number: int) -> np.ndarray:
+        """Example indices of a batch of the `iteration`-th pass over the dataset."""
+        epoch, number = divmod(number, self.length)
+        if self._plan.epochs is None:
+            epoch = iteration
+        if not self._plan.shuffle:
+            epoch = 0  # all are alike
+        with self._lock:  # batches are loaded by two threads
+            if epoch not in self._epochs:
+                self._epochs = dict(list(self._epochs.items())[1 - KEPT_EPOCHS :]) | {epoch: self._plan.batches(epoch)}
+            return self._epochs[epoch][number]
 
 
 def load_arrays(

@@ -47,10 +47,10 @@ class SimilarityImage(PairLayer):
         lengths = ops.maximum(lengths, 1e-12)
         cosines = products / (lengths[..., None] * lengths[..., None, :])
         rows = ops.matmul(_pick(first, self.height), cosines)  # (batch, layers, height, tokens)
-        cells = ops.matmul(rows, ops.swapaxes(_pick(second, self.width), 2, 3))  # (batch, layers, height, width)
-        cosines = ops.transpose(cells, (0, 2, 3, 1))  # (batch, height, width, layers)
+        picked = ops.matmul(rows, ops.swapaxes(_pick(second, self.width), 2, 3))  # (batch, layers, height, width)
+        image = ops.transpose(picked, (0, 2, 3, 1))  # (batch, height, width, layers)
         both = _are_there(first, self.height)[:, :, None] & _are_there(second, self.width)[:, None, :]
-        return ops.concatenate([cosines, ops.cast(both, "float32")[..., None]], axis=-1)
+        return ops.concatenate([image, ops.cast(both, "float32")[..., None]], axis=-1)
 
     def compute_output_shape(self, hidden_states_shape: Shape, *others: Shape) -> tuple[int | None, ...]:
         batch, layers = hidden_states_shape[:2]

@@ -27,7 +27,7 @@ from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
 TOGETHER = 8  # heads that are trained side by side at most
-TOGETHER_BYTES = 2**30  # of their images, if each had its own; what a head keeps for its gradient is of that order
+TOGETHER_BYTES = 2**30  # a batch's images times the heads of a pass; what a head keeps of a batch is about as large
 ORDER = 0  # the seed of the order of batches, one for the heads of all seeds, which can share the batches so
 SCORED_CELLS = 8192  # tokens of a batch that is not trained on, padding included
 
@@ -158,7 +158,8 @@ class Trial:
         store = self.inputs[0]
         if isinstance(store, MeasuredStore):
             return TOGETHER
-        image = 4 * store.num_hidden_states * store.spec.max_length * store.spec.hidden_dim
+        tokens = 1 if store.spec.tokens == "cls" else store.spec.max_length
+        image = 4 * store.num_hidden_states * tokens * store.spec.hidden_dim
         return min(max(TOGETHER_BYTES // (self.config.batch_size * image), 1), TOGETHER)
 
     def build(self, name: str, rows: np.ndarray) -> keras.Model:

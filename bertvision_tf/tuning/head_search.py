@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders import Encoder, load_encoder
+from ..encoders import AUTO, Encoder, load_encoder
 from ..errors import RunError
 from ..extraction import extract_once
 from ..heads import HeadConfig
@@ -28,7 +28,7 @@ from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
 from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, write_trials
-from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_worker, keeping_quiet, reaching_chief
+from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_shared, is_worker, keeping_quiet, reaching_chief
 
 SEARCHED = (  # options of a run that a search takes
     *("data_dir", "limit", "train_share", "dtype", "max_length", "tokens", "pooler", "layers", "codec"),
@@ -148,6 +148,8 @@ def _check_search(settings: RunSettings, tuner: str, trials: int, folds: int | N
         raise RunError("a search needs 1 trial or more, and 2 folds or more if any.")
     if folds and settings.tuning.fine_tune_epochs:
         raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
+    if settings.states.dtype == AUTO and is_shared():
+        raise RunError("`dtype` auto could differ from process to process: name float32 or bfloat16.")
     if settings.states.auto:
         raise RunError(f"`layers` of a search needs indices or none, got {settings.states.layers!r}.")
 
@@ -234,7 +236,8 @@ def _run_trials(model: HeadHyperModel, tuner: str, trials: int, output: Path, pr
 
 def _collect(oracle: Any, model: HeadHyperModel, output: Path, metric: str) -> Search | str:
     """Writes down all trials so far, and returns them; where none has a score, why the first has none."""
-    trials = [describe_trial(oracle.trials[name]) for name in oracle.start_order]
+    begun = [oracle.trials[name] for name in oracle.start_order]
+    trials = [describe_trial(one) for one in begun if one.status != "RUNNING"]
     scores = {one.name: one.score for one in trials if one.score is not None}
     if not scores:
         write_trials(output, trials, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,16 +63,20 @@ class HeadHyperModel(keras_tuner.HyperModel):
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trains heads of the trial's values, not `model`, whose first weights the seed does not decide."""
-        ((found,),) = (scores.values() for scores in self.fit_all([hp]))
+        ((scores, _),) = self.fit_all([hp])
+        found = scores[0]
         if isinstance(found, Exception):
             raise found
         return {SCORE: found}
 
-    def fit_all(self, many: Sequence[keras_tuner.HyperParameters]) -> Iterator[dict[int, float | Exception]]:
+    def fit_all(
+        self, many: Sequence[keras_tuner.HyperParameters]
+    ) -> Iterator[tuple[dict[int, float | Exception], float]]:
         """Trains heads of several trials' values, those that read the same batches side by side.
 
         Returns:
-            of those that end together, by their places, the score of each, or why it has none.
+            of those that end together, by their places, the score of each, or why it has none; and the seconds that
+            they took.
         """
         folds: dict[int, list[Trial]] = {}
         for place, hp in enumerate(many):
@@ -80,11 +85,13 @@ class HeadHyperModel(keras_tuner.HyperModel):
                 folds[place] = [dataclasses.replace(trial, head=head, config=config) for trial in self.trials]
                 folds[place][0].inputs  # noqa: B018  # a head that cannot be built fails here
             except Exception as error:
-                yield {place: error}
+                yield {place: error}, 0.0
         waiting = list(folds)
         for places in plan_passes([(folds[place][0], self.seed) for place in waiting]):
             together = [waiting[place] for place in places]
-            yield dict(zip(together, self._score([folds[place] for place in together]), strict=True))
+            start = time.perf_counter()
+            scores = self._score([folds[place] for place in together])
+            yield dict(zip(together, scores, strict=True)), time.perf_counter() - start
 
     def _score(self, many: Sequence[Sequence[Trial]]) -> list[float | Exception]:
         """The scores of heads that are trained together, of each on all its folds."""

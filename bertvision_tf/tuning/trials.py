@@ -35,7 +35,7 @@ class TrialScore:
     Attributes:
         name: its number.
         score: mean of the main metric on the selection rows, or over the folds; None where it failed.
-        seconds: that it took.
+        seconds: that it took; of heads that were trained side by side, its share.
         reason: why it failed; "" where it did not.
         values: chosen, by name.
     """

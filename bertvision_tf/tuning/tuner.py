@@ -54,12 +54,9 @@ class HeadTuner(base_tuner.BaseTuner):
             super().search(*args, **kwargs)
             return
         while wave := self._begin_wave():
-            start = time.perf_counter()
-            for scores in self.hypermodel.fit_all([trial.hyperparameters for trial in wave]):
-                seconds = (time.perf_counter() - start) / len(scores)
+            for scores, seconds in self.hypermodel.fit_all([trial.hyperparameters for trial in wave]):
                 for place, score in scores.items():
-                    self._end(wave[place], score, seconds)
-                start = time.perf_counter()
+                    self._end(wave[place], score, seconds / len(scores))
 
     def _begin_wave(self) -> list[keras_tuner.engine.trial.Trial]:
         """Trials that can run now, at most WAVE; none where the search has ended."""
@@ -97,22 +94,39 @@ class _Durable:
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Waits where what comes next depends on trials that run, in a process alone."""
-        if not is_shared() and self.ongoing_trials and not self._follows():
+        if is_shared():
+            return super().populate_space(trial_id)  # type: ignore[misc]
+        if self.ongoing_trials and not self._follows():
             return {"status": "IDLE"}
-        return super().populate_space(trial_id)  # type: ignore[misc]
+        found = super().populate_space(trial_id)  # type: ignore[misc]
+        if isinstance(self, keras_tuner.oracles.GridSearchOracle) and found["status"] == "RUNNING":
+            self._populate_next.append(trial_id)  # whose next one Keras Tuner would look for when it has ended
+        return found
 
     def _follows(self) -> bool:
         """Whether the next trial is the same whatever those that run come to."""
         if isinstance(self, keras_tuner.oracles.BayesianOptimizationOracle):
             return len(self.trials) < INITIAL
         if isinstance(self, keras_tuner.oracles.HyperbandOracle):
-            bracket = self._brackets[-1]  # the only one that has not ended
             running = {trial.trial_id for trial in self.ongoing_trials.values()}
-            for number, begun in enumerate(bracket["rounds"]):
-                if len(begun) < self._get_size(bracket["bracket_num"], number):
-                    return running <= {one["id"] for one in begun}
-            return False
+            return running <= self._find_round(self)
         return True
+
+    @staticmethod
+    def _find_round(oracle: Any) -> set[str]:
+        """The trials of the Hyperband round to which the next trial belongs; none where it would begin a bracket."""
+        for bracket in oracle._brackets:  # those before the last have a round that failures left short
+            number, rounds = bracket["bracket_num"], bracket["rounds"]
+            if len(rounds[0]) < oracle._get_size(number, 0):
+                return {one["id"] for one in rounds[0]}
+            for place in range(1, len(rounds)):
+                sizes = [oracle._get_size(number, one) for one in (place - 1, place)]
+                taken = {one["past_id"] for one in rounds[place]}
+                waiting = [one["id"] for one in rounds[place - 1] if one["id"] not in taken]
+                ended = [name for name in waiting if oracle.trials[name].status == "COMPLETED"]
+                if len(ended) > sizes[0] - sizes[1]:
+                    return {one["id"] for one in rounds[place]}
+        return set()
 
     @keras_tuner.synchronized
     def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:

@@ -122,6 +122,32 @@ def test_bayesian_search_is_not_random_for_ever(tmp_path):
     assert chosen[0][:10] == chosen[1][:10] and chosen[0][10:] != chosen[1][10:]
 
 
+@pytest.mark.parametrize("failing", [(), (3,), (0, 9, 10)])
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_waves_choose_the_trials_of_one_after_the_other(tuner, failing, tmp_path, monkeypatch):
+    """Whatever fails: nothing is trained here, and a score is made of the values."""
+    found, sizes = [], []
+
+    def score(many):
+        sizes.append(len(many))
+        for place, hp in enumerate(many):
+            number = len(seen)
+            seen.append(hp.values)
+            own = hash(str(sorted((name, str(hp.values[name])) for name in hp.values))) % 1000
+            yield {place: RunError("no number") if number in failing else own / 1000}, 1.0
+
+    for wave in (1, 32):
+        monkeypatch.setattr(tuning, "WAVE", wave)
+        model = HeadHyperModel(HeadSpace(kinds.CLASSIFICATION, only=SMALL), [])
+        model.build, model.fit_all, seen = model.choose, score, []
+        oracle = tuning.build_oracle(tuner, 24, 12, 0, lambda oracle: None)
+        HeadTuner(oracle, model, str(tmp_path), f"{tuner}{wave}").search()
+        trials = [oracle.trials[name] for name in oracle.start_order]
+        found.append([(one.trial_id, one.status, one.score, one.hyperparameters.values) for one in trials])
+    assert found[0] == found[1]
+    assert sizes[:24] == [1] * 24 and sum(sizes[24:]) == 24 and max(sizes[24:]) >= 4
+
+
 @pytest.mark.parametrize(("tuner", "trials"), [("random", 4), ("hyperband", 8)])  # which ends two rounds
 def test_trials_begun_together_are_those_of_one_after_the_other(search, monkeypatch, tuner, trials):
     given = {"tuner": tuner, "trials": trials, "fit": {"epochs": 4, "batch_size": 32, "mixup": 0.0}}
