@@ -4,10 +4,9 @@ python benchmarks/extract.py --data-dir glue [--tasks CoLA MRPC RTE STS-B] [--en
     [--contenders states pytorch] [--rows 2000] [--repeats 3]
 
 Each contender runs in a process of its own on the same texts and the same encoder, warmed up; contenders take turns,
-and the median of the repeats counts. Tokens are real ones, without padding. The default of
---dtype is bfloat16 where the machine multiplies it, else float32. Encoders but MiniLM have random weights:
-one of each of BERT's kin at MiniLM's size, the others at the size that is usual for them (12 blocks of 768, ModernBERT
-22).
+and the median of the repeats counts. Tokens are real ones, without padding. The default of --dtype is bfloat16 where
+the machine multiplies it, else float32. Encoders but MiniLM have random weights: one of each of BERT's kin at MiniLM's
+size, the others at the size that is usual for them (12 blocks of 768, ModernBERT 22).
 
     states      this library: all states of each batch as float32 arrays in memory
     pytorch     transformers' AutoModel, the same batches sorted by length, all states stacked as float32; the better
@@ -96,14 +95,21 @@ def build_examples(texts, pairs):
     return Examples("benchmark", "train", ids, texts, pairs, np.zeros(len(texts), np.int32))
 
 
-def run_states(texts, pairs, options):
-    from bertvision_tf import load_encoder
-    from bertvision_tf.extraction.extract import count_batch_tokens, map_in_order
+def plan_texts(encoder, texts, pairs):
+    """The tokens of texts, and which texts are a batch, as extraction plans them."""
+    from bertvision_tf.extraction.extract import count_batch_tokens
     from bertvision_tf.store.plan import plan_batches
 
-    encoder = load_encoder(options.encoder, options.dtype)
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)
-    batches = plan_batches(tokens.lengths, count_batch_tokens(encoder))
+    return tokens, plan_batches(tokens.lengths, count_batch_tokens(encoder))
+
+
+def run_states(texts, pairs, options):
+    from bertvision_tf import load_encoder
+    from bertvision_tf.extraction.extract import map_in_order
+
+    encoder = load_encoder(options.encoder, options.dtype)
+    tokens, batches = plan_texts(encoder, texts, pairs)
 
     def run():
         for states in map_in_order(lambda batch: encoder.hidden_state_rows(tokens.pad(batch)), batches, 2):
@@ -116,12 +122,12 @@ def run_products(texts, pairs, options):
     import tensorflow as tf
 
     from bertvision_tf import load_encoder
-    from bertvision_tf.extraction.extract import count_batch_tokens, map_in_order
-    from bertvision_tf.store.plan import plan_batches
+    from bertvision_tf.extraction.extract import map_in_order
 
     encoder = load_encoder(options.encoder)
     sizes, kind = encoder.architecture, tf.as_dtype(options.dtype)
-    lengths = encoder.tokenize_rows(texts, pairs, MAX_LENGTH).lengths
+    tokens, batches = plan_texts(encoder, texts, pairs)
+    lengths = tokens.lengths
     hidden, wide = sizes.hidden_dim, sizes.intermediate_dim
     shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, wide), (wide, hidden)]
     kernels = [tf.cast(tf.random.normal(shape), kind) for shape in shapes]
@@ -144,10 +150,7 @@ def run_products(texts, pairs, options):
         for sums in map_in_order(lambda batch: multiply(*batch), shapes_of_batches, 2):
             sums[-1].numpy()
 
-    shapes_of_batches = [
-        (tf.constant(len(batch)), tf.constant(int(lengths[batch].max())))
-        for batch in plan_batches(lengths, count_batch_tokens(encoder))
-    ]
+    shapes_of_batches = [(tf.constant(len(batch)), tf.constant(int(lengths[batch].max()))) for batch in batches]
     return time_calls(run, lengths.sum())
 
 
@@ -166,14 +169,9 @@ def write_tokens(texts, pairs, options) -> None:
     """The batches of this library, for a contender that cannot import it."""
     from bertvision_tf import load_encoder
     from bertvision_tf.encoders.find import find_checkpoint
-    from bertvision_tf.extraction.extract import count_batch_tokens
-    from bertvision_tf.store.plan import plan_batches
 
-    encoder = load_encoder(options.encoder)
-    tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)
-    write_batches(
-        options.batches, [tokens.pad(batch) for batch in plan_batches(tokens.lengths, count_batch_tokens(encoder))]
-    )
+    tokens, batches = plan_texts(load_encoder(options.encoder), texts, pairs)
+    write_batches(options.batches, [tokens.pad(batch) for batch in batches])
     options.batches.with_suffix(".folder").write_text(str(find_checkpoint(options.encoder)), encoding="utf-8")
 
 

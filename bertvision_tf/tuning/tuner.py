@@ -109,24 +109,8 @@ class _Durable:
             return len(self.trials) < INITIAL
         if isinstance(self, keras_tuner.oracles.HyperbandOracle):
             running = {trial.trial_id for trial in self.ongoing_trials.values()}
-            return running <= self._find_round(self)
+            return running <= _find_round(self)
         return True
-
-    @staticmethod
-    def _find_round(oracle: Any) -> set[str]:
-        """The trials of the Hyperband round to which the next trial belongs; none where it would begin a bracket."""
-        for bracket in oracle._brackets:  # those before the last have a round that failures left short
-            number, rounds = bracket["bracket_num"], bracket["rounds"]
-            if len(rounds[0]) < oracle._get_size(number, 0):
-                return {one["id"] for one in rounds[0]}
-            for place in range(1, len(rounds)):
-                sizes = [oracle._get_size(number, one) for one in (place - 1, place)]
-                taken = {one["past_id"] for one in rounds[place]}
-                waiting = [one["id"] for one in rounds[place - 1] if one["id"] not in taken]
-                ended = [name for name in waiting if oracle.trials[name].status == "COMPLETED"]
-                if len(ended) > sizes[0] - sizes[1]:
-                    return {one["id"] for one in rounds[place]}
-        return set()
 
     @keras_tuner.synchronized
     def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
@@ -162,6 +146,22 @@ class _Durable:
     def _save_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
         folder = self._get_trial_dir(trial.trial_id)  # type: ignore[attr-defined]
         replace_json(Path(folder) / "trial.json", trial.get_state())
+
+
+def _find_round(oracle: Any) -> set[str]:
+    """The trials of the Hyperband round to which the next trial belongs; none where it would begin a bracket."""
+    for bracket in oracle._brackets:  # those before the last have a round that failures left short
+        number, rounds = bracket["bracket_num"], bracket["rounds"]
+        if len(rounds[0]) < oracle._get_size(number, 0):
+            return {one["id"] for one in rounds[0]}
+        for place in range(1, len(rounds)):
+            sizes = [oracle._get_size(number, one) for one in (place - 1, place)]
+            taken = {one["past_id"] for one in rounds[place]}
+            waiting = [one["id"] for one in rounds[place - 1] if one["id"] not in taken]
+            ended = [name for name in waiting if oracle.trials[name].status == "COMPLETED"]
+            if len(ended) > sizes[0] - sizes[1]:
+                return {one["id"] for one in rounds[place]}
+    return set()
 
 
 def build_oracle(name: str, trials: int, epochs: int, seed: int, when_ended: Callable[[Any], None]) -> Any:
