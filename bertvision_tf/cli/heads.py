@@ -66,7 +66,7 @@ def heads(
 
 
 @app.command
-@takes_settings("encoder", "dtype", "data_dir", "limit", "store")
+@takes_settings("encoder", "dtype", "engine", "data_dir", "limit", "store")
 def compare(
     *,
     output: Path = Path("comparison.csv"),
@@ -99,7 +99,8 @@ def compare(
     )
     from ..heads import list_presets
 
-    failed, encoder, rows = 0, load_encoder(settings.encoder, settings.states.dtype), settings.rows
+    failed, states, rows = 0, settings.states, settings.rows
+    encoder = load_encoder(settings.encoder, states.dtype, states.engine)
     planned = plan_cells(encoder, heads or list_presets(), tasks or TASKS, seeds)
     if not only_print:
         with show_progress() as progress:

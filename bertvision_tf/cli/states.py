@@ -36,7 +36,7 @@ def extract(*, output: Path | None = None, split: str = "train", settings: RunSe
     with show_progress() as progress:
         task = read_task(settings)
         examples = task.load(split, settings.rows.data_dir).take(settings.rows.limit)
-        encoder = load_encoder(settings.encoder, states.dtype)
+        encoder = load_encoder(settings.encoder, states.dtype, states.engine)
         choices = states.choose(encoder, task.max_length) | {"layers": _read_layers(states)}
         store = run_extraction(
             encoder,
@@ -52,7 +52,7 @@ def extract(*, output: Path | None = None, split: str = "train", settings: RunSe
 
 
 @app.command
-@takes_settings("task", "table", "encoder", "data_dir", "limit", "dtype", "max_length", "layers", "store")
+@takes_settings("task", "table", "encoder", "data_dir", "limit", "dtype", "engine", "max_length", "layers", "store")
 def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10.0, settings: RunSettings) -> None:
     """Say what extraction costs: tokens, hours, bytes of each codec, and room on the disk.
 
@@ -66,7 +66,7 @@ def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10
 
     task, states = read_task(settings), settings.states
     splits = [task.load(split, settings.rows.data_dir).take(settings.rows.limit) for split in task.splits]
-    encoder = load_encoder(settings.encoder, states.dtype)
+    encoder = load_encoder(settings.encoder, states.dtype, states.engine)
     found = estimate(
         encoder,
         splits,

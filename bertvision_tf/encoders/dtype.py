@@ -41,7 +41,8 @@ def choose_dtype(cpu_info: Path = Path("/proc/cpuinfo")) -> str:
 def measure_dtype(encoder: Encoder, seconds: float = 1.0) -> str:
     """Measures in which type an encoder is faster on this machine: "bfloat16" from 1.2 times on, else "float32".
 
-    Where `choose_dtype` knows that bfloat16 is only imitated, nothing is run and float32 is chosen.
+    Where `choose_dtype` knows that bfloat16 is only imitated, nothing is run and float32 is chosen. The engine is the
+    encoder's.
 
     Args:
         encoder: of any type; it runs over texts of 128 tokens (fewer where it takes no more), in batches of 2,048, on a
@@ -50,7 +51,7 @@ def measure_dtype(encoder: Encoder, seconds: float = 1.0) -> str:
     """
     if choose_dtype() == "float32":
         return "float32"
-    float32, bfloat16 = (_count_batches(encoder.change_dtype(dtype), seconds) for dtype in ("float32", "bfloat16"))
+    float32, bfloat16 = (_count_batches(encoder.change(dtype=dtype), seconds) for dtype in ("float32", "bfloat16"))
     return "bfloat16" if bfloat16 >= MARGIN * float32 else "float32"
 
 

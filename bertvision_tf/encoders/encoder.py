@@ -18,6 +18,7 @@ from ..settings import DTYPES
 from ..settings.checks import is_count
 from .architecture import Architecture
 from .blocks import LONG
+from .engine import OPENVINO, Run, check_engine, check_equal, make_inputs, run_openvino, run_tensorflow
 from .families import FAMILIES, Family
 from .forward import Forward
 from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
@@ -33,6 +34,8 @@ class Encoder:
         weights: what `read_weights` gives.
         dtype: "float32", or "bfloat16" (two to four times as fast where the processor multiplies them; states are
             off by 0.7% in the mean, less than an int8 store rounds away).
+        engine: what runs the graph, "tensorflow", or "openvino" on a processor, where it is installed; states are equal
+            but for float noise. Texts of more than 512 tokens run in TensorFlow.
 
     Example:
         >>> encoder = load_encoder("minilm")
@@ -48,10 +51,12 @@ class Encoder:
         tokenizer: Tokenizer,
         weights: Mapping[str, np.ndarray],
         dtype: str = "float32",
+        engine: str = "tensorflow",
     ):
         check_keras()
         if dtype not in DTYPES:
             raise EncoderError(f"encoder dtype {dtype!r} is not known; known: {', '.join(DTYPES)}.")
+        check_engine(engine, dtype)
         if tokenizer.vocabulary_size > architecture.vocabulary_size:
             raise EncoderError(
                 f"the tokenizer of {name} has {tokenizer.vocabulary_size} tokens, its embedding only "
@@ -61,19 +66,20 @@ class Encoder:
         self.architecture = architecture
         self.tokenizer = tokenizer
         self.weights = weights
-        self.dtype = dtype
+        self.dtype, self.engine = dtype, engine
         self._graphs: dict = {}  # one for each choice of tokens, pooler, layers and kind of length
 
     def __getstate__(self) -> dict[str, Any]:
         """An encoder can be pickled: another process builds the graphs for itself."""
-        own = ("name", "architecture", "tokenizer", "weights", "dtype")
+        own = ("name", "architecture", "tokenizer", "weights", "dtype", "engine")
         return {name: vars(self)[name] for name in own} | {"_graphs": {}}
 
-    def change_dtype(self, dtype: str) -> "Encoder":
-        """The same encoder with matrix products of another type; it shares the weights."""
-        if dtype == self.dtype:
+    def change(self, *, dtype: str | None = None, engine: str | None = None) -> "Encoder":
+        """The same encoder with matrix products of another type, or run by another engine; it shares the weights."""
+        dtype, engine = dtype or self.dtype, engine or self.engine
+        if (dtype, engine) == (self.dtype, self.engine):
             return self
-        return Encoder(self.name, self.architecture, self.tokenizer, self.weights, dtype)
+        return Encoder(self.name, self.architecture, self.tokenizer, self.weights, dtype, engine)
 
     @property
     def num_hidden_states(self) -> int:
@@ -199,13 +205,8 @@ class Encoder:
             raise EncoderError(f"{self.name} has no pooler: leave `pooler` out.")
         check_process()
         run = self._graph(mode, pooler, layers, mask.shape[1] > LONG, grid is not None)
-        rows = run(
-            tf.constant(tokens["token_ids"], tf.int32),
-            tf.constant(tokens["segment_ids"], tf.int32),
-            tf.constant(mask.sum(axis=1), tf.int32),
-            *(() if grid is None else map(tf.constant, grid)),
-        )
-        return rows.numpy() if "GPU" in rows.device else np.from_dlpack(rows)  # which does not copy
+        inputs = (ids, tokens["segment_ids"], mask.sum(axis=1))
+        return run(*(np.asarray(one, np.int32) for one in inputs), *(grid or ()))
 
     @functools.cached_property
     def backbone(self) -> keras.Model:
@@ -217,6 +218,8 @@ class Encoder:
 
     @functools.cached_property
     def _forward(self) -> Forward:
+        if self.engine == OPENVINO:  # which multiplies in `dtype` by itself
+            return Forward(self.architecture, self.weights, "float32", plain=True)
         return self.build_forward(self.dtype)
 
     @keeps_random_states
@@ -224,20 +227,20 @@ class Encoder:
         """The forward pass; for a SavedModel with `portable`, in any of DTYPES."""
         return Forward(self.architecture, self.weights, dtype, portable)
 
-    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool):
+    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:
         choice = (mode, pooler, layers, long, rounded)
         if choice not in self._graphs:
             self._graphs[choice] = self._build_graph(*choice)
         return self._graphs[choice]
 
-    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool):
+    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:
         forward = self._forward
         num_blocks = self.architecture.num_layers if pooler else max(layers)
-        matrix = tf.TensorSpec((None, None), tf.int32)
-
+        matrices = [tf.TensorSpec((None, None), tf.int32, name) for name in ("token_ids", "segment_ids")]
+        lengths = tf.TensorSpec((None,), tf.int32, "lengths")
         grid = [tf.TensorSpec((None, None), tf.float32)] * 2 if rounded else []
 
-        @tf.function(input_signature=[matrix, matrix, tf.TensorSpec((None,), tf.int32), *grid], autograph=False)
+        @tf.function(input_signature=[*matrices, lengths, *grid], autograph=False)
         def run(token_ids, segment_ids, lengths, *grid):
             states = forward(token_ids, segment_ids, lengths, num_blocks, long)  # each (batch · tokens, hidden)
             width = tf.shape(token_ids)[1]
@@ -254,4 +257,9 @@ class Encoder:
             factor, offset = grid
             return tf.cast(tf.round(tf.clip_by_value(found * factor + offset, -127.0, 127.0)), tf.int8)
 
-        return run
+        if self.engine != OPENVINO or long or rounded:  # OpenVINO has no loops of tensor lists
+            return run_tensorflow(run)
+        found = run_openvino(run, self.dtype)
+        inputs = make_inputs(self.architecture.vocabulary_size, self.architecture.max_positions)
+        check_equal(found, run_tensorflow(run), inputs, self.dtype, self.name)
+        return found

@@ -24,11 +24,17 @@ class Forward:
         weights: what `read_weights` gives.
         dtype: "float32" or "bfloat16", the type of products and states; kernels add up in float32.
         portable: whether the weights are variables, which a SavedModel keeps in a file of their own, and norms are
-            written alike for every device that may load it.
+            plain for every device that may load it.
+        plain: whether layer norms are made of operations that every runtime knows; always on a GPU.
     """
 
     def __init__(
-        self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str, portable: bool = False
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, np.ndarray],
+        dtype: str,
+        portable: bool = False,
+        plain: bool = False,
     ):
         self._family = FAMILIES[architecture.family]
         weights = self._family.fold(architecture, weights)
@@ -51,7 +57,7 @@ class Forward:
                 group |= {name: tf.Variable(value, trainable=False, name=name) for name, value in group.items()}
         elif sum(value.size for value in dense.values()) > CONSTANT_WEIGHTS:
             dense = {name: tf.constant(value) for name, value in dense.items()}
-        plain_norm = portable or bool(tf.config.list_physical_devices("GPU"))
+        plain_norm = plain or portable or bool(tf.config.list_physical_devices("GPU"))
         self.parts = _Constants(architecture, {**tables, **dense}, tf.as_dtype(dtype), plain_norm)
 
     def __call__(
@@ -124,8 +130,9 @@ class _Constants:
         epsilon = self.architecture.layer_norm_epsilon
         if self._plain_norm:
             wide = tf.cast(x, tf.float32)
-            mean, variance = tf.nn.moments(wide, axes=[1], keepdims=True)
-            normed = tf.cast((wide - mean) * tf.math.rsqrt(variance + epsilon), self.dtype)
+            centred = wide - tf.reduce_mean(wide, [1], keepdims=True)
+            variance = tf.reduce_mean(tf.square(centred), [1], keepdims=True)
+            normed = tf.cast(centred / tf.sqrt(variance + epsilon), self.dtype)  # OpenVINO joins just this form
         else:
             normed = _norm_rows(x, epsilon)
         normed *= self._weights[f"{self._start}{name}.gamma"]

@@ -7,6 +7,7 @@ from ..paths import read_path
 from .checkpoint import read_architecture, read_first_position
 from .dtype import AUTO, measure_dtype
 from .encoder import Encoder
+from .engine import check_engine
 from .families import FAMILIES
 from .find import find_checkpoint
 from .preset import is_preset, is_preset_name, load_preset
@@ -23,7 +24,7 @@ def check_encoder(name: str) -> None:
             read_architecture(folder)
 
 
-def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
+def load_encoder(name: str | Path, dtype: str = "float32", engine: str = "tensorflow") -> Encoder:
     """Loads an encoder.
 
     Args:
@@ -32,23 +33,26 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
             (`families/`), or a KerasHub preset of BERT, RoBERTa, XLM-R, DistilBERT, ALBERT, ELECTRA or DeBERTa v3 by
             its name or folder.
         dtype: "float32" or "bfloat16"; "auto" for the faster of the two on this machine (`measure_dtype`).
+        engine: "tensorflow" or "openvino", see `Encoder`.
 
     Raises:
-        EncoderError: not found, not readable, or of an architecture that is not known.
+        EncoderError: not found, not readable, or of an architecture that is not known; or there is no such engine here.
 
     Example:
         >>> load_encoder("minilm").num_hidden_states
         7
     """
     if dtype == AUTO:
-        encoder = load_encoder(name)
-        return encoder.change_dtype(measure_dtype(encoder))
+        check_engine(engine, "float32")
+        encoder = load_encoder(name, engine=engine)
+        return encoder.change(dtype=measure_dtype(encoder))
+    check_engine(engine, dtype)  # before the weights are read
     name = name if isinstance(name, str) else str(read_path(name))
     if is_preset_name(name):
-        return load_preset(name, name, dtype)
+        return load_preset(name, name, dtype).change(engine=engine)
     folder = find_checkpoint(name)
     if is_preset(folder):
-        return load_preset(name, str(folder), dtype)
+        return load_preset(name, str(folder), dtype).change(engine=engine)
     architecture = read_architecture(folder)
     weights = read_weights(folder, architecture)
     tokenizer = Tokenizer.read(folder, architecture.vocabulary_size)
@@ -58,4 +62,4 @@ def load_encoder(name: str | Path, dtype: str = "float32") -> Encoder:
             f"{folder}: pad_token_id of config.json, from which positions count, is {first - 1}; its tokenizer pads "
             f"with {tokenizer.padding_id}."
         )
-    return Encoder(name, architecture, tokenizer, weights, dtype)
+    return Encoder(name, architecture, tokenizer, weights, dtype, engine)

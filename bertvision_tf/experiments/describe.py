@@ -57,6 +57,7 @@ def describe_scores(
         "encoder_fingerprint": encoder.fingerprint,
         "encoder_parameters": encoder.num_parameters,
         "dtype": encoder.dtype,
+        "engine": encoder.engine,
         "head": head,
         "head_config": trial.head.to_dict(),
         "trainable_parameters": count_trainable(outcomes[0].fit.head),

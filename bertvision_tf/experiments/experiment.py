@@ -85,7 +85,7 @@ def train(
         heads = train_heads(work, states)
         rivals = fit_rivals(work, heads)
         results = describe_results(work, states, heads, rivals)
-        asked |= describe_sources(plan) | {"layers": states.layers or asked["layers"], "snapshots": _name(tuned)}
+        asked |= describe_sources(work) | {"layers": states.layers or asked["layers"], "snapshots": _name(tuned)}
         dev = list(zip(work.splits[1:], heads.trials[0].dev_golds, strict=True))
         with writing_to(plan.output):
             write_contents(folder, plan.task, results, asked, heads.outcomes, dev, settings.places.export)

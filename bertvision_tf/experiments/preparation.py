@@ -155,7 +155,7 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     settings, task = plan.settings, plan.task
     rows, wanted = settings.rows, settings.states
     splits = [load_rows(task, split, rows.data_dir, rows.limit) for split in ("train", *task.dev_names)]
-    encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
+    encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     states = wanted.choose(encoder, task.max_length)
     fit = plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)
     _check_choices(plan, fit, plan_spec(encoder, splits[0], **states))
@@ -189,15 +189,16 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         "fit": dataclasses.asdict(work.fit),
     }
-    places = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir"}
+    places = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
     return {name: value for name, value in (settings.to_dict() | found).items() if name not in places}
 
 
-def describe_sources(plan: Plan) -> dict[str, Any]:
+def describe_sources(work: Preparation) -> dict[str, Any]:
     """What config.json says beside `describe_settings`, for the run to be run again: none of it makes it another."""
-    data_dir, origin = plan.settings.rows.data_dir, plan.task.origin
+    data_dir, origin = work.settings.rows.data_dir, work.plan.task.origin
     return {
-        "head_name": plan.head_name,
+        "head_name": work.plan.head_name,
+        "engine": work.encoder.engine,
         "data_dir": data_dir and str(read_path(data_dir).resolve()),
         **({"table": dict(origin)} if origin else {}),
     }

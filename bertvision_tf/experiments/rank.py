@@ -88,7 +88,7 @@ def rank_encoders(
         if not isinstance(given, Encoder):
             check_encoder(given)
     for given in encoders:
-        encoder = given if isinstance(given, Encoder) else load_encoder(given, states.dtype)
+        encoder = given if isinstance(given, Encoder) else load_encoder(given, states.dtype, states.engine)
         start = time.perf_counter()
         choices = states.choose(encoder, task.max_length) | {"layers": None, "tokens": "all", "pooler": False}
         found = extract_once(encoder, rows, read_path(store), prefix(progress, encoder.name), **choices)

@@ -87,6 +87,8 @@ class StateSettings:
     Attributes:
         dtype: type of the encoder's matrix products, float32 or bfloat16; auto: the faster of the two, measured on
             this machine. Used if the encoder is given by name.
+        engine: what runs the encoder: tensorflow; or openvino, which is faster on a processor and needs the extra of
+            its name. Used if the encoder is given by name.
         max_length: maximum number of tokens of a text, special tokens included. Default: the task's own.
         tokens: tokens whose states are kept: all, or cls for the first of each text.
         pooler: also keep the pooler's output, before the other states; needs tokens cls.
@@ -96,6 +98,7 @@ class StateSettings:
     """
 
     dtype: str = "float32"
+    engine: str = "tensorflow"
     max_length: int | None = None
     tokens: str = "all"
     pooler: bool = False

@@ -105,7 +105,7 @@ class EncoderModel:
         weights = dict(encoder.weights) | read_backbone(self._backbone)
         if encoder.family.pads_positions and "segment_embedding" in weights:
             weights["segment_embedding"] = np.zeros_like(weights["segment_embedding"])  # the positions have it in them
-        return Encoder(name, encoder.architecture, encoder.tokenizer, weights, encoder.dtype)
+        return Encoder(name, encoder.architecture, encoder.tokenizer, weights, encoder.dtype, encoder.engine)
 
     def read_classifier(self) -> Classifier | SpanClassifier:
         """Its own head with the weights that it has now; labels were scaled by nothing."""

@@ -119,7 +119,7 @@ def fine_tune(
             if lock is not None:
                 os.close(lock)
     gc.collect()  # Keras models lie in cycles, gigabytes in few objects, which Python alone would keep for long
-    return read_snapshot(snapshot, encoder.dtype)
+    return read_snapshot(snapshot, encoder.dtype, encoder.engine)
 
 
 def _lock(path: Path) -> int | None:

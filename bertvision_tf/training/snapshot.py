@@ -57,8 +57,8 @@ class Snapshot:
         return self.classifier.predict(states)
 
 
-def read_snapshot(path: Path, dtype: str = "float32") -> Snapshot:
+def read_snapshot(path: Path, dtype: str = "float32", engine: str = "tensorflow") -> Snapshot:
     """Opens a snapshot; its encoder has products of `dtype`."""
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     kind = SpanClassifier if config["architectures"][0].endswith("ForQuestionAnswering") else Classifier
-    return Snapshot(path, load_encoder(str(path), dtype), kind.read(path), config[FACTS])
+    return Snapshot(path, load_encoder(str(path), dtype, engine), kind.read(path), config[FACTS])

@@ -31,7 +31,7 @@ from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, writ
 from .tuner import TUNERS, ChiefEnded, HeadTuner, build_oracle, is_shared, is_worker, keeping_quiet, reaching_chief
 
 SEARCHED = (  # options of a run that a search takes
-    *("data_dir", "limit", "train_share", "dtype", "max_length", "tokens", "pooler", "layers", "codec"),
+    *("data_dir", "limit", "train_share", "dtype", "engine", "max_length", "tokens", "pooler", "layers", "codec"),
     *("fine_tune_epochs", "fine_tune", "fit", "strategy", "store", "output"),
 )
 
@@ -112,7 +112,7 @@ def search(
     space.check()
     progress = progress or ignore
     rows = load_rows(task, "train", settings.rows.data_dir, settings.rows.limit)
-    encoder = load_encoder(encoder, wanted.dtype) if isinstance(encoder, str) else encoder
+    encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     roles, states = split_task(task, rows), wanted.choose(encoder, task.max_length)
     tuning = _build_tuning(settings, task, encoder, rows, roles, states["max_length"], progress)
     check_rows(task, tuning.draw, [seed])

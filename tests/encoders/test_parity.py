@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 VARIANTS = sorted(path.parent for path in CHECKPOINTS.glob("*/golden.npz"))
 LONG = sorted(path.parent for path in CHECKPOINTS.glob("*/long.npz"))
 
+
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
+in_each_engine = pytest.mark.parametrize("engine", ["tensorflow", pytest.param("openvino", marks=needs_openvino)])
 
 SENTENCES = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
 PAIRS = ["a dog eats", "he is a bird .", "the"]
@@ -36,9 +40,10 @@ def test_every_variant_is_there():
     assert len(LONG) == 6
 
 
+@in_each_engine
 @pytest.mark.parametrize("folder", VARIANTS, ids=lambda path: path.name)
-def test_states_equal_pytorch(folder):
-    encoder = load_encoder(str(folder))
+def test_states_equal_pytorch(folder, engine):
+    encoder = load_encoder(str(folder), engine=engine)
     tokens, expected, pooled = read_golden(folder / "golden.npz")
     states = encoder.hidden_states(tokens)
     assert states.shape == expected.shape == (3, encoder.num_hidden_states, tokens["token_ids"].shape[1], 8)
@@ -84,12 +89,12 @@ def test_backbone_holds_the_weights(folder):
 
 
 @pytest.mark.parametrize("folder", LONG, ids=lambda path: path.name)
-@pytest.mark.parametrize("model", ["states", "backbone"])
+@pytest.mark.parametrize("model", ["states", "backbone", pytest.param("openvino", marks=needs_openvino)])
 def test_states_of_long_texts_equal_pytorch(folder, model):
     """Texts beyond a local window, the farthest bucket of distances, and the length from which on queries are split."""
-    encoder = load_encoder(str(folder))
+    encoder = load_encoder(str(folder), engine="openvino" if model == "openvino" else "tensorflow")
     tokens, expected, _ = read_golden(folder / "long.npz")
-    if model == "states":
+    if model != "backbone":
         states = encoder.hidden_states(tokens)
     else:
         found = build_states_model(encoder.backbone)({name: tokens[name] for name in encoder.backbone.input})

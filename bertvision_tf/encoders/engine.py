@@ -1,0 +1,97 @@
+"""Engines: what runs the graph of an encoder's forward pass. TensorFlow, or OpenVINO where it is installed.
+
+Both take numpy arrays and return one. OpenVINO reads TensorFlow's graph, so that a family is written once for both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ..errors import EncoderError
+
+Run = Callable[..., np.ndarray]
+
+TENSORFLOW, OPENVINO = ENGINES = ("tensorflow", "openvino")
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+TOLERANCES = {"float32": 1e-3, "bfloat16": 0.3}  # of the largest difference, in standard deviations of the states
+
+
+def check_engine(name: str, dtype: str) -> None:
+    """Raises EncoderError where there is no such engine, or it is not installed, or does not multiply in `dtype`."""
+    if name not in ENGINES:
+        raise EncoderError(f"engine {name!r} is not known; known: {', '.join(ENGINES)}.")
+    if name != OPENVINO:
+        return
+    if find_spec("openvino") is None:
+        raise EncoderError("engine 'openvino' needs a package: pip install 'bertvision-tf[openvino]'.")
+    from openvino import Core
+
+    if dtype == "bfloat16" and "BF16" not in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise EncoderError("OpenVINO does not multiply bfloat16 on this processor: take dtype float32.")
+
+
+def run_tensorflow(function: tf.types.experimental.PolymorphicFunction) -> Run:
+    """A graph of one output, run by TensorFlow."""
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        found = function(*map(tf.constant, inputs))
+        return found.numpy() if "GPU" in found.device else np.from_dlpack(found)  # which does not copy
+
+    return run
+
+
+def run_openvino(function: tf.types.experimental.PolymorphicFunction, dtype: str) -> Run:
+    """A float32 graph of one output, run by OpenVINO on the processor.
+
+    Args:
+        function: with an input signature.
+        dtype: of the matrix products.
+    """
+    import openvino
+
+    concrete = function.get_concrete_function()
+    model = openvino.convert_model(concrete)
+    # The converted graph has an output more for each gradient of its own, which activations bring with them.
+    inputs = [model.input(spec.name).get_node() for spec in concrete.structured_input_signature[0]]
+    model = openvino.Model([model.output(concrete.outputs[0].name)], inputs)
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[dtype]})
+    request, one_at_a_time = compiled.create_infer_request(), threading.Lock()  # it uses all cores by itself
+
+    def run(*inputs: np.ndarray) -> np.ndarray:
+        with one_at_a_time:
+            return request.infer(inputs)[0].copy()  # or the next call would overwrite it
+
+    return run
+
+
+def check_equal(run: Run, reference: Run, inputs: list[np.ndarray], dtype: str, name: str) -> None:
+    """Raises EncoderError where an engine's states are not TensorFlow's.
+
+    Args:
+        run, reference: the graph in OpenVINO, and in TensorFlow.
+        inputs: of both.
+        dtype: of the first one's products.
+        name: the encoder's, for the error.
+    """
+    found, wanted = run(*inputs), reference(*inputs)
+    if found.shape != wanted.shape:
+        what = f"of shape {found.shape}, TensorFlow's {wanted.shape}"
+    else:
+        difference = float(np.abs(found - wanted).max(initial=0.0) / max(float(wanted.std()), 1e-6))
+        if difference <= TOLERANCES[dtype]:
+            return
+        what = f"{difference:.2g} standard deviations from TensorFlow's"
+    raise EncoderError(f"OpenVINO's hidden states of {name} are {what}: take engine tensorflow.")
+
+
+def make_inputs(vocabulary_size: int, max_positions: int) -> list[Any]:
+    """Token ids, segment ids and lengths of three texts, the second with padding; to try an engine on."""
+    tokens = min(12, max_positions)
+    ids = np.random.default_rng(0).integers(vocabulary_size, size=(3, tokens), dtype=np.int32)
+    return [ids, np.zeros_like(ids), np.array([tokens, tokens // 2, tokens], np.int32)]

@@ -1,0 +1,92 @@
+"""OpenVINO as an encoder's engine: what it may and may not run, and what is said."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bertvision_tf
+from bertvision_tf.encoders import engine, load_encoder
+from bertvision_tf.errors import EncoderError
+from bertvision_tf.extraction import extract
+
+TINY = str(Path(__file__).parents[1] / "checkpoints" / "bert-gelu-eps1e-12-segments2")
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
+TEXTS = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(EncoderError, match="engine 'onnx' is not known; known: tensorflow, openvino"):
+        load_encoder(TINY, engine="onnx")
+
+
+def test_what_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(EncoderError, match=r"pip install 'bertvision-tf\[openvino\]'"):
+        load_encoder(TINY, engine="openvino")
+
+
+@needs_openvino
+def test_bfloat16_that_is_only_imitated_is_refused(monkeypatch):
+    import openvino
+
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"])
+    with pytest.raises(EncoderError, match="does not multiply bfloat16 on this processor: take dtype float32"):
+        load_encoder(TINY, "bfloat16", "openvino")
+
+
+@needs_openvino
+def test_states_that_differ_are_refused(monkeypatch):
+    """Were the graph read wrongly, the first batch would say so, and not a score."""
+    encoder = load_encoder(TINY, engine="openvino")
+    right, tokens = engine.run_openvino, encoder.tokenize(TEXTS)
+    for wrong, said in (
+        (lambda states: states * 1.01, r"are 0\.0\d+ standard deviations from TensorFlow's: take engine tensorflow"),
+        (lambda states: states[1:], r"are of shape \(29, 3, 8\), TensorFlow's \(30, 3, 8\): take engine tensorflow"),
+    ):
+
+        def run_wrongly(*given, wrong=wrong):
+            run = right(*given)
+            return lambda *inputs: wrong(run(*inputs))
+
+        monkeypatch.setattr("bertvision_tf.encoders.encoder.run_openvino", run_wrongly)
+        with pytest.raises(EncoderError, match=said):
+            encoder.hidden_states(tokens)
+
+
+@needs_openvino
+def test_results_of_several_threads_are_their_own(minilm):
+    encoder = minilm.change(engine="openvino")
+    assert encoder.weights is minilm.weights and encoder.fingerprint == minilm.fingerprint
+    batches = [minilm.tokenize([text] * count) for count in range(1, 9) for text in TEXTS]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encoder.hidden_states, batches))
+    for states, tokens in zip(found, batches, strict=True):
+        np.testing.assert_allclose(states, minilm.hidden_states(tokens), atol=1e-4)
+
+
+@needs_openvino
+def test_the_engine_is_pickled_and_in_the_manifest(tmp_path, tiny_examples):
+    encoder = pickle.loads(pickle.dumps(load_encoder(TINY, engine="openvino")))
+    assert encoder.engine == "openvino"
+    store = extract(encoder, tiny_examples, tmp_path / "store", max_length=16)
+    made_with = store.manifest.made_with
+    assert made_with["openvino"] and made_with["tensorflow"]
+    plain = extract(encoder.change(engine="tensorflow"), tiny_examples, tmp_path / "plain", max_length=16)
+    assert "openvino" not in plain.manifest.made_with
+    np.testing.assert_array_equal(store.lengths, plain.lengths)
+
+
+@needs_openvino
+def test_a_run_says_its_engine_and_predicts_without_it(tmp_path):
+    options = {"limit": 60, "seeds": 1, "baselines": False, "fit": {"epochs": 1}, "head": "adapter_4_shared"}
+    options |= {"output": tmp_path / "run", "store": tmp_path / "states"}
+    run = bertvision_tf.train("starter", TINY, engine="openvino", **options)
+    assert run.config["engine"] == run.results["engine"] == "openvino"
+    assert run.load_encoder().engine == "tensorflow"
+    assert len(run.predict(TEXTS).labels) == len(TEXTS)
+    again = bertvision_tf.train("starter", TINY, resume=True, **options)
+    assert again.config["engine"] == "openvino"  # the finished run: its states are the same
