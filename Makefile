@@ -18,17 +18,12 @@ test: $(INSTALLED)  ## all tests
 lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy bertvision_tf
 
-bench: $(INSTALLED)  ## speed against PyTorch and against the research's way; needs DATA=folder with glue/, QUICK=1 for less
+bench: $(INSTALLED)  ## speed against other libraries and the research's way; needs DATA=folder with glue/, QUICK=1 for less
 	$(BIN)/pip install --quiet -e ".[bench]"
-ifdef QUICK
-	$(BIN)/python benchmarks/heads.py --data-dir $(DATA)/glue --quick
-	$(BIN)/python benchmarks/extract.py --data-dir $(DATA)/glue --quick
-else
-	$(BIN)/python benchmarks/heads.py --data-dir $(DATA)/glue
-	$(BIN)/python benchmarks/extract.py --data-dir $(DATA)/glue
+	$(BIN)/python benchmarks/figures.py --data-dir $(DATA)/glue $(if $(QUICK),--quick)
+ifndef QUICK
 	$(BIN)/python benchmarks/feed.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/fine_tune.py --data-dir $(DATA)/glue
-	$(BIN)/python benchmarks/search.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/memory.py
 endif
 

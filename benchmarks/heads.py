@@ -11,6 +11,7 @@ so they are measured for single texts alone. "first step" is what a fresh proces
 
 import argparse
 import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -45,7 +46,9 @@ def main() -> None:
     parser.add_argument("--states", type=Path, default=Path("states"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="the first 1,000 rows, and one measurement instead of 3")
+    parser.add_argument("--figures", type=Path, help="write the ratios as JSON to this file too")
     options = parser.parse_args()
+    figures: dict[str, float] = {}
     print(describe_processor())
     print("| task | an epoch of one head, s | bare products, s | ratio | of several, s | several / one |", end="")
     print(" bare, several / one | first step, s |")
@@ -57,8 +60,14 @@ def main() -> None:
         first = measure_fresh_process(name, options)
         products = f"{bare[0]:.2f} | {one / bare[0]:.2f}" if bare else "|"
         both = f"{bare[1] / bare[0]:.2f}" if bare else ""
-        figures = [f"{one:.2f}", products, f"{several:.2f}", f"{several / one:.2f}", both, f"{first:.1f}"]
-        print(f"| {name} | {' | '.join(figures)} |", flush=True)
+        cells = [f"{one:.2f}", products, f"{several:.2f}", f"{several / one:.2f}", both, f"{first:.1f}"]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        figures[f"{name}: an epoch of {options.seeds} heads / of one"] = several / one
+        if bare:
+            figures[f"{name}: an epoch of one head / its bare products"] = one / bare[0]
+        figures[f"{name}: first step after `import tensorflow`, seconds"] = first
+    if options.figures:
+        options.figures.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def make_trial(name: str, options: argparse.Namespace) -> Trial:

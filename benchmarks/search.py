@@ -5,6 +5,7 @@ python benchmarks/search.py --data-dir glue --task rte --tuner hyperband --trial
 """
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--train-share", type=float, default=1.0)
     parser.add_argument("--store", type=Path, default=Path("states"))
     parser.add_argument("--output", type=Path, default=Path("runs"))
+    parser.add_argument("--figures", type=Path, help="write the ratio as JSON to this file too")
     given = parser.parse_args()
 
     import bertvision_tf as bv
@@ -67,6 +69,9 @@ def main() -> None:
             f"{one['trainable_parameters']:,} weights, {one['seconds']['train'] / SEEDS:.1f} s a seed"
         )
     print(found.head.to_json(), found.fit)
+    if given.figures:
+        name = f"{task.name}: {len(found.trials)} trials / an epoch of fine-tuning"
+        given.figures.write_text(json.dumps({name: seconds / epoch}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""The ratios that say how fast this library is, in one table of one run.
+
+python benchmarks/figures.py --data-dir glue [--quick] [--encoders minilm mpnet bert-base]
+
+It runs heads.py, extract.py, search.py and against_fine_tuning.py, which print tables of their own. With --quick only
+the first two, on fewer rows and measured once, in about five minutes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from contenders import describe_processor
+
+QUICK = ("states", "states-openvino", "pytorch", "openvino", "products", "store")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder of GLUE's official download")
+    parser.add_argument("--encoders", nargs="+", default=["minilm", "bert-base"])
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        states = ["--states", f"{folder}/states"]
+        if options.quick:
+            parts = {
+                "heads.py": ["--quick", "--tasks", "cola", *states],
+                "extract.py": ["--quick", "--rows", "200", "--tasks", "RTE", "--contenders", *find_installed(QUICK)],
+            }
+        else:
+            parts = {
+                "heads.py": states,
+                "extract.py": ["--rows", "400", "--encoders", *options.encoders],
+                "search.py": ["--store", f"{folder}/states", "--output", f"{folder}/runs"],
+                "against_fine_tuning.py": [],
+            }
+        figures = {}
+        for script, given in parts.items():
+            figures |= measure(script, ["--data-dir", str(options.data_dir), *given], Path(folder) / "figures.json")
+    print(f"\n{describe_processor()}\n\n| figure | ratio |\n| --- | ---: |")
+    for name, value in figures.items():
+        print(f"| {name} | {value:.2f} |")
+
+
+def find_installed(contenders: tuple[str, ...]) -> list[str]:
+    from extract import NEEDED, is_installed
+
+    return [name for name in contenders if name not in NEEDED or is_installed(NEEDED[name])]
+
+
+def measure(script: str, given: list[str], file: Path) -> dict[str, float]:
+    """Runs a benchmark, and returns its figures."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), *given, "--figures", str(file)]
+    print(f"\n{script}\n", flush=True)
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        sys.exit(f"{script} failed with status {done.returncode}")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
