@@ -238,7 +238,7 @@ OURS = {
 CONTENDERS = ("states", "states-openvino", *PEERS, "kerashub", "products", "store", "store-openvino", "research")
 
 
-SAME_PRECISION = ("pytorch", "onnxruntime", "openvino", "kerashub")
+PRECISIONS = {"float32": ("pytorch", "onnxruntime", "openvino", "kerashub"), "bfloat16": ("pytorch", "openvino")}
 NEEDED = {name: package for name, (_, package) in PEERS.items()}
 NEEDED |= dict.fromkeys(("states-openvino", "store-openvino"), "openvino")
 
@@ -308,15 +308,15 @@ def compare(options):
                 for name, (_, error) in found.items()
                 if error
             ]
-            figures |= {f"{encoder}, {task}: {name}": value for name, value in list_figures(rates)}
+            peers = [name for name in PRECISIONS[options.dtype] if name in rates]
+            figures |= {f"{encoder}, {task}: {name}": value for name, value in list_figures(rates, peers)}
     print("", *notes, "", *(f"{name} {value:.2f}" for name, value in figures.items()), sep="\n")
     if options.figures:
         options.figures.write_text(json.dumps(figures), encoding="utf-8")
 
 
-def list_figures(rates):
+def list_figures(rates, peers):
     """Ratios of ours, by either engine, to the best peer of equal precision, to the bare products and to each other."""
-    peers = [name for name in SAME_PRECISION if name in rates]
     best = max(peers, key=rates.get, default=None)
     for end in ("", "-openvino"):
         pairs = [(f"states{end}", best), (f"states{end}", "products")]

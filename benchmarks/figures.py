@@ -41,6 +41,7 @@ def main() -> None:
         figures = {}
         for script, given in parts.items():
             figures |= measure(script, ["--data-dir", str(options.data_dir), *given], Path(folder) / "figures.json")
+            print("", *(f"{name} {value:.2f}" for name, value in figures.items()), sep="\n", flush=True)
     print(f"\n{describe_processor()}\n\n| figure | ratio |\n| --- | ---: |")
     for name, value in figures.items():
         print(f"| {name} | {value:.2f} |")

@@ -3,7 +3,7 @@
 from .classifier import Classifier, SpanClassifier
 from .dtype import AUTO, choose_dtype, measure_dtype
 from .encoder import Encoder
-from .engine import ENGINES, OPENVINO
+from .engine import ENGINES, OPENVINO, TENSORFLOW
 from .load import load_encoder
 from .packaged import fetch
 from .save import save_encoder
@@ -13,6 +13,7 @@ __all__ = [
     "AUTO",
     "ENGINES",
     "OPENVINO",
+    "TENSORFLOW",
     "Classifier",
     "Encoder",
     "SpanClassifier",

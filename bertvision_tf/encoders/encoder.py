@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from .families import FAMILIES, Family
 from .forward import Forward
 from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
 
+ONE_AT_A_TIME = threading.Lock()  # graphs are built
+
 
 class Encoder:
     """A tokenizer and one model that returns every hidden state.
@@ -34,8 +37,8 @@ class Encoder:
         weights: what `read_weights` gives.
         dtype: "float32", or "bfloat16" (two to four times as fast where the processor multiplies them; states are
             off by 0.7% in the mean, less than an int8 store rounds away).
-        engine: what runs the graph, "tensorflow", or "openvino" on a processor, where it is installed; states are equal
-            but for float noise. Texts of more than 512 tokens run in TensorFlow.
+        engine: what runs the graph: "tensorflow", or "openvino" where it is installed and there is no GPU. In float32
+            states are equal but for float noise. Texts of more than 512 tokens run in TensorFlow.
 
     Example:
         >>> encoder = load_encoder("minilm")
@@ -218,9 +221,13 @@ class Encoder:
 
     @functools.cached_property
     def _forward(self) -> Forward:
-        if self.engine == OPENVINO:  # which multiplies in `dtype` by itself
-            return Forward(self.architecture, self.weights, "float32", plain=True)
         return self.build_forward(self.dtype)
+
+    @functools.cached_property
+    @keeps_random_states
+    def _plain_forward(self) -> Forward:
+        """The forward pass for OpenVINO, which multiplies in another dtype by itself."""
+        return Forward(self.architecture, self.weights, "float32", plain=True)
 
     @keeps_random_states
     def build_forward(self, dtype: str, portable: bool = False) -> Forward:
@@ -229,12 +236,14 @@ class Encoder:
 
     def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:
         choice = (mode, pooler, layers, long, rounded)
-        if choice not in self._graphs:
-            self._graphs[choice] = self._build_graph(*choice)
+        with ONE_AT_A_TIME:  # threads ask for the same at the same time
+            if choice not in self._graphs:
+                self._graphs[choice] = self._build_graph(*choice)
         return self._graphs[choice]
 
     def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:
-        forward = self._forward
+        in_openvino = self.engine == OPENVINO and not long  # which has no loops of tensor lists
+        forward = self._plain_forward if in_openvino else self._forward
         num_blocks = self.architecture.num_layers if pooler else max(layers)
         matrices = [tf.TensorSpec((None, None), tf.int32, name) for name in ("token_ids", "segment_ids")]
         lengths = tf.TensorSpec((None,), tf.int32, "lengths")
@@ -257,9 +266,8 @@ class Encoder:
             factor, offset = grid
             return tf.cast(tf.round(tf.clip_by_value(found * factor + offset, -127.0, 127.0)), tf.int8)
 
-        if self.engine != OPENVINO or long or rounded:  # OpenVINO has no loops of tensor lists
+        if not in_openvino:
             return run_tensorflow(run)
         found = run_openvino(run, self.dtype)
-        inputs = make_inputs(self.architecture.vocabulary_size, self.architecture.max_positions)
-        check_equal(found, run_tensorflow(run), inputs, self.dtype, self.name)
+        check_equal(found, run_tensorflow(run), make_inputs(self.architecture), self.dtype, self.name)
         return found

@@ -8,12 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ..errors import EncoderError
+from .architecture import Architecture
 
 Run = Callable[..., np.ndarray]
 
@@ -23,13 +23,15 @@ TOLERANCES = {"float32": 1e-3, "bfloat16": 0.3}  # of the largest difference, in
 
 
 def check_engine(name: str, dtype: str) -> None:
-    """Raises EncoderError where there is no such engine, or it is not installed, or does not multiply in `dtype`."""
+    """Raises EncoderError where there is no such engine, it is not installed, or it would not serve here."""
     if name not in ENGINES:
         raise EncoderError(f"engine {name!r} is not known; known: {', '.join(ENGINES)}.")
     if name != OPENVINO:
         return
     if find_spec("openvino") is None:
         raise EncoderError("engine 'openvino' needs a package: pip install 'bertvision-tf[openvino]'.")
+    if tf.config.list_physical_devices("GPU"):
+        raise EncoderError("OpenVINO runs on the processor, and TensorFlow sees a GPU: take engine tensorflow.")
     from openvino import Core
 
     if dtype == "bfloat16" and "BF16" not in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -57,7 +59,7 @@ def run_openvino(function: tf.types.experimental.PolymorphicFunction, dtype: str
 
     concrete = function.get_concrete_function()
     model = openvino.convert_model(concrete)
-    # The converted graph has an output more for each gradient of its own, which activations bring with them.
+    # An activation with a gradient of its own, as silu, adds outputs to the converted graph: one is taken by its name.
     inputs = [model.input(spec.name).get_node() for spec in concrete.structured_input_signature[0]]
     model = openvino.Model([model.output(concrete.outputs[0].name)], inputs)
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[dtype]})
@@ -90,8 +92,11 @@ def check_equal(run: Run, reference: Run, inputs: list[np.ndarray], dtype: str, 
     raise EncoderError(f"OpenVINO's hidden states of {name} are {what}: take engine tensorflow.")
 
 
-def make_inputs(vocabulary_size: int, max_positions: int) -> list[Any]:
+def make_inputs(architecture: Architecture) -> list[np.ndarray]:
     """Token ids, segment ids and lengths of three texts, the second with padding; to try an engine on."""
-    tokens = min(12, max_positions)
-    ids = np.random.default_rng(0).integers(vocabulary_size, size=(3, tokens), dtype=np.int32)
-    return [ids, np.zeros_like(ids), np.array([tokens, tokens // 2, tokens], np.int32)]
+    tokens = min(12, architecture.max_positions)
+    ids = np.random.default_rng(0).integers(architecture.vocabulary_size, size=(3, tokens), dtype=np.int32)
+    segments = np.zeros_like(ids)
+    if architecture.num_segments > 1:
+        segments[:, tokens // 2 :] = 1
+    return [ids, segments, np.array([tokens, tokens // 2, tokens], np.int32)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..encoders import OPENVINO, TENSORFLOW
 from ..heads.describe import count_trainable
 from ..kinds import AnswerPredictions, Gold
 from ..metrics.glue import compute_metric
@@ -57,7 +58,7 @@ def describe_scores(
         "encoder_fingerprint": encoder.fingerprint,
         "encoder_parameters": encoder.num_parameters,
         "dtype": encoder.dtype,
-        "engine": encoder.engine,
+        "engine": OPENVINO if OPENVINO in stores[0].manifest.made_with else TENSORFLOW,
         "head": head,
         "head_config": trial.head.to_dict(),
         "trainable_parameters": count_trainable(outcomes[0].fit.head),

@@ -39,6 +39,25 @@ def test_bfloat16_that_is_only_imitated_is_refused(monkeypatch):
 
 
 @needs_openvino
+def test_a_machine_with_a_gpu_is_told_so(monkeypatch):
+    monkeypatch.setattr(engine.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    with pytest.raises(EncoderError, match="TensorFlow sees a GPU: take engine tensorflow"):
+        load_encoder(TINY, engine="openvino")
+
+
+@needs_openvino
+def test_long_texts_keep_the_dtype(monkeypatch):
+    """TensorFlow runs them, in bfloat16 where that is asked."""
+    monkeypatch.setattr("bertvision_tf.encoders.encoder.check_engine", lambda *_: None)
+    encoder = load_encoder(TINY).change(dtype="bfloat16", engine="openvino")
+    tokens = encoder.tokenize(["the cat " * 30], max_length=40)
+    plain = encoder.change(engine="tensorflow").hidden_states(tokens)
+    monkeypatch.setattr("bertvision_tf.encoders.encoder.LONG", 8)
+    assert np.abs(encoder.hidden_states(tokens) - plain).max() < 0.05
+    assert encoder._forward.parts.dtype == "bfloat16"
+
+
+@needs_openvino
 def test_states_that_differ_are_refused(monkeypatch):
     """Were the graph read wrongly, the first batch would say so, and not a score."""
     encoder = load_encoder(TINY, engine="openvino")
@@ -58,14 +77,18 @@ def test_states_that_differ_are_refused(monkeypatch):
 
 
 @needs_openvino
-def test_results_of_several_threads_are_their_own(minilm):
+def test_results_of_several_threads_are_their_own(minilm, monkeypatch):
     encoder = minilm.change(engine="openvino")
     assert encoder.weights is minilm.weights and encoder.fingerprint == minilm.fingerprint
     batches = [minilm.tokenize([text] * count) for count in range(1, 9) for text in TEXTS]
+    built = []
+    build = encoder._build_graph
+    monkeypatch.setattr(encoder, "_build_graph", lambda *choice: built.append(choice) or build(*choice))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(encoder.hidden_states, batches))
     for states, tokens in zip(found, batches, strict=True):
         np.testing.assert_allclose(states, minilm.hidden_states(tokens), atol=1e-4)
+    assert len(built) == 1  # and not one for each thread
 
 
 @needs_openvino
