@@ -121,9 +121,18 @@ class HeadSpace:
         return _read_head({name: hp.get(name) for name in HEAD if name in hp})
 
     def choose_fit(self, hp: HyperParameters) -> dict[str, Any]:
-        """How a trial's head is trained: fields of FitConfig."""
+        """How a trial's head is trained: fields of FitConfig, after `choose_head` has chosen it.
+
+        Heads that compare two texts are searched without mixup: it makes one pair of two, whose tokens are of both, and
+        what a head measures of a pair only once would have to be measured anew in every step.
+        """
         names = [name for name in FIT if name != "mixup" or self.kind.single]
-        return {name: self._ask(hp, name) for name in names}
+        compares = "mixup" not in self.only and "comparison" in hp
+        found = {
+            name: self._ask(hp, name, below=("comparison", [False]) if name == "mixup" and compares else (None, None))
+            for name in names
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def _ask(
         self, hp: HyperParameters, name: str, below: tuple[str, list[Any]] | tuple[None, None] = (None, None)
