@@ -21,7 +21,7 @@ from ..training import Snapshot
 from ..training.baselines import Baseline, Rows, fit_baselines
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.span_rivals import fit_span_rivals
-from ..training.trial import Outcome, Trial
+from ..training.trial import Outcome, Together, Trial
 
 if TYPE_CHECKING:
     from ..encoders import Encoder
@@ -43,7 +43,7 @@ def describe_scores(
         seeds, outcomes: one head a seed.
     """
     trial, stores = trials[0], trials[0].stores
-    task, every = trial.task, [store for one in dict.fromkeys(trials) for store in one.stores]
+    task, every = trial.task, list({id(store): store for one in trials for store in one.stores}.values())
     metrics: dict[str, list[float]] = {}
     for place, suffix in enumerate(("", *(f"_{name}" for name in task.extra_dev))):
         described = [trial.dev_golds[place].describe(one.predictions[place]) for one in outcomes]
@@ -85,6 +85,29 @@ def describe_scores(
             "paths": [str(store.path.resolve()) for store in every],
         },
         "versions": describe_versions(),
+    }
+
+
+def describe_together(trial: Trial, together: Together, count: int) -> dict[str, Any]:
+    """What several heads as one model come to on dev.
+
+    Args:
+        trial: whose stores they read.
+        together: the model.
+        count: of heads.
+    """
+    metrics = _collect([trial.dev_golds[0].describe(together.predictions[0])])
+    for name, gold, found in zip(trial.task.extra_dev, trial.dev_golds[1:], together.predictions[1:], strict=True):
+        metrics |= {f"{metric}_{name}": values for metric, values in _collect([gold.describe(found)]).items()}
+    scores = metrics[trial.task.main_metric]
+    return {
+        "heads": count,
+        "scores": scores,
+        **summarize(scores),
+        "metrics": metrics,
+        "selection_score": together.selection_score,
+        "trainable_parameters": count_trainable(together.head),
+        **({} if together.threshold is None else {"threshold": together.threshold}),
     }
 
 

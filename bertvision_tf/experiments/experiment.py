@@ -16,7 +16,7 @@ from ..encoders import Encoder
 from ..extraction import extract_once
 from ..progress import Progress, ignore
 from ..random_states import keeps_random_states
-from ..reports.table import name_head
+from ..reports.table import name_head, name_together
 from ..runs import Run, load_run, write_run, writing_to
 from ..settings import RunSettings, takes_options
 from ..store import Store
@@ -26,13 +26,14 @@ from ..training.baselines import Baseline
 from ..training.cost import Cost
 from ..training.draw import Draw
 from ..training.layer_use import LayerChoice, choose_layers
-from ..training.trial import Outcome, Trial, draw_sample
+from ..training.trial import Outcome, Together, Trial, draw_sample
 from .describe import (
     describe_fine_tuning,
     describe_layers,
     describe_rivals,
     describe_scores,
     describe_significance,
+    describe_together,
     fit_simple_rivals,
     predict_fine_tuned,
 )
@@ -83,12 +84,13 @@ def train(
         tuned = fine_tune(work)
         states = extract_states(work, list(dict.fromkeys(tuned.values())))
         heads = train_heads(work, states)
-        rivals = fit_rivals(work, heads)
+        rivals = fit_rivals(work, states, heads)
         results = describe_results(work, states, heads, rivals)
         asked |= describe_sources(work) | {"layers": states.layers or asked["layers"], "snapshots": _name(tuned)}
         dev = list(zip(work.splits[1:], heads.trials[0].dev_golds, strict=True))
         with writing_to(plan.output):
-            write_contents(folder, plan.task, results, asked, heads.outcomes, dev, settings.places.export)
+            found = heads.outcomes, heads.predictor, dev
+            write_contents(folder, plan.task, results, asked, *found, export=settings.places.export)
     return load_run(plan.output)
 
 
@@ -149,43 +151,63 @@ def _choose_layers(work: Preparation, encoder: Encoder) -> LayerChoice:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Heads:
-    """The heads of a run, one a seed.
+    """The heads of a run, one a seed or a fold.
 
     Attributes:
         trials: what each was trained on; seeds that share an encoder share one.
         outcomes: what came of each.
+        together: what they say together, where they predict so.
         training: what it cost.
     """
 
     trials: list[Trial]
     outcomes: list[Outcome]
+    together: Together | None
     training: Cost
+
+    @property
+    def best(self) -> Outcome:
+        """Of the head that its selection rows like best."""
+        return max(self.outcomes, key=lambda outcome: outcome.fit.selection_score)
+
+    @property
+    def predictor(self) -> Outcome | Together:
+        """The best head, or all as one model: whichever predicts."""
+        return self.together or self.best
 
 
 def train_heads(work: Preparation, states: States) -> Heads:
-    """Trains a head with each seed, on the states of the encoders in turn."""
-    seeds, new_trial = work.settings.head.all_seeds, _new_trial(work)
+    """Trains a head with each seed, on the states of the encoders in turn, or on each fold of train."""
+    settings, new_trial = work.settings.head, _new_trial(work)
+    seeds = settings.all_seeds
     with Cost() as training:
-        distinct = [
-            new_trial(stores=own, examples=work.splits, draw=work.draw, selection=work.roles[1])
-            for own in states.stores
-        ]
+        distinct = []
+        for own in states.stores:
+            measured: dict[str, Any] = {}  # of these stores, for all folds
+            for rows, selection in work.folds:
+                draw = dataclasses.replace(work.draw, training=rows)
+                distinct.append(new_trial(stores=own, draw=draw, selection=selection, measured=measured))
         trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
         shared = [trial.run_all(seeds[place :: len(distinct)]) for place, trial in enumerate(distinct)]
         outcomes = [shared[place % len(distinct)][place // len(distinct)] for place in range(len(seeds))]
-    return Heads(trials, outcomes, training)
+        together = trials[0].average(outcomes, folds=bool(settings.folds)) if settings.averages else None
+    return Heads(trials, outcomes, together, training)
 
 
 def _new_trial(work: Preparation) -> functools.partial[Trial]:
-    return functools.partial(Trial, work.plan.task, work.plan.head, config=work.fit, logs=work.plan.logs, **work.common)
+    common = {"config": work.fit, "logs": work.plan.logs, "examples": work.splits, **work.common}
+    return functools.partial(Trial, work.plan.task, work.plan.head, **common)
 
 
-def fit_rivals(work: Preparation, heads: Heads) -> list[Baseline]:
+def fit_rivals(work: Preparation, states: States, heads: Heads) -> list[Baseline]:
     """What the heads are compared with: simple models, and the encoder's own head after its best epoch."""
     settings, seeds = work.settings, work.settings.head.all_seeds
     rivals: list[Baseline] = []
     if settings.rivals.baselines:
-        rivals += fit_simple_rivals(heads.trials[0], work.encoder, work.splits, seeds)
+        trial = heads.trials[0]
+        if work.settings.head.folds:  # simple rivals have one split of train
+            trial = _new_trial(work)(stores=states.stores[0], draw=work.draw, selection=work.roles[1])
+        rivals += fit_simple_rivals(trial, work.encoder, work.splits, seeds)
     for parts in settings.rivals.baseline_parts:
         rival = dataclasses.replace(work.tuning, config=work.plan.fine_tune.for_parts(parts))
         fitted = seeds[: settings.tuning.fine_tune_seeds]
@@ -198,10 +220,12 @@ def describe_results(work: Preparation, states: States, heads: Heads, rivals: Se
     name, trials, outcomes, tuned = work.plan.head_name, heads.trials, heads.outcomes, states.tuned
     gold = trials[0].dev_golds[0]
     own_heads, ensembles = predict_fine_tuned(trials, tuned, work.splits, outcomes) if tuned else ([], [])
-    best = max(outcomes, key=lambda outcome: outcome.fit.selection_score)
-    chosen = name_head(name, work.settings.tuning.fine_tune_epochs), best.predictions[0]
+    called = name_head(name, work.settings.tuning.fine_tune_epochs)
+    chosen = name_together(called, len(outcomes)) if heads.together else called, heads.predictor.predictions[0]
     results = {
         **describe_scores(trials, work.encoder, name, work.settings.head.all_seeds, outcomes),
+        "together": describe_together(trials[0], heads.together, len(outcomes)) if heads.together else None,
+        "folds": work.settings.head.folds,
         "fine_tune": describe_fine_tuning(gold, tuned, own_heads, ensembles) if tuned else None,
         "seconds": {
             "fine_tune": sum(snapshot.facts["seconds"] for snapshot in tuned),

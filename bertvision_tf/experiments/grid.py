@@ -23,7 +23,7 @@ from ..tasks import GLUE, TaskSpec, get_task
 from ..training.draw import check_draw
 from ..training.encoder_trial import check_rivals
 from .experiment import train
-from .preparation import read_task
+from .preparation import check_predictor, read_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +131,7 @@ def _check_grid(grid: Grid, settings: RunSettings) -> None:
     if not all(0 <= epochs < math.inf for epochs in grid.epochs):
         raise RunError(f"a grid needs epochs from 0 on, got {list(grid.epochs)}.")
     check_rivals(settings.rivals.baseline_parts, settings.rivals.baseline_epochs)
+    check_predictor(settings.change(fine_tune_epochs=max(grid.epochs)))
 
 
 def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]:

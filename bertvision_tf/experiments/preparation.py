@@ -22,7 +22,7 @@ from ..settings import RunSettings
 from ..store import StoreSpec
 from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
-from ..tasks.selection import fingerprint_rows
+from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig, get_strategy
 from ..training.draw import Draw, check_draw, check_rows
 from ..training.encoder_trial import EncoderTrial, check_rivals
@@ -78,6 +78,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     if rows.balance_classes and not task.kind.single:
         raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
     check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
+    check_predictor(settings)
     head, name, fit = _choose_head(settings, task)
     fine_tune = tuning.choose(task)
     usual = "-".join([f"runs/{task.name}-{name}", *name_folders(settings)])
@@ -92,10 +93,22 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     return Plan(settings, task, head, name, fit, fine_tune, store, output, logs)
 
 
+def check_predictor(settings: RunSettings) -> None:
+    """Raises RunError where heads that are to predict together would read states of several encoders."""
+    tuning, head = settings.tuning, settings.head
+    if not tuning.fine_tune_epochs:
+        return
+    if head.folds:
+        raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
+    if head.averages and (tuning.fine_tune_seeds or len(head.all_seeds)) > 1:
+        raise RunError("`predict_with` mean needs heads on one encoder: fine-tune one alone, with `fine_tune_seeds` 1.")
+
+
 def name_folders(settings: RunSettings) -> list[str]:
     """What tells a run from others of its task and head, as parts of its folder's name."""
     shots, share, epochs = settings.rows.shots, settings.rows.train_share, settings.tuning.fine_tune_epochs
     names = [f"shots-{shots}"] if shots else [f"share-{share:g}"] if share < 1 else []
+    names += [f"folds-{settings.head.folds}"] if settings.head.folds else []
     return names + ([f"epochs-{epochs:g}"] if epochs else [])
 
 
@@ -141,6 +154,15 @@ class Preparation:
         return Draw(self.splits[0].labels, self.roles[0], rows.train_share, rows.shots)
 
     @property
+    def folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Training and selection rows of each fold; those of the one split of train where there are no folds."""
+        count, train = self.settings.head.folds, self.splits[0]
+        if not count:
+            return [self.roles]
+        groups = train.kept_together if train.kept_together is not None else train.repeats
+        return split_folds(train.labels, count, groups)
+
+    @property
     def tuning(self) -> EncoderTrial:
         """The encoder that is fine-tuned."""
         plan, length = self.plan, self.states["max_length"]
@@ -161,6 +183,8 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     _check_choices(plan, fit, plan_spec(encoder, splits[0], **states))
     work = Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
     check_rows(task, work.draw, settings.head.all_seeds)
+    for training, _ in work.folds if settings.head.folds else ():
+        check_rows(task, dataclasses.replace(work.draw, training=training), settings.head.all_seeds)
     return work
 
 
@@ -172,7 +196,7 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
     found = {
         "task": task.name,
         "examples": {rows.split: rows.fingerprint for rows in work.splits},
-        "selection_rows": fingerprint_rows(work.roles[1]),
+        "selection_rows": fingerprint_rows(np.concatenate([selection for _, selection in work.folds])),
         "kind": str(task.kind),
         "text": task.text,
         "text_pair": task.text_pair,
@@ -189,8 +213,9 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         "fit": dataclasses.asdict(work.fit),
     }
-    places = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
-    return {name: value for name, value in (settings.to_dict() | found).items() if name not in places}
+    left_out = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
+    left_out |= {"seeds"} if settings.head.folds else set()  # which would not go with folds
+    return {name: value for name, value in (settings.to_dict() | found).items() if name not in left_out}
 
 
 def describe_sources(work: Preparation) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import RunError
 from ..kinds import Gold
 from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
-from ..runs.folder import CONFIG, RESULTS, write_csv, write_json
+from ..runs.folder import CONFIG, MEAN_FILE, RESULTS, write_csv, write_json
 from ..tasks import Examples, TaskSpec
-from ..training.trial import Outcome
+from ..training.trial import Outcome, Together
 from .predictions import write_predictions
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def write_contents(
     results: dict[str, Any],
     asked: dict[str, Any],
     outcomes: Sequence[Outcome],
+    predictor: Outcome | Together,
     dev: Sequence[tuple[Examples, Gold]],
     export: bool,
 ) -> None:
@@ -36,22 +37,22 @@ def write_contents(
         task: of the run.
         results, asked: results.json and config.json.
         outcomes: one head a seed.
+        predictor: what predicts: one of them, or all together.
         dev: of each dev split its rows, and what they are scored by.
-        export: whether the head chosen on the selection rows is saved as a SavedModel too.
+        export: whether what predicts is saved as a SavedModel too.
     """
-    best = int(np.argmax(results["selection_scores"]))
     (folder / "heads").mkdir()
     for seed, one in zip(results["seeds"], outcomes, strict=True):
-        one.fit.head.save(folder / "heads" / f"seed-{seed}.keras")
+        one.head.save(folder / "heads" / f"seed-{seed}.keras")
+    if results["together"]:
+        predictor.head.save(folder / "heads" / MEAN_FILE)
     suffixes = ("", *(f"_{name}" for name in task.extra_dev))
     for place, (suffix, (rows, gold)) in enumerate(zip(suffixes, dev, strict=True)):
         every = {
             f"prediction_seed_{seed}": one.predictions[place]
             for seed, one in zip(results["seeds"], outcomes, strict=True)
         }
-        write_predictions(
-            folder, suffix, rows, gold, outcomes[best].predictions[place], outcomes[best].logits[place], every
-        )
+        write_predictions(folder, suffix, rows, gold, predictor.predictions[place], predictor.logits[place], every)
     _write_curves(folder / "curves.csv", results["seeds"], outcomes)
     layers = results["layers"]
     names = [str(name) for name in layers["names"]]
@@ -59,7 +60,7 @@ def write_contents(
         write_png(draw_layer_weights(np.array(layers["weights"]), names), folder / "layer_weights.png")
     write_png(draw_layer_losses(layers["losses"], names, results["metric"]), folder / "layer_losses.png")
     if export:
-        _export(outcomes[best].fit.head, folder / "saved_model")
+        _export(predictor.head, folder / "saved_model")
     write_json(folder / CONFIG, asked)
     write_json(folder / RESULTS, results)
 

@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from .adapt import adapt_head
     from .build import build_head
     from .describe import HeadSize, describe_head, measure_head
+    from .mean import MeanOfLogits, average_heads
     from .split import split_head
 
 __all__ = [
     "PRESETS",
     "HeadConfig",
     "HeadSize",
+    "MeanOfLogits",
     "adapt_head",
+    "average_heads",
     "build_head",
     "describe_head",
     "get_preset",
@@ -27,7 +30,9 @@ __all__ = [
 ]
 _MODULES = {
     "HeadSize": "describe",
+    "MeanOfLogits": "mean",
     "adapt_head": "adapt",
+    "average_heads": "mean",
     "build_head": "build",
     "describe_head": "describe",
     "measure_head": "describe",

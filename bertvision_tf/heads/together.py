@@ -26,6 +26,7 @@ class HeadsTogether:
 
     Args:
         heads: models, built and adapted. Functional ones are walked; another is called as a whole.
+        stacked: whether layers are called with `call_together`, which symbolic tensors do not allow.
 
     Example:
         >>> heads = [build_head("adapter_8_shared", num_hidden_states=3, hidden_dim=6) for _ in range(5)]
@@ -34,8 +35,8 @@ class HeadsTogether:
         5
     """
 
-    def __init__(self, heads: Sequence[keras.Model]):
-        self.heads = list(heads)
+    def __init__(self, heads: Sequence[keras.Model], stacked: bool = True):
+        self.heads, self._stacked = list(heads), stacked
         several = self.heads if len(self.heads) > 1 else []  # one shares nothing: its weights need not be read
         self._signs = {id(layer): _sign(layer) for head in several for layer in head.layers}
 
@@ -49,7 +50,7 @@ class HeadsTogether:
         if len(self.heads) == 1:
             return [self.heads[0](images, training=training)]
         kinds = {name: symbol.dtype for head in self.heads for name, symbol in head.input.items()}
-        images = {name: keras.ops.cast(images[name], kind) for name, kind in kinds.items() if name in images}
+        images = {name: _cast(images[name], kind) for name, kind in kinds.items() if name in images}
         outputs: list[Any] = [None] * len(self.heads)
         walks = [_walk(head, images, training) for head in self.heads]
         calls = {place: next(walk) for place, walk in enumerate(walks)}
@@ -77,6 +78,8 @@ class HeadsTogether:
         """What each of these calls gives."""
         first = calls[0]
         if len(calls) > 1 and hasattr(first.layer, "call_together"):
+            if not self._stacked:
+                return [call.layer(*call.args, **call.kwargs) for call in calls]
             return type(first.layer).call_together([call.layer for call in calls], *first.args, **first.kwargs)
         if name not in known:
             known[name] = first, first.layer(*first.args, **first.kwargs)
@@ -90,6 +93,11 @@ class _Call:
     layer: Any
     args: tuple
     kwargs: Mapping[str, Any]
+
+
+def _cast(tensor: Tensor, kind: str) -> Tensor:
+    """A tensor in a dtype; itself if it is of it."""
+    return tensor if keras.backend.standardize_dtype(tensor.dtype) == kind else keras.ops.cast(tensor, kind)
 
 
 def _walk(head: keras.Model, images: Mapping[str, Tensor], training: bool) -> Generator[_Call, Any, Any]:

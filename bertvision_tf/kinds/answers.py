@@ -47,6 +47,27 @@ class AnswerPredictions:
         silent = stay_silent(self.null_odds, self.threshold)
         return ["" if nothing else text for text, nothing in zip(self.texts, silent, strict=True)]
 
+    @property
+    def f1(self) -> np.ndarray:
+        """float, (questions,), 0 to 1, with the threshold."""
+        return self.scores.apply_threshold(self.null_odds, self.threshold).f1
+
+    def choose_threshold(self) -> AnswerPredictions:
+        """The same with the threshold that suits these questions best: ALWAYS where none is better."""
+        always = dataclasses.replace(self, threshold=ALWAYS)
+        best, threshold = find_best_threshold(self.scores, self.null_odds)
+        better = best > 100 * float(always.f1.mean()) + ROUNDING
+        return dataclasses.replace(self, threshold=threshold) if better else always
+
+    @classmethod
+    def pool(cls, parts: Sequence[AnswerPredictions]) -> AnswerPredictions:
+        """What is said of several sets of questions, with the threshold that suits all of them together best."""
+        columns = zip(*(dataclasses.astuple(part.scores) for part in parts), strict=True)
+        scores = [np.concatenate(column) for column in columns]
+        texts = [text for part in parts for text in part.texts]
+        odds = np.concatenate([part.null_odds for part in parts])
+        return cls(texts, odds, AnswerScores(*scores), ALWAYS).choose_threshold()
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AnswerGold:
@@ -102,8 +123,7 @@ class AnswerGold:
         always = self._score(read_texts(found, self.contexts), odds, ALWAYS)
         if selected is not None:
             return dataclasses.replace(always, threshold=selected.threshold)
-        best, threshold = find_best_threshold(always.scores, odds)
-        return dataclasses.replace(always, threshold=threshold) if best > self.score(always) + ROUNDING else always
+        return always.choose_threshold()
 
     def answer_nothing(self) -> AnswerPredictions:
         """Always "no answer"."""
@@ -111,7 +131,7 @@ class AnswerGold:
 
     def score(self, predictions: AnswerPredictions, rows: np.ndarray | None = None) -> float:
         """F1 in percent, of some questions or of all, with the predictions' threshold."""
-        scores = predictions.scores.apply_threshold(predictions.null_odds, predictions.threshold).f1
+        scores = predictions.f1
         return 100 * float((scores if rows is None else scores[rows]).mean())
 
     def describe(self, predictions: AnswerPredictions) -> dict[str, float]:
@@ -121,7 +141,7 @@ class AnswerGold:
 
     def compare(self, first: AnswerPredictions, second: AnswerPredictions) -> Difference:
         """Whether two models' F1 differs in more than chance."""
-        shares = [100 * one.scores.apply_threshold(one.null_odds, one.threshold).f1 for one in (first, second)]
+        shares = [100 * one.f1 for one in (first, second)]
         return compare_scores(lambda _, f1: float(f1.mean()), shares[0], *shares)
 
     def combine(

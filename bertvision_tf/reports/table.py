@@ -100,6 +100,11 @@ def name_head(head: str, epochs: float) -> str:
     return f"{head}, {show_epochs(epochs)}" if epochs else head
 
 
+def name_together(head: str, count: int) -> str:
+    """Several heads as one model."""
+    return f"{head}, {count} together"
+
+
 def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> list[TableRow]:
     """The rows of some runs on the same task: the baselines of all, each once, then each run's head; of a
     fine-tuned encoder its own head, the head on its states, and the two together, with its weights and seconds in.
@@ -124,6 +129,7 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
         if not tuned:
             name = own or run["head"]
             rows.append(_build_row(run, name, run, run["trainable_parameters"], seconds, costs, extraction))
+            rows += _build_together(run, name, 0, extraction, costs, extraction)
             continue
         weights = tuned["trainable_parameters"]
         before = sum(tuned["seconds"]) / encoders
@@ -139,7 +145,26 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
         for part, scores in (("", run), ("ensemble", tuned["ensemble"])):
             both = weights + run["trainable_parameters"]
             rows.append(_build_row(run, shown[part], scores, both, before + seconds, costs, extraction))
+        rows += _build_together(run, shown[""], weights, before + extraction, costs, extraction)
     return rows
+
+
+def _build_together(
+    run: Mapping[str, Any], name: str, weights: int, seconds: float, costs: Mapping[str, Any], extraction: float
+) -> list[TableRow]:
+    """The row of a run's heads as one model, where they predict so.
+
+    Args:
+        name: of a head.
+        weights, seconds: of what comes before the heads.
+        costs, extraction: as `_build_row`'s.
+    """
+    together = run.get("together")
+    if not together:
+        return []
+    weights += together["trainable_parameters"]
+    name = name_together(name, together["heads"])
+    return [_build_row(run, name, together, weights, run["seconds"]["train"] + seconds, costs, extraction)]
 
 
 def _build_row(

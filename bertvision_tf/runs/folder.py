@@ -2,14 +2,14 @@
 
 results.json        scores, seconds and versions; written last, so a folder without it holds no finished run
 config.json         all that was asked for: task, encoder, head, states, fit
-heads/seed-0.keras  one head a seed
+heads/seed-0.keras  one head a seed or fold; mean.keras is all of them as one model, where they predict together
 predictions.csv     the dev rows: id, text, label, prediction, a probability for each class, a prediction a seed;
                     predictions_mismatched.csv for a further dev split
 predictions.json    of questions: what each id is answered, "" for nothing, as the official scorer reads it; beside it
                     null_odds.json, and the five best spans of each in nbest_predictions.json
 curves.csv          seed, epoch, loss, selection_score
 layer_weights.png   where the head pools layers by weights
-saved_model/        on request: the head chosen on the selection rows, images in, logits out
+saved_model/        on request: what predicts, images in, logits out
 
 That of an ensemble has results.json, predictions, and a config.json that names the runs.
 """
@@ -33,6 +33,7 @@ from ..store.writer import lock_folder
 
 RESULTS = "results.json"
 CONFIG = "config.json"
+MEAN_FILE = "mean.keras"  # in a run's heads, where all of them together predict
 MEMBERS = "runs"  # the entry of an ensemble's config.json
 
 

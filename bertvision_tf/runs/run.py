@@ -13,7 +13,7 @@ from ..errors import RunError
 from ..kinds import Kind, find_kind
 from ..random_states import keeps_random_states
 from .explain import Explanation, choose_window, compute_norms, compute_similarities
-from .folder import read_csv
+from .folder import MEAN_FILE, read_csv
 from .predictions import FoundAnswer, Predictions
 
 if TYPE_CHECKING:
@@ -48,19 +48,27 @@ class Run:
         return self.results["seeds"][int(np.argmax(self.results["selection_scores"]))]
 
     @property
+    def together(self) -> dict[str, Any] | None:
+        """What results.json says of all heads as one model; None where the best alone predicts."""
+        return self.results.get("together")
+
+    @property
     def threshold(self) -> float:
-        """Up to which null odds the head of the best seed answers questions; 0 of a run on labels, which has none."""
+        """Up to which null odds what predicts answers questions; 0 of a run on labels, which has none."""
+        if self.together:
+            return self.together.get("threshold", 0.0)
         thresholds = self.results.get("thresholds")
         return thresholds[self.results["seeds"].index(self.best_seed)] if thresholds else 0.0
 
     @keeps_random_states
     def load_head(self, seed: int | None = None) -> keras.Model:
-        """The head of a seed; by default of the one chosen on the selection rows."""
+        """The head of a seed; by default what predicts: the one chosen on the selection rows, or all as one model."""
         import keras
 
-        from ..heads import build as _registers_the_head_with_keras  # noqa: F401
+        from ..heads import build, mean  # noqa: F401  # which register their classes with Keras
 
-        file = self.path / "heads" / f"seed-{self.best_seed if seed is None else seed}.keras"
+        whole = seed is None and self.together
+        file = self.path / "heads" / (MEAN_FILE if whole else f"seed-{self.best_seed if seed is None else seed}.keras")
         try:
             return keras.models.load_model(file, compile=False)
         except (OSError, ValueError) as error:
@@ -140,12 +148,12 @@ class Run:
         return find_kind(self.config["kind"])
 
     def read_dev_predictions(self) -> np.ndarray:
-        """Class indices of the dev rows of a classification, by the head chosen on the selection rows."""
+        """Class indices of the dev rows of a classification, by what predicts: see `load_head`."""
         names = [row["prediction"] for row in read_csv(self.path / "predictions.csv")]
         return np.array([self.config["label_names"].index(name) for name in names])
 
     def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Predictions:
-        """Predicts new texts with the head chosen on the selection rows.
+        """Predicts new texts with the head chosen on the selection rows, or with all together.
 
         Args:
             texts: the first, or only, text of each: a list, a generator, or a column of a data frame.
@@ -181,7 +189,7 @@ class Run:
         return Predictions(self.kind.tell(logits, names), self.kind.compute_probabilities(logits), names)
 
     def answer(self, question: str, context: str) -> FoundAnswer:
-        """Answers a question from a context of any length, with the head chosen on the selection rows.
+        """Answers a question from a context of any length, as `predict`.
 
         Example:
             >>> load_run("runs/starter_qa").answer("Who has eaten?", "The cat has eaten.").text
@@ -224,7 +232,7 @@ class Run:
 
     def explain(self, text: str, text_pair: str | None = None) -> Explanation:
         """The pictures of one text, (layers, tokens): how long its states are, how like those below them, and which
-        cells decide what the head chosen on the selection rows says of it.
+        cells decide what is predicted of it.
 
         Args:
             text: a text, or a question.
@@ -268,12 +276,12 @@ class Run:
 
     @functools.cached_property
     def _head(self) -> keras.Model:
-        """The head chosen on the selection rows, loaded once."""
+        """What predicts, loaded once."""
         return self.load_head()
 
     @functools.cached_property
     def _predict_images(self) -> Callable[[tf.data.Dataset], np.ndarray]:
-        """Logits of images by the head chosen on the selection rows; traced once."""
+        """Logits of images by what predicts; traced once."""
         from ..training.fit import build_predictor
 
         return build_predictor(self._head)

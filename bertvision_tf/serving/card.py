@@ -69,9 +69,13 @@ def _describe_head(name: str, run: Run) -> list[str]:
         + (f" of {', '.join(config['label_names'])}" if config["label_names"] else ""),
         f"- head: {results['head']}, {results['trainable_parameters']:,} weights, on an encoder "
         + (f"fine-tuned {tuned['epochs']:g} epochs on the same rows" if tuned else "that was not fine-tuned"),
-        f"- data: {rows['training']:,} training rows, {rows['selection']:,} selection rows that chose epoch and seed, "
-        f"{rows['dev']:,} dev rows",
-        f"- {results['metric']} on dev: {results['scores'][place]:.{places}f} of this head, seed {run.best_seed}"
+        f"- data: {_describe_rows(results)}, {rows['dev']:,} dev rows",
+        f"- {results['metric']} on dev: "
+        + (
+            f"{run.together['mean']:.{places}f} of its {run.together['heads']} heads together"
+            if run.together
+            else f"{results['scores'][place]:.{places}f} of this head, seed {run.best_seed}"
+        )
         + (f"; {show_score(results['mean'], results['std'], places)} over {seeds} seeds" if seeds > 1 else ""),
     ]
     if rivals:
@@ -79,6 +83,13 @@ def _describe_head(name: str, run: Run) -> list[str]:
     if "thresholds" in results:
         lines.append(f"- a question is not answered where null_score - score is above {run.threshold:g}")
     return [*lines, ""]
+
+
+def _describe_rows(results: Mapping[str, Any]) -> str:
+    training, selection, folds = *(results["rows"][role] for role in ("training", "selection")), results.get("folds")
+    if folds:
+        return f"{training + selection:,} train rows in {folds} folds, each of which chose the epoch of one head"
+    return f"{training:,} training rows, {selection:,} selection rows that chose epoch and seed"
 
 
 def _list(tensors: Mapping) -> str:

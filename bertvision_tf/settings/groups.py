@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..tasks import TaskSpec
 
 MOST_SEEDS = 2**32  # that numpy and TensorFlow take
+BEST, MEAN = PREDICTORS = ("best", "mean")  # of all heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,18 +164,31 @@ class HeadSettings:
         head: a preset's name, a HeadConfig, or a JSON file of one, such as a search's best.json. Default: the default
             head for single texts, for pairs, or for questions on a context.
         seeds: how many heads are trained, from seed 0; or the seeds themselves, as in 0,3.
+        folds: train a head on all but one of so many parts of train, for each part, and let that part select its epoch;
+            instead of seeds on one split of train.
+        predict_with: what predicts: best, the head that its selection rows like best, or mean, all of them together.
+            Default: mean with folds, which have no other way; else best.
         fit: a FitConfig; or only what differs from FitConfig.for_head's.
         strategy: where heads are trained: one_device, or mirrored for all GPUs.
     """
 
     head: str | HeadConfig | None = None
     seeds: int | Sequence[int] = 5
+    folds: int | None = None
+    predict_with: str | None = None
     fit: FitConfig | Mapping[str, Any] | None = None
     strategy: str = "one_device"
 
     def __post_init__(self):
         if isinstance(self.seeds, str) or not (is_count(self.seeds) or are_indices(self.seeds)):
             raise RunError(f"`seeds` needs one seed or more, each once; got {self.seeds!r}.")
+        check_count("folds", self.folds, least=2)
+        if self.folds and self._list_seeds() != list(range(type(self).seeds)):
+            raise RunError(f"`folds` trains one head a fold, {self.folds} in all: leave `seeds` out.")
+        if self.predict_with not in (None, *PREDICTORS):
+            raise RunError(f"`predict_with` needs {' or '.join(PREDICTORS)}, got {self.predict_with!r}.")
+        if self.folds and self.predict_with == BEST:
+            raise RunError("`folds` select on rows of their own, which tell no best head: predict with mean.")
         if not self.all_seeds or len(set(self.all_seeds)) < len(self.all_seeds):
             raise RunError("`seeds` needs one seed or more, each once.")
         if not all(0 <= seed < MOST_SEEDS for seed in self.all_seeds):
@@ -182,7 +196,16 @@ class HeadSettings:
 
     @property
     def all_seeds(self) -> list[int]:
+        """One a head; with folds the folds' numbers."""
+        return list(range(int(self.folds))) if self.folds else self._list_seeds()
+
+    def _list_seeds(self) -> list[int]:
         return list(range(self.seeds)) if isinstance(self.seeds, int) else [int(seed) for seed in self.seeds]
+
+    @property
+    def averages(self) -> bool:
+        """Whether all heads together predict."""
+        return (self.predict_with or (MEAN if self.folds else BEST)) == MEAN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +232,7 @@ class PlaceSettings:
         store: folder of all stores; states that are already in it are used again.
         output: the run's folder; a run that is already there is replaced. Default: runs/TASK-HEAD, where a run of
             other settings is an error.
-        export: also save the chosen head as a SavedModel.
+        export: also save what predicts as a SavedModel.
         tensorboard: folder for TensorBoard logs of the heads' losses and selection scores, one folder for each seed;
             old logs there are replaced.
         resume: if a finished run of exactly the same settings and versions is at output, return it and train nothing.

@@ -151,7 +151,8 @@ def split_folds(
     grouped, classes = groups is not None and units > 1, labels.ndim == 1 and labels.dtype.kind == "i"
     if (units if grouped else len(labels)) < count:
         raise TaskError(f"{len(labels)} rows are too few for {count} folds.")
-    if classes and not grouped and np.unique(labels, return_counts=True)[1].min() < count:
+    if classes and np.unique(labels, return_counts=True)[1].min() < count:
+        note(f"the {count} folds are drawn without regard to class: some class has fewer rows than folds.")
         classes = False
     kind = {
         (True, True): StratifiedGroupKFold,

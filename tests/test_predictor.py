@@ -1,0 +1,159 @@
+"""What predicts: the best head of a run, or all of them together, on one split of train or on folds."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bertvision_tf
+from bertvision_tf.errors import RunError
+from bertvision_tf.experiments.ensemble import ensemble_runs
+from bertvision_tf.kinds import AnswerPredictions
+from bertvision_tf.metrics.squad import AnswerScores
+from bertvision_tf.reports.table import build_rows
+from bertvision_tf.serving import export_runs
+from bertvision_tf.settings import RunSettings
+from bertvision_tf.training.measured import MeasuredStore
+
+TINY = Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2"
+TEXTS = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """Trains on 300 rows of the starter task, all runs on one store."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def run(name, task="starter", **options):
+        common = {"limit": 300, "baselines": False, "fit": {"epochs": 2}, "store": folder / "states"}
+        head = {} if task == "starter_qa" else {"head": "adapter_4_shared"}
+        return bertvision_tf.train(task, str(TINY), output=folder / name, **common | head | options)
+
+    return run
+
+
+def average(run):
+    """The mean of the heads' probabilities, one head after the other."""
+    shares = []
+    for seed in run.results["seeds"]:
+        alone = bertvision_tf.load_run(run.path)
+        alone._head = alone.load_head(seed)
+        shares.append(alone.predict(TEXTS).probabilities)
+    return np.mean(shares, axis=0)
+
+
+@pytest.mark.parametrize("options", [{"folds": 3}, {"seeds": 3, "predict_with": "mean"}], ids=["folds", "seeds"])
+def test_all_heads_predict_together(train, options):
+    run = train("-".join(map(str, options)), **options)
+    together = run.results["together"]
+    assert together["heads"] == len(run.results["scores"]) == 3
+    assert run.results["folds"] == options.get("folds")
+    np.testing.assert_allclose(run.predict(TEXTS).probabilities, average(run), atol=1e-5)
+    with open(run.path / "predictions.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = run.predict([row["text"] for row in rows])
+    assert found.labels == [row["prediction"] for row in rows]
+    np.testing.assert_allclose(found.probabilities[:, 1], [float(row["p_acceptable"]) for row in rows], atol=1e-5)
+    assert together["trainable_parameters"] == 3 * run.results["trainable_parameters"]
+    row = build_rows([run.results])[-1]
+    assert row.name == "adapter_4_shared, 3 together" and row.mean == together["mean"]
+
+
+def test_the_best_head_predicts_by_default(train):
+    run = train("best", seeds=2)
+    assert run.results["together"] is None
+    assert not (run.path / "heads" / "mean.keras").exists()
+
+
+def test_every_row_of_train_is_trained_on_and_selects(train):
+    run = train("whole", folds=3)
+    rows = run.results["rows"]
+    assert (rows["training"], rows["selection"]) == (200, 100)
+    assert len(run.results["store"]["paths"]) == 2 and len(run.open_stores(2)) == 2
+    rows = train("split", seeds=1).results["rows"]
+    assert (rows["training"], rows["selection"]) == (150, 150)  # of so few rows half select
+
+
+def test_a_run_of_folds_is_exported_as_one_model(train, tmp_path):
+    pytest.importorskip("tensorflow_text")
+    tf = pytest.importorskip("tensorflow")
+    run = train("exported", folds=2)
+    export_runs([run], tmp_path / "model")
+    served = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
+    found = served(text=tf.constant(TEXTS))
+    np.testing.assert_allclose(found["probabilities"], run.predict(TEXTS).probabilities, atol=1e-5)
+    card = (tmp_path / "model" / "assets.extra" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "of its 2 heads together" in card and "300 train rows in 2 folds" in card
+
+
+def test_questions_are_answered_together(train):
+    run = train("answers", "starter_qa", limit=60, folds=2, max_length=32)
+    together = run.results["together"]
+    assert together["threshold"] == run.threshold
+    predictions = json.loads((run.path / "predictions.json").read_text(encoding="utf-8"))
+    rows = bertvision_tf.get_task("starter_qa").load("dev").take(60)
+    answers = run.answer_all(rows.texts[:8], rows.text_pairs[:8])
+    assert [answer.text for answer in answers] == [predictions[name] for name in rows.ids[:8]]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"folds": 1}, "`folds` needs 2 or more"),
+        ({"folds": 2.5}, "`folds` needs 2 or more"),
+        ({"folds": 2, "predict_with": "best"}, "tell no best head: predict with mean"),
+        ({"folds": 3, "seeds": 2}, "`folds` trains one head a fold, 3 in all: leave `seeds` out"),
+        ({"folds": 3, "fine_tune_epochs": 1}, "leave one of both out"),
+        ({"predict_with": "all"}, "`predict_with` needs best or mean, got 'all'"),
+        ({"predict_with": "mean", "fine_tune_epochs": 1}, "needs heads on one encoder: fine-tune one alone"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(train, options, line):
+    with pytest.raises(RunError, match=line):
+        train("refused", **options)
+
+
+def test_a_run_of_folds_is_found_again_and_run_from_its_config(train, tmp_path):
+    run = train("again", folds=2)
+    assert train("again", folds=2, resume=True).results == run.results
+    settings = RunSettings.from_file(run.path / "config.json")
+    options = {"output": tmp_path / "run", "store": run.path.parent / "states"}
+    other = bertvision_tf.train(settings=settings, **options)
+    assert other.results["together"] == run.results["together"]
+    assert len(bertvision_tf.train(settings=settings, folds=3, **options).results["scores"]) == 3
+
+
+def test_pairs_are_measured_once_for_all_folds(train, monkeypatch):
+    measured = []
+    measure = MeasuredStore.__init__
+    monkeypatch.setattr(MeasuredStore, "__init__", lambda *given: measured.append(given) or measure(*given))
+    rows = [{"first": TEXTS[n % 3], "second": TEXTS[n % 2], "label": str(n % 2)} for n in range(60)]
+    tables = [{name: [row[name] for row in part] for name in rows[0]} for part in (rows, rows[:20])]
+    task = bertvision_tf.task_from_table(*tables, text="first", text_pair="second", label="label", name="pairs")
+    run = train("pairs", task, folds=2, head="comparison_adapter_64_similarity_8", limit=None)
+    assert len(measured) == 2  # train and dev
+    found = run.predict([row["first"] for row in rows[:20]], [row["second"] for row in rows[:20]])
+    with open(run.path / "predictions.csv", newline="", encoding="utf-8") as file:
+        assert found.labels == [row["prediction"] for row in csv.DictReader(file)]
+
+
+def test_heads_on_one_fine_tuned_encoder_predict_together(train):
+    options = {"fine_tune_epochs": 0.5, "fine_tune_seeds": 1, "seeds": 2, "predict_with": "mean"}
+    run = train("tuned", **options)
+    assert run.results["together"]["heads"] == 2
+    np.testing.assert_allclose(run.predict(TEXTS).probabilities, average(run), atol=1e-5)
+    assert build_rows([run.results])[-1].name == "adapter_4_shared, 0.5 epoch, 2 together"
+
+
+def test_runs_on_folds_and_on_one_split_are_no_ensemble(train):
+    with pytest.raises(RunError, match="their selection_rows differ"):
+        ensemble_runs([train("one", folds=2), train("two", seeds=1)])
+
+
+def test_a_threshold_that_answers_everything_does_not_move_the_others():
+    scores = AnswerScores(np.array([1.0, 0.0]), np.array([1.0, 0.0]), np.array([True, False]), np.array([True, True]))
+    parts = [AnswerPredictions(["a", "b"], np.array([-3.0, 2.0]), scores, threshold) for threshold in (-1.0, 1e9)]
+    pooled = AnswerPredictions.pool(parts)
+    assert pooled.final == ["a", "", "a", ""] and -3 <= pooled.threshold < 2
