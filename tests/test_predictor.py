@@ -12,7 +12,7 @@ from bertvision_tf.errors import RunError
 from bertvision_tf.experiments.ensemble import ensemble_runs
 from bertvision_tf.kinds import AnswerPredictions
 from bertvision_tf.metrics.squad import AnswerScores
-from bertvision_tf.reports.table import build_rows
+from bertvision_tf.reports.table import build_rows, build_task_rows
 from bertvision_tf.serving import export_runs
 from bertvision_tf.settings import RunSettings
 from bertvision_tf.training.measured import MeasuredStore
@@ -59,6 +59,8 @@ def test_all_heads_predict_together(train, options):
     assert together["trainable_parameters"] == 3 * run.results["trainable_parameters"]
     row = build_rows([run.results])[-1]
     assert row.name == "adapter_4_shared, 3 together" and row.mean == together["mean"]
+    header, (cells,) = build_task_rows([run.results])
+    assert (header[-1], cells[-1]) == ("together", f"{together['mean']:.3f}")
 
 
 def test_the_best_head_predicts_by_default(train):

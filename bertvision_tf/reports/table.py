@@ -289,17 +289,21 @@ def format_markdown(rows: Sequence[TableRow]) -> str:
 
 
 def build_task_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a table over tasks: main metric on dev of each rival and of the head."""
+    """The header and the rows of a table over tasks: main metric on dev of each rival, of the head, and of all heads
+    together where they predict so."""
     rivals: list[str] = []
     for run in results:
         rivals += [name for name in map(_kind_of_rival, run["baselines"]) if name not in rivals]
-    rows = []
+    rows, averages = [], any(run.get("together") for run in results)
     for run in results:
         scores = {_kind_of_rival(name): baseline["mean"] for name, baseline in run["baselines"].items()}
         places = count_places(run.get("metrics", ()))
         shown = [show_score(scores[name], None, places) if name in scores else "" for name in rivals]
-        rows.append([run["task"], run["metric"], *shown, show_score(run["mean"], run["std"], places)])
-    return ["task", "metric", *rivals, "head"], rows
+        together = run.get("together")
+        shown += [show_score(run["mean"], run["std"], places)]
+        shown += [show_score(together["mean"], None, places) if together else ""] * averages
+        rows.append([run["task"], run["metric"], *shown])
+    return ["task", "metric", *rivals, "head", *["together"] * averages], rows
 
 
 def _kind_of_rival(name: str) -> str:
