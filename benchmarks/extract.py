@@ -286,7 +286,7 @@ def compare(options):
 
         options.dtype = choose_dtype()
     if options.contenders is None:
-        options.contenders = [name for name in CONTENDERS if name not in NEEDED or is_installed(NEEDED[name])]
+        options.contenders = list_installed(CONTENDERS)
     print(f"{describe_processor()}; {options.dtype}\n")
     print("| encoder | texts | contender | tokens/s | states / it |\n| --- | --- | --- | ---: | ---: |")
     figures, notes = {}, []
@@ -326,8 +326,9 @@ def list_figures(rates, peers):
                 yield f"{ours} / {theirs}", rates[ours] / rates[theirs]
 
 
-def is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+def list_installed(contenders):
+    """Those whose package is here."""
+    return [name for name in contenders if name not in NEEDED or importlib.util.find_spec(NEEDED[name])]
 
 
 def find_minilm() -> Path:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from contenders import describe_processor
+from extract import list_installed
 
 QUICK = ("states", "states-openvino", "pytorch", "openvino", "products", "store")
 
@@ -29,7 +30,7 @@ def main() -> None:
         if options.quick:
             parts = {
                 "heads.py": ["--quick", "--tasks", "cola", *states],
-                "extract.py": ["--quick", "--rows", "200", "--tasks", "RTE", "--contenders", *find_installed(QUICK)],
+                "extract.py": ["--quick", "--rows", "200", "--tasks", "RTE", "--contenders", *list_installed(QUICK)],
             }
         else:
             parts = {
@@ -45,12 +46,6 @@ def main() -> None:
     print(f"\n{describe_processor()}\n\n| figure | ratio |\n| --- | ---: |")
     for name, value in figures.items():
         print(f"| {name} | {value:.2f} |")
-
-
-def find_installed(contenders: tuple[str, ...]) -> list[str]:
-    from extract import NEEDED, is_installed
-
-    return [name for name in contenders if name not in NEEDED or is_installed(NEEDED[name])]
 
 
 def measure(script: str, given: list[str], file: Path) -> dict[str, float]:

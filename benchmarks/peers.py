@@ -57,7 +57,7 @@ def run_pytorch(options: argparse.Namespace) -> float:
         if compiled:
             model = torch.compile(model, dynamic=True)
 
-        def run(model: Any = model, known: list[str] = known) -> None:
+        def run(model: Any = model, known: dict[str, str] = known) -> None:
             with torch.inference_mode():
                 for batch in batches:
                     inputs = {name: torch.from_numpy(batch[ours]).long().to(device) for ours, name in known.items()}
@@ -179,7 +179,7 @@ def time_model(model: Callable[[dict[str, np.ndarray]], np.ndarray], options: ar
         for batch in batches:
             assert model(batch).shape[::2] == (len(batch["input_ids"]), batch["input_ids"].shape[1])
 
-    return time_calls(run, int(sum(batch["attention_mask"].sum() for batch in batches)))
+    return time_calls(run, count_tokens(read_batches(options.batches)))
 
 
 def compare(model: Callable, reference: Callable, options: argparse.Namespace, names: list[str]) -> float:

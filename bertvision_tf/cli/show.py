@@ -83,12 +83,11 @@ def _describe_encoder(results: Sequence[dict[str, Any]]) -> str:
 def show_notes(results: dict[str, Any]) -> None:
     """What a run's table means, and what its states cost."""
     rows, store = results["rows"], results["store"]
-    each = "fold" if results.get("folds") else "seed"
     training, selection = f"{rows['training']:,} training rows", f"{rows['selection']:,} selection rows"
     if results.get("folds"):
-        chosen_by = f"{training} and {selection} of the first fold, which chose its epoch"
+        each, chosen_by = "fold", f"{training} and {selection} of the first fold, which chose its epoch"
     else:
-        chosen_by = f"{training}; {selection} chose epoch and regularisation"
+        each, chosen_by = "seed", f"{training}; {selection} chose epoch and regularisation"
     print(
         f"Mean ± sample deviation over {len(results['seeds'])} {each}s, seconds per {each}, memory of the whole "
         f"process, weights beside the encoder's {results['encoder_parameters']:,}. {chosen_by}; {rows['dev']:,} "

@@ -3,7 +3,7 @@
 from .classifier import Classifier, SpanClassifier
 from .dtype import AUTO, choose_dtype, measure_dtype
 from .encoder import Encoder
-from .engine import ENGINES, OPENVINO, TENSORFLOW
+from .engine import OPENVINO, TENSORFLOW
 from .load import load_encoder
 from .packaged import fetch
 from .save import save_encoder
@@ -11,7 +11,6 @@ from .tokenizer import Tokens, Windows, choose_windows
 
 __all__ = [
     "AUTO",
-    "ENGINES",
     "OPENVINO",
     "TENSORFLOW",
     "Classifier",

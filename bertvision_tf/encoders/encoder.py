@@ -236,9 +236,10 @@ class Encoder:
 
     def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:
         choice = (mode, pooler, layers, long, rounded)
-        with ONE_AT_A_TIME:  # threads ask for the same at the same time
-            if choice not in self._graphs:
-                self._graphs[choice] = self._build_graph(*choice)
+        if choice not in self._graphs:
+            with ONE_AT_A_TIME:
+                if choice not in self._graphs:  # another thread may have built it meanwhile
+                    self._graphs[choice] = self._build_graph(*choice)
         return self._graphs[choice]
 
     def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:

@@ -43,7 +43,6 @@ def load_encoder(name: str | Path, dtype: str = "float32", engine: str = "tensor
         7
     """
     if dtype == AUTO:
-        check_engine(engine, "float32")
         encoder = load_encoder(name, engine=engine)
         return encoder.change(dtype=measure_dtype(encoder))
     check_engine(engine, dtype)  # before the weights are read

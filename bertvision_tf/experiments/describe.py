@@ -18,10 +18,11 @@ from ..reports.table import name_head
 from ..runs import describe_versions
 from ..tasks import Examples
 from ..training import Snapshot
+from ..training.averaging import Together
 from ..training.baselines import Baseline, Rows, fit_baselines
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
 from ..training.span_rivals import fit_span_rivals
-from ..training.trial import Outcome, Together, Trial
+from ..training.trial import Outcome, Trial
 
 if TYPE_CHECKING:
     from ..encoders import Encoder
@@ -44,10 +45,7 @@ def describe_scores(
     """
     trial, stores = trials[0], trials[0].stores
     task, every = trial.task, list({id(store): store for one in trials for store in one.stores}.values())
-    metrics: dict[str, list[float]] = {}
-    for place, suffix in enumerate(("", *(f"_{name}" for name in task.extra_dev))):
-        described = [trial.dev_golds[place].describe(one.predictions[place]) for one in outcomes]
-        metrics |= {f"{name}{suffix}": values for name, values in _collect(described).items()}
+    metrics = _describe_dev(trial, outcomes)
     scores = metrics[task.main_metric]
     thresholds = [one.selection.threshold for one in outcomes if isinstance(one.selection, AnswerPredictions)]
     return {
@@ -96,9 +94,7 @@ def describe_together(trial: Trial, together: Together, count: int) -> dict[str,
         together: the model.
         count: of heads.
     """
-    metrics = _collect([trial.dev_golds[0].describe(together.predictions[0])])
-    for name, gold, found in zip(trial.task.extra_dev, trial.dev_golds[1:], together.predictions[1:], strict=True):
-        metrics |= {f"{metric}_{name}": values for metric, values in _collect([gold.describe(found)]).items()}
+    metrics = _describe_dev(trial, [together])
     scores = metrics[trial.task.main_metric]
     return {
         "heads": count,
@@ -109,6 +105,15 @@ def describe_together(trial: Trial, together: Together, count: int) -> dict[str,
         "trainable_parameters": count_trainable(together.head),
         **({} if together.threshold is None else {"threshold": together.threshold}),
     }
+
+
+def _describe_dev(trial: Trial, models: Sequence[Outcome | Together]) -> dict[str, list[float]]:
+    """All metrics of models on dev by name; those of a further dev split have its name behind theirs."""
+    metrics: dict[str, list[float]] = {}
+    for place, suffix in enumerate(("", *(f"_{name}" for name in trial.task.extra_dev))):
+        described = [trial.dev_golds[place].describe(one.predictions[place]) for one in models]
+        metrics |= {f"{name}{suffix}": values for name, values in _collect(described).items()}
+    return metrics
 
 
 def predict_fine_tuned(

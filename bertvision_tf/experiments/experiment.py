@@ -22,11 +22,12 @@ from ..settings import RunSettings, takes_options
 from ..store import Store
 from ..tasks import TaskSpec
 from ..training import Snapshot
+from ..training.averaging import Together, average_outcomes
 from ..training.baselines import Baseline
 from ..training.cost import Cost
 from ..training.draw import Draw
 from ..training.layer_use import LayerChoice, choose_layers
-from ..training.trial import Outcome, Together, Trial, draw_sample
+from ..training.trial import Outcome, Trial, draw_sample
 from .describe import (
     describe_fine_tuning,
     describe_layers,
@@ -190,7 +191,7 @@ def train_heads(work: Preparation, states: States) -> Heads:
         trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
         shared = [trial.run_all(seeds[place :: len(distinct)]) for place, trial in enumerate(distinct)]
         outcomes = [shared[place % len(distinct)][place // len(distinct)] for place in range(len(seeds))]
-        together = trials[0].average(outcomes, folds=bool(settings.folds)) if settings.averages else None
+        together = average_outcomes(trials[0], outcomes, bool(settings.folds)) if settings.averages else None
     return Heads(trials, outcomes, together, training)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig, get_strategy
 from ..training.draw import Draw, check_draw, check_rows
-from ..training.encoder_trial import EncoderTrial, check_rivals
+from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
 from ..training.trial import build_task_head, split_task
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
@@ -96,11 +97,8 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
 def check_predictor(settings: RunSettings) -> None:
     """Raises RunError where heads that are to predict together would read states of several encoders."""
     tuning, head = settings.tuning, settings.head
-    if not tuning.fine_tune_epochs:
-        return
-    if head.folds:
-        raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
-    if head.averages and (tuning.fine_tune_seeds or len(head.all_seeds)) > 1:
+    check_folds(head.folds, tuning.fine_tune_epochs)
+    if tuning.fine_tune_epochs and head.averages and (tuning.fine_tune_seeds or len(head.all_seeds)) > 1:
         raise RunError("`predict_with` mean needs heads on one encoder: fine-tune one alone, with `fine_tune_seeds` 1.")
 
 
@@ -153,14 +151,11 @@ class Preparation:
         rows = self.settings.rows
         return Draw(self.splits[0].labels, self.roles[0], rows.train_share, rows.shots)
 
-    @property
+    @functools.cached_property
     def folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Training and selection rows of each fold; those of the one split of train where there are no folds."""
         count, train = self.settings.head.folds, self.splits[0]
-        if not count:
-            return [self.roles]
-        groups = train.kept_together if train.kept_together is not None else train.repeats
-        return split_folds(train.labels, count, groups)
+        return split_folds(train.labels, count, train.fold_groups) if count else [self.roles]
 
     @property
     def tuning(self) -> EncoderTrial:

@@ -13,7 +13,8 @@ from ..kinds import Gold
 from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
 from ..runs.folder import CONFIG, MEAN_FILE, RESULTS, write_csv, write_json
 from ..tasks import Examples, TaskSpec
-from ..training.trial import Outcome, Together
+from ..training.averaging import Together
+from ..training.trial import Outcome
 from .predictions import write_predictions
 
 if TYPE_CHECKING:

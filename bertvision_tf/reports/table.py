@@ -121,50 +121,32 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
         row = _build_row(results[0], name, one, one["trainable_parameters"], one["seconds"], one)
         rows.append(dataclasses.replace(row, rival=True))
     for place, run in enumerate(results):
-        tuned, count, own = run.get("fine_tune"), len(run["seeds"]), names[place] if names else None
+        tuned, together, own = run.get("fine_tune"), run.get("together"), names[place] if names else None
         encoders = len(tuned["seconds"]) if tuned else 1
         extraction = run["seconds"]["extract"] / encoders
-        seconds = run["seconds"]["train"] / count + extraction
         costs = {"memory_bytes": max(run["memory_bytes"].values()), "disk_bytes": run["store"]["bytes"] // encoders}
-        if not tuned:
-            name = own or run["head"]
-            rows.append(_build_row(run, name, run, run["trainable_parameters"], seconds, costs, extraction))
-            rows += _build_together(run, name, 0, extraction, costs, extraction)
-            continue
-        weights = tuned["trainable_parameters"]
-        before = sum(tuned["seconds"]) / encoders
-        shown = {
-            part: f"{own}{part and f': {part}'}" if own else name_head(part or run["head"], tuned["epochs"])
-            for part in ("encoder", "", "ensemble")
-        }
-        rows.append(_build_row(run, shown["encoder"], tuned, weights, before, tuned))
-        costs = {
-            "memory_bytes": max(costs["memory_bytes"], tuned["memory_bytes"]),
-            "disk_bytes": costs["disk_bytes"] + tuned["disk_bytes"],
-        }
-        for part, scores in (("", run), ("ensemble", tuned["ensemble"])):
-            both = weights + run["trainable_parameters"]
-            rows.append(_build_row(run, shown[part], scores, both, before + seconds, costs, extraction))
-        rows += _build_together(run, shown[""], weights, before + extraction, costs, extraction)
+        weights, before, epochs = 0, 0.0, 0.0  # of the encoder's fine-tuning
+        if tuned:
+            weights, before, epochs = tuned["trainable_parameters"], sum(tuned["seconds"]) / encoders, tuned["epochs"]
+            name = f"{own}: encoder" if own else name_head("encoder", epochs)
+            rows.append(_build_row(run, name, tuned, weights, before, tuned))
+            costs = {
+                "memory_bytes": max(costs["memory_bytes"], tuned["memory_bytes"]),
+                "disk_bytes": costs["disk_bytes"] + tuned["disk_bytes"],
+            }
+        name = own or name_head(run["head"], epochs)
+        trained = run["seconds"]["train"]
+        each = run["trainable_parameters"], trained / len(run["seeds"])
+        models = [(name, run, *each)]
+        if tuned:
+            models.append((f"{own}: ensemble" if own else name_head("ensemble", epochs), tuned["ensemble"], *each))
+        if together:
+            name = name_together(name, together["heads"])
+            models.append((name, together, together["trainable_parameters"], trained))
+        for name, scores, more, seconds in models:
+            seconds = before + (seconds + extraction)
+            rows.append(_build_row(run, name, scores, weights + more, seconds, costs, extraction))
     return rows
-
-
-def _build_together(
-    run: Mapping[str, Any], name: str, weights: int, seconds: float, costs: Mapping[str, Any], extraction: float
-) -> list[TableRow]:
-    """The row of a run's heads as one model, where they predict so.
-
-    Args:
-        name: of a head.
-        weights, seconds: of what comes before the heads.
-        costs, extraction: as `_build_row`'s.
-    """
-    together = run.get("together")
-    if not together:
-        return []
-    weights += together["trainable_parameters"]
-    name = name_together(name, together["heads"])
-    return [_build_row(run, name, together, weights, run["seconds"]["train"] + seconds, costs, extraction)]
 
 
 def _build_row(

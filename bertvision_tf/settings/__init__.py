@@ -7,9 +7,6 @@ finished run again, and files of settings.
 from .fine_tune import DTYPES, FineTuneConfig
 from .fit import FitConfig
 from .groups import (
-    BEST,
-    MEAN,
-    PREDICTORS,
     HeadSettings,
     PlaceSettings,
     RivalSettings,
@@ -22,12 +19,9 @@ from .run import GROUP_OF, GROUPS, RunSettings
 from .signature import takes_options
 
 __all__ = [
-    "BEST",
     "DTYPES",
     "GROUPS",
     "GROUP_OF",
-    "MEAN",
-    "PREDICTORS",
     "FineTuneConfig",
     "FitConfig",
     "HeadSettings",

@@ -205,7 +205,7 @@ class HeadSettings:
     @property
     def averages(self) -> bool:
         """Whether all heads together predict."""
-        return (self.predict_with or (MEAN if self.folds else BEST)) == MEAN
+        return bool(self.folds) or self.predict_with == MEAN
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,6 +97,11 @@ class Examples:
         return digest.hexdigest()[:32]
 
     @property
+    def fold_groups(self) -> np.ndarray | None:
+        """Integer, (rows,), equal for rows that are in one fold: those kept together, or of equal texts."""
+        return self.repeats if self.kept_together is None else self.kept_together
+
+    @property
     def kept_together(self) -> np.ndarray | None:
         """Groups of rows that must not be parted; contexts of questions, where these are all of one article."""
         if self.groups is None or self.text_pairs is None or len(np.unique(self.groups)) > 1:

@@ -129,6 +129,12 @@ def check_rivals(parts: Sequence[str], epochs: Sequence[float]) -> None:
         raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(epochs)}.")
 
 
+def check_folds(folds: int | None, epochs: float) -> None:
+    """Raises RunError where folds of train would be scored with an encoder that is fine-tuned on one split of it."""
+    if folds and epochs:
+        raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
+
+
 def name_fine_tuning(parts: str) -> str:
     """What tables call an encoder's own head after its best epoch."""
     kind = NAMES.get(parts) or parts.replace("lora_", "LoRA of rank ").replace("top_", "fine-tuning of the top ")

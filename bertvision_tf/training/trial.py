@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import RunError
-from ..heads import HeadConfig, MeanOfLogits, adapt_head, average_heads, build_head, split_head
-from ..kinds import AnswerPredictions, Gold
+from ..heads import HeadConfig, adapt_head, build_head, split_head
+from ..kinds import Gold
 from ..progress import Progress, ignore
 from ..settings import FitConfig
 from ..store import Store, StoreSpec
@@ -54,24 +54,6 @@ class Outcome:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Together:
-    """Several heads as one model, and what it says.
-
-    Attributes:
-        head: the model.
-        selection_score: main metric on the selection rows; of folds what the heads come to on their own rows.
-        threshold: of questions, up to which null odds are answered, chosen on these rows. None of labels.
-        logits, predictions: of each dev split.
-    """
-
-    head: keras.Model
-    selection_score: float
-    threshold: float | None
-    logits: list[np.ndarray]
-    predictions: list[Any]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Trial:
     """The stores of one task, train's and those of its dev splits, and the roles of train's rows.
 
@@ -107,10 +89,8 @@ class Trial:
     @functools.cached_property
     def inputs(self) -> list[Store | MeasuredStore]:
         """What heads read: the stores, or what they measure of them once, where that fits and gives the same."""
-        if self.config.mixup:  # of two images is not that of what is measured of them
-            return list(self.stores)
         parts = split_head(build_task_head(self.head, self.stores[0].spec, self.task))
-        if parts is None:
+        if parts is None or self.config.mixup:  # of two images is not that of what is measured of them
             return list(self.stores)
         measured, what = self.measured if self.measured is not None else {}, parts[0].to_json()
         if what not in measured:
@@ -153,28 +133,6 @@ class Trial:
             found = [gold.read(part, selection) for gold, part in zip(self.dev_golds, own, strict=True)]
             outcomes.append(Outcome(fit, selection, own, found))
         return outcomes
-
-    def average(self, outcomes: Sequence[Outcome], folds: bool = False) -> Together:
-        """Makes one model of heads on this trial's stores, and of what they say what it says.
-
-        Args:
-            outcomes: of the heads.
-            folds: whether each was selected on rows of its own.
-        """
-        kind = str(self.task.kind)
-        head, mean = average_heads([one.head for one in outcomes], kind), MeanOfLogits(kind)
-        if folds:
-            parts = [one.selection for one in outcomes]
-            selected = AnswerPredictions.pool(parts) if self.task.kind.answers else None
-            scores = [one.fit.selection_score for one in outcomes]
-            score = float(np.mean(scores) if selected is None else 100 * selected.f1.mean())
-        else:
-            selected = self.selection_gold.read(np.asarray(mean([one.fit.selection_logits for one in outcomes])))
-            score = self.selection_gold.score(selected)
-        logits = [np.asarray(mean(parts)) for parts in map(list, zip(*(one.logits for one in outcomes), strict=True))]
-        found = [gold.read(part, selected) for gold, part in zip(self.dev_golds, logits, strict=True)]
-        threshold = selected.threshold if isinstance(selected, AnswerPredictions) else None
-        return Together(head, score, threshold, logits, found)
 
     def fit(self, seed: int) -> FitResult:
         """Trains the head of a seed."""

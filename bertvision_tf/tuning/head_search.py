@@ -23,7 +23,7 @@ from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FitConfig
 from ..training.draw import Draw, check_rows
-from ..training.encoder_trial import EncoderTrial
+from ..training.encoder_trial import EncoderTrial, check_folds
 from ..training.trial import Trial, split_task
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
@@ -146,8 +146,7 @@ def _check_search(settings: RunSettings, tuner: str, trials: int, folds: int | N
         raise RunError(f"`tuner` needs one of {', '.join(TUNERS)}, got {tuner!r}.")
     if trials < 1 or (folds is not None and folds < 2):
         raise RunError("a search needs 1 trial or more, and 2 folds or more if any.")
-    if folds and settings.tuning.fine_tune_epochs:
-        raise RunError("`folds` would score rows that the fine-tuned encoder was trained on: leave one of both out.")
+    check_folds(folds, settings.tuning.fine_tune_epochs)
     if settings.states.dtype == AUTO and is_shared():
         raise RunError("`dtype` auto could differ from process to process: name float32 or bfloat16.")
     if settings.states.auto:
@@ -190,7 +189,6 @@ def _build_places(
 ) -> list[Trial]:
     """Where a head is scored: on the selection rows, or on each of some folds of train."""
     rows, share = tuning.splits[0], tuning.draw.share
-    groups = rows.repeats if rows.kept_together is None else rows.kept_together
     measured: dict[str, Any] = {}  # of the store, which all folds and heads read
     return [
         Trial(
@@ -200,7 +198,7 @@ def _build_places(
             strategy=tuning.strategy,
             progress=tuning.progress,
         )
-        for training, selection in ([roles] if folds is None else split_folds(rows.labels, folds, groups))
+        for training, selection in ([roles] if folds is None else split_folds(rows.labels, folds, rows.fold_groups))
     ]
 
 
