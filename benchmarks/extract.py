@@ -239,8 +239,8 @@ CONTENDERS = ("states", "states-openvino", *PEERS, "kerashub", "products", "stor
 
 
 PRECISIONS = {"float32": ("pytorch", "onnxruntime", "openvino", "kerashub"), "bfloat16": ("pytorch", "openvino")}
-NEEDED = {name: package for name, (_, package) in PEERS.items()}
-NEEDED |= dict.fromkeys(("states-openvino", "store-openvino"), "openvino")
+NEEDED = {name: packages[1:] for name, packages in PEERS.items()}
+NEEDED |= dict.fromkeys(("states-openvino", "store-openvino"), ("openvino",))
 
 
 def main():
@@ -327,8 +327,8 @@ def list_figures(rates, peers):
 
 
 def list_installed(contenders):
-    """Those whose package is here."""
-    return [name for name in contenders if name not in NEEDED or importlib.util.find_spec(NEEDED[name])]
+    """Those whose packages are here."""
+    return [name for name in contenders if all(map(importlib.util.find_spec, NEEDED.get(name, ())))]
 
 
 def find_minilm() -> Path:

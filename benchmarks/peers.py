@@ -209,11 +209,11 @@ def run_sentence_transformers(options: argparse.Namespace) -> float:
     )
 
 
-PEERS: dict[str, tuple[Callable[[argparse.Namespace], Any], str]] = {  # and the package that it needs
+PEERS: dict[str, tuple[Callable[[argparse.Namespace], Any], *tuple[str, ...]]] = {  # and the packages it needs
     "pytorch": (run_pytorch, "torch"),
-    "onnxruntime": (run_onnxruntime, "onnxruntime"),
-    "onnxruntime-int8": (run_onnxruntime_int8, "onnxruntime"),
-    "openvino": (run_openvino, "openvino"),
-    "openvino-int8": (run_openvino_int8, "nncf"),
+    "onnxruntime": (run_onnxruntime, "onnxruntime", "torch"),
+    "onnxruntime-int8": (run_onnxruntime_int8, "onnxruntime", "torch"),
+    "openvino": (run_openvino, "openvino", "torch"),
+    "openvino-int8": (run_openvino_int8, "nncf", "openvino", "torch"),
     "sentence-transformers": (run_sentence_transformers, "sentence_transformers"),
 }

@@ -40,19 +40,25 @@ class HeadsTogether:
         several = self.heads if len(self.heads) > 1 else []  # one shares nothing: its weights need not be read
         self._signs = {id(layer): _sign(layer) for head in several for layer in head.layers}
 
-    def __call__(self, images: Mapping[str, Tensor], training: bool = False) -> list[Any]:
+    def __call__(
+        self, images: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]], training: bool = False
+    ) -> list[Any]:
         """The output of each head.
 
         Args:
-            images: a batch: images, or what `split_head` measures of them, by name.
+            images: a batch: images, or what `split_head` measures of them, by name; or the batch of each head.
             training: whether dropout draws.
         """
+        batches = [images] * len(self.heads) if isinstance(images, Mapping) else list(images)
         if len(self.heads) == 1:
-            return [self.heads[0](images, training=training)]
+            return [self.heads[0](batches[0], training=training)]
         kinds = {name: symbol.dtype for head in self.heads for name, symbol in head.input.items()}
-        images = {name: _cast(images[name], kind) for name, kind in kinds.items() if name in images}
+        cast = {  # one that several heads read is cast once
+            id(batch): {name: _cast(batch[name], kind) for name, kind in kinds.items() if name in batch}
+            for batch in batches
+        }
         outputs: list[Any] = [None] * len(self.heads)
-        walks = [_walk(head, images, training) for head in self.heads]
+        walks = [_walk(head, cast[id(batch)], training) for head, batch in zip(self.heads, batches, strict=True)]
         calls = {place: next(walk) for place, walk in enumerate(walks)}
         known: dict[Hashable, tuple[_Call, Any]] = {}  # with the call, whose tensors keep their ids so
         while calls:

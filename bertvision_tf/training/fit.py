@@ -19,7 +19,7 @@ from ..random_states import keeps_random_states
 from ..settings import FitConfig
 from .mixup import mix_up
 from .optimizer import build_optimizer
-from .passes import Passes
+from .passes import Passes, TrainingSet
 
 MIXING = 0  # the seed of mixup: heads that share batches share their mixtures
 
@@ -49,12 +49,14 @@ class Candidate:
 
     Attributes:
         build: makes it; called under the seed and the strategy.
+        training: what it is trained on; candidates with the same one read each batch once for all of them.
         config: how it is trained.
         seed: of its first weights and of dropout.
         logs: the folder that gets TensorBoard's logs in the place of those that are there; none with None.
     """
 
     build: Callable[[], keras.Model]
+    training: TrainingSet
     config: FitConfig = dataclasses.field(default_factory=FitConfig)
     seed: int = 0
     logs: Path | None = None
@@ -69,18 +71,22 @@ def fit_head(
     config: FitConfig | None = None,
     seed: int = 0,
     logs: Path | None = None,
+    scale: tuple[float, float] | None = None,
+    class_weights: Mapping[int, float] | None = None,
     **options: Any,
 ) -> FitResult:
     """Trains a head and keeps its best epoch on the selection rows.
 
     Args:
         build, config, seed, logs: as `Candidate`'s.
-        training, selection, score, **options: as `fit_heads`'s.
+        training, scale, class_weights: as `TrainingSet`'s batches, scale and class weights.
+        selection, score, **options: as `fit_heads`'s.
 
     Raises:
         RunError: the loss is no number.
     """
-    (found,) = fit_heads([Candidate(build, config or FitConfig(), seed, logs)], training, selection, score, **options)
+    candidate = Candidate(build, TrainingSet(training, scale, class_weights), config or FitConfig(), seed, logs)
+    (found,) = fit_heads([candidate], selection, score, **options)
     if isinstance(found, RunError):
         raise found
     return found
@@ -89,31 +95,25 @@ def fit_head(
 @keeps_random_states
 def fit_heads(
     candidates: Sequence[Candidate],
-    training: tf.data.Dataset,
     selection: tf.data.Dataset,
     score: Callable[[np.ndarray], float],
     *,
     kind: Kind = CLASSIFICATION,
-    scale: tuple[float, float] | None = None,
-    class_weights: Mapping[int, float] | None = None,
     measured: bool = False,
     strategy: tf.distribute.Strategy | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FitResult | RunError]:
-    """Trains heads on the same batches and keeps the best epoch of each on the selection rows.
+    """Trains heads side by side and keeps the best epoch of each on the selection rows.
 
     Each has its own weights, dropout, optimizer and early stopping, and comes to what it comes to alone, within
     float32's noise.
 
     Args:
-        candidates: heads of any kind, with the same mixup and batch size.
-        training: shuffled batches of images, in one iteration as many epochs of them as a candidate has at most.
+        candidates: heads of any kind, with the same mixup, and training sets with as many batches, of the same sizes.
+            These hold as many epochs as a candidate has at most.
         selection: images of the selection rows, in the order that `score` expects.
         score: logits of the selection rows, as `build_predictor` gives them → the task's main metric; higher is better.
         kind: the task's; it decides the loss.
-        scale: mean and deviation of a regression's labels: the head is trained on labels of mean 0 and deviation 1,
-            and its last layer then brought back to theirs.
-        class_weights: what a row of each class counts; 1 with None.
         measured: whether the datasets hold what `split_head` measures, instead of images.
         strategy: where; the default device with None.
         progress: called with the epochs done and the epochs in all; in the end all are done, stopped early or not.
@@ -123,17 +123,14 @@ def fit_heads(
     """
     strategy = strategy or tf.distribute.get_strategy()
     epochs, mixup = max(one.config.epochs for one in candidates), candidates[0].config.mixup
-    steps = int(training.cardinality()) // epochs
+    training = list({id(one.training): one.training for one in candidates}.values())
+    (steps,) = {int(one.batches.cardinality()) // epochs for one in training}
     runs = [_Run(one, steps, measured, strategy) for one in candidates]
     progress = progress or (lambda done, total: None)
     progress(0, epochs)
-    mean, deviation = scale or (0.0, 1.0)
-    if scale:
-        training = training.map(lambda images, labels: (images, (labels - mean) / deviation))
-    training = kind.arrange(training)
-    if mixup:
-        training = mix_up(training, mixup, MIXING, runs[0].model.output.shape[-1] if kind.single else None)
-    passes = Passes(training, kind.build_loss(mixed=mixup > 0), class_weights, strategy)
+    classes = runs[0].model.output.shape[-1] if kind.single else None
+    arranged = [_arrange(one, kind, mixup, classes) for one in training]
+    passes = Passes(arranged, kind.build_loss(mixed=mixup > 0), strategy)
     heads: list[_Run] = []
     for epoch in range(epochs):
         active = [run for run in runs if not run.ended]
@@ -141,22 +138,34 @@ def fit_heads(
             break
         if 2 * len(active) <= len(heads) or not heads:  # tracing anew costs as much as an epoch
             heads = active
-            passes.take([run.model for run in heads])
+            passes.take([run.model for run in heads], [training.index(run.training) for run in heads])
             predict = build_predictors([run.model for run in heads])
         losses = passes.run(steps)
         for run, loss, logits in zip(heads, losses, predict(selection), strict=True):
             if not run.ended:
-                run.note(loss, logits * deviation + mean, score)
+                run.note(loss, logits, score)
         progress(epoch + 1, epochs)
     progress(epochs, epochs)
-    return [run.finish(scale) for run in runs]
+    return [run.finish() for run in runs]
+
+
+def _arrange(training: TrainingSet, kind: Kind, mixup: float, classes: int | None) -> TrainingSet:
+    """A training set with labels as the loss reads them, on the scale of the head, and mixed."""
+    batches, scale = training.batches, training.scale
+    if scale:
+        mean, deviation = scale
+        batches = batches.map(lambda images, labels: (images, (labels - mean) / deviation))
+    batches = kind.arrange(batches)
+    if mixup:
+        batches = mix_up(batches, mixup, MIXING, classes)
+    return dataclasses.replace(training, batches=batches)
 
 
 class _Run:
     """A head in training: what came of its epochs so far."""
 
     def __init__(self, candidate: Candidate, steps: int, measured: bool, strategy: tf.distribute.Strategy):
-        self.config, self.ended = candidate.config, False
+        self.config, self.training, self.ended = candidate.config, candidate.training, False
         self.error: RunError | None = None
         self.history: dict[str, list[float]] = {"loss": [], "selection_score": []}
         self.best_score, self.best_epoch = -np.inf, 0
@@ -174,6 +183,8 @@ class _Run:
 
     def note(self, loss: float, logits: np.ndarray, score: Callable[[np.ndarray], float]) -> None:
         """Takes down an epoch, and ends the run after its last or where no better one comes."""
+        mean, deviation = self.training.scale or (0.0, 1.0)
+        logits = logits * deviation + mean
         epoch = len(self.history["loss"]) + 1
         if not np.isfinite(loss):
             self.error = RunError(f"the loss of epoch {epoch} is {loss}: try a lower learning rate.")
@@ -189,15 +200,15 @@ class _Run:
             self.best_logits, self.best_weights = logits, self.model.get_weights()
         self.ended = epoch == self.config.epochs or epoch - self.best_epoch >= self.config.patience
 
-    def finish(self, scale: tuple[float, float] | None) -> FitResult | RunError:
+    def finish(self) -> FitResult | RunError:
         """The head with the weights of its best epoch, on the scale of the labels."""
         if self.board is not None:
             self.board.on_train_end()
         if self.error is not None:
             return self.error
         self.model.set_weights(self.best_weights)
-        if scale:
-            mean, deviation = scale
+        if self.training.scale:
+            mean, deviation = self.training.scale
             last = self.head.get_layer("logits")
             kernel, bias = last.get_weights()
             last.set_weights([kernel * deviation, bias * deviation + mean])

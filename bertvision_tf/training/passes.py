@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,39 +15,69 @@ from ..heads.together import HeadsTogether
 STEPS = 64  # in one call of the graph; between two a key that interrupts is heard
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """What heads are trained on.
+
+    Attributes:
+        batches: of (images, labels), shuffled, in one iteration all epochs that are to come.
+        scale: mean and deviation of a regression's labels: a head is trained on labels of mean 0 and deviation 1, and
+            its last layer then brought back to theirs.
+        class_weights: what a row of each class counts; 1 with None.
+    """
+
+    batches: tf.data.Dataset
+    scale: tuple[float, float] | None = None
+    class_weights: Mapping[int, float] | None = None
+
+    def weigh(self, labels: Any) -> tf.Tensor | None:
+        """What each row counts."""
+        if self.class_weights is None:
+            return None
+        table = np.ones(max(self.class_weights) + 1, np.float32)
+        table[list(self.class_weights)] = list(self.class_weights.values())
+        classes = labels if labels.shape.rank == 1 else tf.argmax(labels, axis=-1)  # of mixup, shares of each
+        return tf.gather(table, classes)
+
+
 class Passes:
-    """Trains heads on batches, each batch read once for all of them.
+    """Trains heads side by side; heads of the same training set read each of its batches once for all of them.
 
     Args:
-        training: batches of (images, labels), in one iteration all that are to come.
+        training: the sets, of as many batches each, and of as many rows in each batch.
         loss: of an output and labels; of outputs by name one each, which are added.
-        class_weights: what a row of each class counts; 1 with None.
         strategy: where; each replica has its part of every batch.
     """
 
     def __init__(
         self,
-        training: tf.data.Dataset,
+        training: Sequence[TrainingSet],
         loss: keras.losses.Loss | Mapping[str, keras.losses.Loss],
-        class_weights: Mapping[int, float] | None,
         strategy: tf.distribute.Strategy,
     ):
-        self.loss, self.class_weights, self.strategy = loss, class_weights, strategy
-        self._batches = iter(strategy.experimental_distribute_dataset(training))
+        self.training, self.loss, self.strategy = list(training), loss, strategy
+        batches = tf.data.Dataset.zip(tuple(one.batches for one in self.training))
+        self._batches = iter(strategy.experimental_distribute_dataset(batches))
 
-    def take(self, heads: Sequence[keras.Model]) -> None:
-        """Sets the heads that are trained from now on, each with its own optimizer, built."""
+    def take(self, heads: Sequence[keras.Model], sets: Sequence[int]) -> None:
+        """Sets the heads that are trained from now on, each with its own optimizer, built, and the place of the
+        training set of each."""
         together = HeadsTogether(heads)
 
-        def step(images: Any, labels: Any) -> list[tf.Tensor]:
+        def step(*batches: tuple[Any, Any]) -> list[tf.Tensor]:
             """Trains on a replica's part of a batch: the sum of its rows' losses for each head, and their number."""
-            weights = self._weigh(labels)
+            labels = [own for _, own in batches]
+            weights = [one.weigh(own) for one, own in zip(self.training, labels, strict=True)]
             with tf.GradientTape() as tape:
-                losses = [self._measure(labels, output, weights) for output in together(images, training=True)]
+                outputs = together([batches[place][0] for place in sets], training=True)
+                losses = [
+                    self._measure(labels[place], output, weights[place])
+                    for place, output in zip(sets, outputs, strict=True)
+                ]
             gradients = tape.gradient(losses, [head.trainable_variables for head in heads])
             for head, own in zip(heads, gradients, strict=True):
                 head.optimizer.apply_gradients(zip(own, head.trainable_variables, strict=True))
-            rows = tf.cast(tf.shape(keras.tree.flatten(labels)[0])[0], tf.float32)
+            rows = tf.cast(tf.shape(keras.tree.flatten(labels[0])[0])[0], tf.float32)
             share = rows * self.strategy.num_replicas_in_sync  # a loss is divided by the number of replicas
             return [tf.stack(losses) * share, rows]
 
@@ -73,12 +104,3 @@ class Passes:
         if not isinstance(self.loss, Mapping):
             return self.loss(labels, output, sample_weight=weights)
         return tf.add_n([loss(labels[name], output[name]) for name, loss in self.loss.items()])
-
-    def _weigh(self, labels: Any) -> tf.Tensor | None:
-        """What each row counts."""
-        if self.class_weights is None:
-            return None
-        table = np.ones(max(self.class_weights) + 1, np.float32)
-        table[list(self.class_weights)] = list(self.class_weights.values())
-        classes = labels if labels.shape.rank == 1 else tf.argmax(labels, axis=-1)  # of mixup, shares of each
-        return tf.gather(table, classes)

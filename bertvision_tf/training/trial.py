@@ -23,6 +23,7 @@ from .draw import Draw, balance
 from .fit import Candidate, FitResult, build_predictors, choose_part, fit_heads, raise_first
 from .gold import build_gold
 from .measured import MeasuredStore
+from .passes import TrainingSet
 from .strategy import get_strategy
 
 STATISTICS_ROWS = 500
@@ -152,11 +153,20 @@ class Trial:
         parts = [choose_part(head, isinstance(source, MeasuredStore)) for head in heads]
         return build_predictors(parts)(read_in_order(self.stores[place], rows, source))
 
-    def name_batches(self, seed: int) -> Hashable:
-        """The same for heads that read the same batches in the same order."""
-        rows = self.draw.rows(seed).tobytes() if self.draw.differs else None
-        read = (id(self.inputs[0]), id(self.draw), rows, id(self.selection), self.config.batch_size, self.config.mixup)
+    def name_pass(self) -> Hashable:
+        """The same for heads that can be trained side by side: all their seeds draw as many rows."""
+        read = (id(self.inputs[0]), id(self.draw), id(self.selection), self.config.batch_size, self.config.mixup)
         return *read, self.strategy, self.balance_classes
+
+    def build_training(self, seed: int, epochs: int) -> TrainingSet:
+        """What the head of a seed is trained on, for some epochs."""
+        rows, kind = self.draw.rows(seed), self.task.kind
+        labels, images = self.examples[0].labels[rows], self.stores[0].find_images(rows)
+        return TrainingSet(
+            self.inputs[0].as_dataset(self.config.batch_size, shuffle=True, seed=ORDER, rows=images, epochs=epochs),
+            kind.choose_scale(labels),
+            balance(labels, self.task.num_outputs) if self.balance_classes else None,
+        )
 
     def count_together(self) -> int:
         """How many heads are trained in one pass at most; fewer where a batch of images is large."""
@@ -167,17 +177,17 @@ class Trial:
         image = 4 * store.num_hidden_states * tokens * store.spec.hidden_dim
         return min(max(TOGETHER_BYTES // (self.config.batch_size * image), 1), TOGETHER)
 
-    def build(self, name: str, rows: np.ndarray) -> keras.Model:
-        """An untrained head, adapted to the rows that it is trained on."""
-        head = build_task_head(self.head, self.stores[0].spec, self.task, name)
-        images = self.stores[0].find_images(rows)
+    def build(self, seed: int) -> keras.Model:
+        """The untrained head of a seed, adapted to the rows that it is trained on."""
+        head = build_task_head(self.head, self.stores[0].spec, self.task, f"seed_{seed}")
+        images = self.stores[0].find_images(self.draw.rows(seed))
         sample = images[:: max(len(images) // STATISTICS_ROWS, 1)]  # spread over the file
         adapt_head(head, (part for part, _ in self.inputs[0].as_dataset(batch_size=32, rows=sample)))
         return head
 
 
 def fit_trials(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
-    """Trains heads, those that read the same batches side by side.
+    """Trains heads, side by side those that can be.
 
     Args:
         jobs: trials, each with the seed of its head.
@@ -192,7 +202,7 @@ def fit_trials(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
 
 
 def plan_passes(jobs: Sequence[tuple[Trial, int]]) -> list[list[int]]:
-    """Which heads are trained in one pass: those that read the same batches, as many as fit into memory.
+    """Which heads are trained in one pass: those of the same rows, or of as many, and of them what fits into memory.
 
     Args:
         jobs: as `fit_trials`'s.
@@ -201,8 +211,8 @@ def plan_passes(jobs: Sequence[tuple[Trial, int]]) -> list[list[int]]:
         the places of the jobs of each pass.
     """
     groups: dict[Hashable, list[int]] = {}
-    for place, (trial, seed) in enumerate(jobs):
-        groups.setdefault(trial.name_batches(seed), []).append(place)
+    for place, (trial, _) in enumerate(jobs):
+        groups.setdefault(trial.name_pass(), []).append(place)
     passes = []
     for group in groups.values():
         most = jobs[group[0]][0].count_together()
@@ -211,29 +221,29 @@ def plan_passes(jobs: Sequence[tuple[Trial, int]]) -> list[list[int]]:
 
 
 def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
-    """Trains heads that read the same batches."""
-    trial, first = jobs[0]
-    store, kind, gold, config = trial.inputs[0], trial.task.kind, trial.selection_gold, trial.config
-    rows, epochs = trial.draw.rows(first), max(one.config.epochs for one, _ in jobs)
+    """Trains heads side by side; seeds that draw the same rows read the same batches."""
+    trial, _ = jobs[0]
+    store, gold, epochs = trial.inputs[0], trial.selection_gold, max(one.config.epochs for one, _ in jobs)
     seeds = list(dict.fromkeys(seed for _, seed in jobs))
-    what = f"train seed {first}" if len(seeds) == 1 else f"train seeds {', '.join(map(str, seeds))}"
-    images, labels = trial.stores[0].find_images(rows), trial.examples[0].labels[rows]
+    what = f"train seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    if trial.draw.differs:
+        training = {seed: trial.build_training(seed, epochs) for seed in seeds}
+    else:
+        training = dict.fromkeys(seeds, trial.build_training(seeds[0], epochs))
     return fit_heads(
         [
             Candidate(
-                functools.partial(one.build, f"seed_{seed}", rows),
+                functools.partial(one.build, seed),
+                training[seed],
                 one.config,
                 seed,
                 one.logs and one.logs / f"seed-{seed}",
             )
             for one, seed in jobs
         ],
-        store.as_dataset(config.batch_size, shuffle=True, seed=ORDER, rows=images, epochs=epochs),
         read_in_order(trial.stores[0], trial.selection, store),
         lambda logits: gold.score(gold.read(logits)),
-        kind=kind,
-        scale=kind.choose_scale(labels),
-        class_weights=balance(labels, trial.task.num_outputs) if trial.balance_classes else None,
+        kind=trial.task.kind,
         measured=isinstance(store, MeasuredStore),
         strategy=get_strategy(trial.strategy),
         progress=functools.partial(trial.progress, what),

@@ -69,6 +69,14 @@ def test_outputs_and_gradients_are_those_of_each_alone(name):
             np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-3)
 
 
+def test_a_batch_for_each_head():
+    heads = make_heads("adapter_8_shared", "adapter_8_shared", "comparison_adapter_4")
+    first, second = make_images(5), make_images(3)
+    batches = [first, second, first]
+    for found, head, own in zip(HeadsTogether(heads)(batches), heads, batches, strict=True):
+        np.testing.assert_allclose(found, head(own), rtol=1e-4, atol=1e-5)
+
+
 def test_heads_of_different_kinds_and_widths():
     heads = make_heads("adapter_8_shared", "adapter_3_shared", "cnn_1x5_4", "standardized_learned_pooling")
     images = make_images()

@@ -46,6 +46,19 @@ def test_a_run_is_the_same_where_measurements_do_not_fit(head, task, tiny_encode
             np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.parametrize("head", ["comparison_adapter_4", "adapter_4_shared"])
+def test_seeds_that_draw_rows_of_their_own_are_trained_side_by_side(head, task, tiny_encoder, tmp_path):
+    options = {"head": head, "fit": FIT, "store": tmp_path / "states", "train_share": 0.5, "baselines": False}
+    seen = []
+    options["progress"] = lambda what, done, total: seen.append(what)
+    three = bv.train(task, tiny_encoder, seeds=3, output=tmp_path / "three", **options)
+    assert "train seeds 0, 1, 2" in seen and "train seed 0" not in seen
+    one = bv.train(task, tiny_encoder, seeds=1, output=tmp_path / "one", **options)
+    assert one.results["scores"][0] == three.results["scores"][0]
+    for alone, together in zip(one.load_head(0).get_weights(), three.load_head(0).get_weights(), strict=True):
+        np.testing.assert_allclose(alone, together, atol=1e-4)
+
+
 def test_it_holds_each_row_in_the_stores_order(task, tiny_encoder, tmp_path):
     store = bv.extract(tiny_encoder, task.load("train"), tmp_path, codec="float32")
     head = build_head("comparison_adapter_4", num_hidden_states=3, hidden_dim=8)

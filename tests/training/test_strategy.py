@@ -63,6 +63,10 @@ for strategy in ("one_device", "mirrored"):
         task, encoder, head="comparison_adapter_4", seeds=1, fit={"epochs": 2, "mixup": 0.4}, strategy=strategy,
         store=sys.argv[2] + "/states", output=sys.argv[2] + "/" + strategy, baselines=False,
     )
+    run = bv.train(
+        task, encoder, head="adapter_4_shared", seeds=2, fit={"epochs": 2}, strategy=strategy, train_share=0.5,
+        store=sys.argv[2] + "/states", output=sys.argv[2] + "/shares_" + strategy, baselines=False,
+    )
 """
 
 
@@ -73,12 +77,13 @@ def test_a_run_on_measurements_and_mixed_examples_with_two_devices(tmp_path, tin
         [sys.executable, "-c", PAIRS, tiny_encoder.name, str(tmp_path)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (bv.load_run(tmp_path / name) for name in ("one_device", "mirrored"))
-    assert two.config["strategy"] == "mirrored"
-    assert len(two.results["scores"]) == len(one.results["scores"]) == 1
-    with open(one.path / "curves.csv") as first, open(two.path / "curves.csv") as second:
-        losses = [[float(line.split(",")[2]) for line in list(file)[1:]] for file in (first, second)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.05)  # dropout draws differ, examples do not
+    for prefix, seeds in (("", 1), ("shares_", 2)):
+        one, two = (bv.load_run(tmp_path / f"{prefix}{name}") for name in ("one_device", "mirrored"))
+        assert two.config["strategy"] == "mirrored"
+        assert len(two.results["scores"]) == len(one.results["scores"]) == seeds
+        with open(one.path / "curves.csv") as first, open(two.path / "curves.csv") as second:
+            losses = [[float(line.split(",")[2]) for line in list(file)[1:]] for file in (first, second)]
+        assert losses[0] == pytest.approx(losses[1], rel=0.05)  # dropout draws differ, examples do not
 
 
 def test_mirrored_equals_one_device(tmp_path, tiny_encoder):

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from ...encoders import Encoder
 from ...encoders.backbone import build_backbone, get_blocks
@@ -224,6 +223,6 @@ class _InjectionTrial(Trial):
     def inputs(self) -> list[Store | MeasuredStore]:
         return list(self.stores)
 
-    def build(self, name: str, rows: np.ndarray) -> keras.Model:
+    def build(self, seed: int) -> keras.Model:
         length = self.stores[0].spec.max_length
         return build_injected(self.encoder, self.place, self.task.num_outputs, length, self.encoder.dtype)
