@@ -3,7 +3,7 @@
 python benchmarks/figures.py --data-dir glue [--quick] [--encoders minilm mpnet bert-base]
 
 It runs heads.py, extract.py, search.py and against_fine_tuning.py, which print tables of their own. With --quick only
-the first two, on fewer rows and measured once, in about three minutes.
+the first two, on fewer rows and measured once, in about four minutes.
 """
 
 import argparse

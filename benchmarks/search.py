@@ -36,7 +36,7 @@ def main() -> None:
     import bertvision_tf as bv
     from bertvision_tf.encoders import choose_dtype
     from bertvision_tf.training import fine_tune
-    from bertvision_tf.training.trial import split_task
+    from bertvision_tf.training.draw import split_task
 
     task, encoder = bv.get_task(given.task), bv.load_encoder("minilm")
     rows = task.load("train", given.data_dir)

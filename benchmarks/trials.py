@@ -10,8 +10,8 @@ from bertvision_tf.extraction import extract_once
 from bertvision_tf.heads import get_preset
 from bertvision_tf.progress import ignore
 from bertvision_tf.settings import FitConfig, StateSettings
-from bertvision_tf.training.draw import Draw
-from bertvision_tf.training.trial import Trial, split_task
+from bertvision_tf.training.draw import Draw, split_task
+from bertvision_tf.training.trial import Trial
 
 
 def build_trial(

@@ -20,6 +20,7 @@ def predict(
     output: Path,
     text_column: str | None = None,
     text_pair_column: str | None = None,
+    coverage: Annotated[float | None, Parameter(validator=Number(gt=0, lte=1))] = None,
     url: str | None = None,
     signature: str = "serving_default",
     timeout: Annotated[float, Parameter(validator=Number(gte=0.1, lte=86400))] = 60.0,
@@ -32,12 +33,16 @@ def predict(
         output: A .csv or .tsv file: the same rows, a prediction, and how sure it is.
         text_column: Default: the task's own, as in 'sentence'.
         text_pair_column: For tasks on pairs.
+        coverage: Leave the prediction empty where the run is less sure than of the surest share of its selection rows,
+            as in 0.8.
         url: A served model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME.
         signature: Of the served model.
         timeout: Seconds that a served model may take.
     """
     if (run is None) == (url is None):
         raise TaskError("name a run or a --url, one of both.")
+    if coverage is not None and url is not None:
+        raise TaskError("--coverage needs a run; a served model gives its probabilities.")
     if input.resolve() == output.resolve():
         raise TaskError(f"--output {output} is the input: name another file.")
     start_tensorflow()
@@ -51,6 +56,6 @@ def predict(
     if url is not None:
         columns = predict_with_model(ServedModel(url, signature, timeout), table, text_column, text_pair_column)
     elif run is not None:
-        columns = predict_with_run(load_run(run), table, text_column, text_pair_column)
+        columns = predict_with_run(load_run(run), table, text_column, text_pair_column, coverage)
     write_columns(output, table, columns)
     print(f"{output}: {len(table.rows)} rows")

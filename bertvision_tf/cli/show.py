@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from ..reports.figures import tell_calibration
 from ..reports.table import (
     build_draw_rows,
     build_header,
@@ -95,6 +96,8 @@ def show_notes(results: dict[str, Any]) -> None:
         f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {show_bytes(store['bytes'])} "
         f"({store['codec']}), extracted in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
     )
+    if results.get("calibration"):
+        print(tell_calibration(results["calibration"]))
     chosen = results["layers"]["chosen"]
     if chosen:
         scores, kept, every = chosen["scores"], len(chosen["kept"]), len(chosen["ranking"])

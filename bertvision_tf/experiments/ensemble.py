@@ -20,8 +20,9 @@ from ..store import Store
 from ..tasks import TASKS, Examples, TaskSpec, get_task
 from ..tasks.selection import fingerprint_rows
 from ..training import predict_logits
+from ..training.draw import split_task
 from ..training.gold import build_gold
-from ..training.trial import read_in_order, split_task
+from ..training.trial import read_in_order
 from .predictions import write_predictions
 
 

@@ -25,9 +25,10 @@ from ..training import Snapshot
 from ..training.averaging import Together, average_outcomes
 from ..training.baselines import Baseline
 from ..training.cost import Cost
-from ..training.draw import Draw
+from ..training.draw import Draw, draw_sample
 from ..training.layer_use import LayerChoice, choose_layers
-from ..training.trial import Outcome, Trial, draw_sample
+from ..training.trial import Outcome, Trial
+from .calibration import describe_calibration
 from .describe import (
     describe_fine_tuning,
     describe_layers,
@@ -227,6 +228,7 @@ def describe_results(work: Preparation, states: States, heads: Heads, rivals: Se
         **describe_scores(trials, work.encoder, name, work.settings.head.all_seeds, outcomes),
         "together": describe_together(trials[0], heads.together, len(outcomes)) if heads.together else None,
         "folds": work.settings.head.folds,
+        "calibration": describe_calibration(trials[0], heads.predictor),
         "fine_tune": describe_fine_tuning(gold, tuned, own_heads, ensembles) if tuned else None,
         "seconds": {
             "fine_tune": sum(snapshot.facts["seconds"] for snapshot in tuned),

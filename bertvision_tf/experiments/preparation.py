@@ -25,9 +25,9 @@ from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig, get_strategy
-from ..training.draw import Draw, check_draw, check_rows
+from ..training.draw import Draw, check_draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
-from ..training.trial import build_task_head, split_task
+from ..training.trial import build_task_head
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from ..errors import HeadError
+from ..metrics.calibration import Calibration
 from .model import Head
 from .together import HeadsTogether
 
@@ -22,6 +23,7 @@ class MeanOfLogits(keras.layers.Layer):
     Args:
         kind: what they are of. "classification": the logarithm of the mean of the probabilities; "multilabel": the log
             odds of the mean of each class's probability; "regression" and "span": the mean of the numbers.
+        scale, shift: what these are multiplied with, and what is added then, as `Calibration` has them.
     Call arguments:
         logits: a list of float tensors of one shape, (batch, …, outputs).
     Output: of their shape.
@@ -32,14 +34,17 @@ class MeanOfLogits(keras.layers.Layer):
         <tf.Tensor: shape=(1, 2), dtype=float32, numpy=array([[-0.35667497, -1.2039728 ]], dtype=float32)>
     """
 
-    def __init__(self, kind: str, **kwargs):
+    def __init__(self, kind: str, scale: float | Sequence[float] = 1.0, shift: float | Sequence[float] = 0.0, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         if kind not in KINDS:
             raise HeadError(f"`kind` {kind!r} is not known; known: {', '.join(KINDS)}.")
-        self.kind = kind
+        self.kind, self.scale, self.shift = kind, scale, shift
 
     def call(self, logits):
-        stacked = ops.stack(logits)  # (models, batch, …, outputs)
+        mean = self._average(ops.stack(logits))  # of (models, batch, …, outputs)
+        return mean * ops.convert_to_tensor(self.scale, "float32") + ops.convert_to_tensor(self.shift, "float32")
+
+    def _average(self, stacked):
         if self.kind == "classification":
             return _log_mean(ops.log_softmax(stacked))
         if self.kind == "multilabel":
@@ -50,10 +55,10 @@ class MeanOfLogits(keras.layers.Layer):
         return tuple(logits_shape[0])
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "kind": self.kind}
+        return {**super().get_config(), "kind": self.kind, "scale": self.scale, "shift": self.shift}
 
 
-def average_heads(heads: Sequence[keras.Model], kind: str) -> Head:
+def average_heads(heads: Sequence[keras.Model], kind: str, calibration: Calibration | None = None) -> Head:
     """One model that says what several heads say in the mean; its weights are copies of theirs.
 
     What several heads measure of the image alike, and none trains, is measured once.
@@ -61,6 +66,7 @@ def average_heads(heads: Sequence[keras.Model], kind: str) -> Head:
     Args:
         heads: adapted, each of a name of its own.
         kind: as `MeanOfLogits`'s.
+        calibration: of the mean; none with None.
 
     Example:
         >>> heads = [build_head("learned_pooling", num_hidden_states=3, hidden_dim=6, name=f"seed_{n}") for n in (0, 1)]
@@ -69,7 +75,8 @@ def average_heads(heads: Sequence[keras.Model], kind: str) -> Head:
     """
     copies = [_copy(head) for head in heads]
     images = copies[0].input
-    return Head(images, _average(HeadsTogether(copies, stacked=False)(images), kind), name="mean")
+    scales = {} if calibration is None else {"scale": calibration.scale, "shift": calibration.shift}
+    return Head(images, _average(HeadsTogether(copies, stacked=False)(images), kind, scales), name="mean")
 
 
 def _copy(head: keras.Model) -> keras.Model:
@@ -87,10 +94,10 @@ def _copy(head: keras.Model) -> keras.Model:
     return copy
 
 
-def _average(outputs: Sequence[Any], kind: str) -> Any:
+def _average(outputs: Sequence[Any], kind: str, scales: Mapping[str, Any]) -> Any:
     """The mean of tensors, or of dicts of them by name."""
     if not isinstance(outputs[0], dict):
-        return MeanOfLogits(kind, name="logits")(list(outputs))
+        return MeanOfLogits(kind, **scales, name="logits")(list(outputs))
     return {name: MeanOfLogits(kind, name=name)([output[name] for output in outputs]) for name in outputs[0]}
 
 

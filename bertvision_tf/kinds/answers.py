@@ -158,6 +158,9 @@ class AnswerGold:
         rows, firsts = self.offsets[:-1, None] + self.spans, self.offsets[:-1]  # (windows, 2), (windows,)
         return fit_weights(np.stack([self._normalize(part, firsts)[rows, [0, 1]].ravel() for part in logits]))
 
+    def fit_calibration(self, logits: np.ndarray) -> None:
+        """None: whether there is an answer is for the threshold to say."""
+
     def differ(self, predictions: AnswerPredictions) -> bool:
         """Whether something else is answered to some question than to another."""
         return len(set(predictions.final)) > 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..metrics.calibration import Calibration, fit_temperature
 from ..metrics.ensembles import combine_log_probabilities, fit_weights
 from .cells import Place, find_class, list_names
 from .kind import Kind, Labels
@@ -46,6 +47,13 @@ class Classes(Kind):
         from scipy.special import softmax
 
         return softmax(logits, axis=-1)
+
+    def fit_calibration(self, logits: np.ndarray, labels: Labels) -> Calibration | None:
+        known = labels >= 0
+        return fit_temperature(logits[known], labels[known]) if known.any() else None
+
+    def judge(self, shares: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+        return shares.max(axis=1), shares.argmax(axis=1) == labels
 
     def tell(self, logits: np.ndarray, names: Sequence[str]) -> list[str]:
         return [names[place] for place in self.decode(logits)]

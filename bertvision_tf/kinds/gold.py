@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..metrics.calibration import Calibration
 from ..metrics.glue import compute_metric
 from ..metrics.significance import Difference
 
@@ -48,6 +49,9 @@ class Gold(Protocol):
 
     def fit_weights(self, logits: Sequence[np.ndarray]) -> np.ndarray:
         """What each of several models counts for the mode "weighted"."""
+
+    def fit_calibration(self, logits: np.ndarray) -> Calibration | None:
+        """The scale of logits on which probabilities mean what they say; None where there are none."""
 
     def differ(self, predictions: Any) -> bool:
         """Whether something else is said of some row than of another."""
@@ -95,6 +99,9 @@ class LabelGold:
 
     def fit_weights(self, logits: Sequence[np.ndarray]) -> np.ndarray:
         return self.task.kind.fit_weights(logits, self.labels)
+
+    def fit_calibration(self, logits: np.ndarray) -> Calibration | None:
+        return self.task.kind.fit_calibration(logits, self.labels)
 
     def differ(self, predictions: np.ndarray) -> bool:
         return bool((np.ptp(predictions, axis=0) > 0).any())

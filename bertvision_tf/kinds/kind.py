@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from ..metrics.calibration import Calibration
     from ..tasks import Examples, TaskSpec
 
 Labels = np.ndarray  # int32 classes (rows,); float32 scores (rows,); int32 0 and 1 (rows, classes)
@@ -94,6 +95,29 @@ class Kind(str, ABC):
     def compute_probabilities(self, logits: np.ndarray) -> np.ndarray:
         """float, (rows, classes) of logits (rows, classes); (rows, 0) where there are no classes."""
         return np.zeros((len(logits), 0), np.float32)
+
+    def fit_calibration(self, logits: np.ndarray, labels: Labels) -> Calibration | None:
+        """The scale of logits on which probabilities mean what they say, found on rows that were not trained on; None
+        where there are no probabilities, or no labels.
+
+        Args:
+            logits: (rows, classes).
+            labels: of the same rows.
+        """
+        return None
+
+    def judge(self, shares: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+        """How sure each decision is, and whether it is right; a row of several labels is a decision for each class.
+
+        Args:
+            shares: as `compute_probabilities` gives them.
+            labels: of the same rows.
+        """
+        raise NotImplementedError
+
+    def measure_confidence(self, shares: np.ndarray) -> np.ndarray:
+        """How sure each row is, (rows,), of what `compute_probabilities` gives."""
+        return shares.max(axis=1)
 
     def tell(self, logits: np.ndarray, names: Sequence[str]) -> list[Any]:
         """What a user is told of each row: the name of its class, its score, or a tuple of names."""
@@ -206,7 +230,7 @@ class Kind(str, ABC):
 
     def read_confidence(self, columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> np.ndarray:
         """float, (rows,): how sure each prediction is."""
-        return self._read_shares(columns, names).max(axis=0)
+        return self.measure_confidence(np.array([columns[f"p_{name}"] for name in names], float).T)
 
     def weigh(self, scores: np.ndarray, confidence: np.ndarray, predictions: Sequence[str]) -> np.ndarray:
         """float, (rows,): the higher, the surer a wrong prediction was."""
@@ -223,6 +247,3 @@ class Kind(str, ABC):
             found, scores: of each run the predictions, and what `score_cells` gives of them.
         """
         return compare_classes(np.ones(len(labels), int), *(part.astype(int) for part in scores))
-
-    def _read_shares(self, columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> np.ndarray:
-        return np.array([columns[f"p_{name}"] for name in names], float)  # (classes, rows)

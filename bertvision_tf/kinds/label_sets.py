@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..metrics.calibration import Calibration, fit_platt
 from ..metrics.ensembles import combine_log_probabilities, fit_weights
 from .cells import SEPARATOR, Place, find_class, list_names, split_classes
 from .kind import Kind, Labels
@@ -59,6 +60,17 @@ class LabelSets(Kind):
 
         return expit(logits)
 
+    def fit_calibration(self, logits: np.ndarray, labels: Labels) -> Calibration | None:
+        known = (labels >= 0).all(axis=1)
+        return fit_platt(logits[known], labels[known]) if known.any() else None
+
+    def judge(self, shares: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+        return np.maximum(shares, 1 - shares).ravel(), ((shares > 0.5) == (labels > 0)).ravel()
+
+    def measure_confidence(self, shares: np.ndarray) -> np.ndarray:
+        """The probability of what is said of the least sure class."""
+        return np.maximum(shares, 1 - shares).min(axis=1)
+
     def tell(self, logits: np.ndarray, names: Sequence[str]) -> list[tuple[str, ...]]:
         return [tuple(name for name, holds in zip(names, row, strict=True) if holds) for row in self.decode(logits)]
 
@@ -109,8 +121,3 @@ class LabelSets(Kind):
         every = tf.tile(tf.constant(list(names))[None], [tf.shape(logits)[0], 1])
         label = tf.strings.reduce_join(tf.ragged.boolean_mask(every, logits > 0), axis=1, separator=SEPARATOR)
         return {"label": label, "probabilities": tf.sigmoid(logits)}
-
-    def read_confidence(self, columns: Mapping[str, Sequence[str]], names: Sequence[str]) -> np.ndarray:
-        """The probability of what is said of the least sure class."""
-        shares = self._read_shares(columns, names)
-        return np.maximum(shares, 1 - shares).min(axis=0)

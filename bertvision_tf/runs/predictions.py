@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +15,13 @@ class Predictions:
     """What a run says of some texts.
 
     Attributes:
-        labels: of each text the name of its class, or its score; where several classes may hold, a tuple of names.
+        labels: of each text the name of its class, or its score; where several classes may hold, a tuple of names. None
+            where what predicts is not as sure as was asked for.
         probabilities: float32, (texts, classes), in the order of `label_names`; (texts, 0) for a regression.
         label_names: the classes.
     """
 
-    labels: list[str] | list[float] | list[tuple[str, ...]]
+    labels: list[Any]
     probabilities: np.ndarray
     label_names: tuple[str, ...]
 

@@ -1,4 +1,7 @@
-"""A finished run: its results, its heads, and what they say of new texts."""
+"""A finished run: its results, its heads, and what they say of new texts.
+
+Over 300 lines, since all that a user asks a run for is one class.
+"""
 
 from __future__ import annotations
 
@@ -152,12 +155,37 @@ class Run:
         names = [row["prediction"] for row in read_csv(self.path / "predictions.csv")]
         return np.array([self.config["label_names"].index(name) for name in names])
 
-    def predict(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Predictions:
+    def find_confidence(self, coverage: float) -> float:
+        """The probability that what predicts gives its prediction of the surest rows at least, so many of which the
+        selection rows had.
+
+        Args:
+            coverage: the share of them, above 0 and up to 1.
+
+        Raises:
+            RunError: the run has no probabilities.
+        """
+        found = self.results.get("calibration")
+        if not found:
+            raise RunError(
+                f"`coverage` needs the probabilities of classes, which {self.path} does not have"
+                + (": train it anew." if self.kind.single or self.kind.several else f": its task is a {self.kind}.")
+            )
+        if not 0 < coverage <= 1:
+            raise RunError(f"`coverage` needs more than 0 and at most 1, got {coverage}.")
+        shares, thresholds = ([one[name] for one in found["coverage"][::-1]] for name in ("share", "threshold"))
+        return float(np.interp(coverage, shares, thresholds))
+
+    def predict(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, coverage: float | None = None
+    ) -> Predictions:
         """Predicts new texts with the head chosen on the selection rows, or with all together.
 
         Args:
             texts: the first, or only, text of each: a list, a generator, or a column of a data frame.
             text_pairs: the second text of each, for tasks on pairs.
+            coverage: the share of the selection rows that it is sure enough of; of texts that it is less sure of the
+                label is None. All labels with None.
 
         Returns:
             labels and probabilities, or scores, in the order of `texts`; for questions on contexts the answers.
@@ -170,6 +198,7 @@ class Run:
         from ..tasks.files import list_texts
 
         names = tuple(self.config["label_names"])
+        least = 0.0 if coverage is None else self.find_confidence(coverage)
         if (text_pairs is not None) != (self.config["text_pair"] is not None):
             wanted = "pairs of texts" if self.config["text_pair"] else "single texts"
             raise RunError(f"{self.path} was trained on {wanted}.")
@@ -186,7 +215,11 @@ class Run:
             self.load_encoder(), self._build_examples(texts, text_pairs, labels), batch_size=32, **self._states
         )
         logits = self._predict_images(dataset)
-        return Predictions(self.kind.tell(logits, names), self.kind.compute_probabilities(logits), names)
+        told, shares = self.kind.tell(logits, names), self.kind.compute_probabilities(logits)
+        if coverage is not None:
+            sure = self.kind.measure_confidence(shares) >= least
+            told = [one if kept else None for one, kept in zip(told, sure, strict=True)]
+        return Predictions(told, shares, names)
 
     def answer(self, question: str, context: str) -> FoundAnswer:
         """Answers a question from a context of any length, as `predict`.

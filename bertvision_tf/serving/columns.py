@@ -15,7 +15,9 @@ from .client import ServedModel
 Columns = dict[str, Sequence[Any]]
 
 
-def predict_with_run(run: Run, table: Table, text: str | None = None, text_pair: str | None = None) -> Columns:
+def predict_with_run(
+    run: Run, table: Table, text: str | None = None, text_pair: str | None = None, coverage: float | None = None
+) -> Columns:
     """What a run's head says of each row: a prediction, and a probability of each class; of a question an answer, its
     score, and the odds that there is none.
 
@@ -23,23 +25,26 @@ def predict_with_run(run: Run, table: Table, text: str | None = None, text_pair:
         run: a finished one.
         table: the rows.
         text, text_pair: the columns of the texts; the task's own with None.
+        coverage: as `Run.predict`'s; a row that the run is less sure of has no prediction.
 
     Raises:
-        TaskError: a column is not there, or a text is empty.
+        BertvisionError: a column is not there, a text is empty, or the run has no probabilities for `coverage`.
     """
     spans = find_columns(table.header) if run.kind.answers else {}
     texts = _read_texts(table, text or spans.get("question") or run.config["text"])
     pair = text_pair or spans.get("context") or run.config["text_pair"]
     pairs = table.column(pair) if pair else None
     if run.kind.answers:
+        if coverage is not None:
+            run.find_confidence(coverage)  # says why there is none
         answers = run.answer_all(texts, pairs or [])
         columns: Columns = {"prediction": [answer.text for answer in answers]}
         for name in ("score", "null_odds"):
             numbers = [getattr(answer, name) for answer in answers]
             columns[name] = ["" if number is None else f"{number:.6f}" for number in numbers]
         return columns
-    predictions = run.predict(texts, pairs)
-    columns = {"prediction": [run.kind.write(told) for told in predictions.labels]}
+    predictions = run.predict(texts, pairs, coverage)
+    columns = {"prediction": ["" if told is None else run.kind.write(told) for told in predictions.labels]}
     for name, shares in zip(predictions.label_names, predictions.probabilities.T, strict=True):
         columns[f"p_{name}"] = [f"{share:.6f}" for share in shares]
     return columns

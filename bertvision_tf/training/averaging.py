@@ -11,6 +11,7 @@ import numpy as np
 
 from ..heads import MeanOfLogits, average_heads
 from ..kinds import AnswerPredictions
+from ..metrics.calibration import Calibration
 from .trial import Outcome, Trial
 
 
@@ -21,13 +22,18 @@ class Together:
     Attributes:
         head: the model.
         selection_score: main metric on the selection rows; of folds what the heads come to on their own rows.
+        selection_logits: of the selection rows; of folds those of each head on its own rows, one after the other.
         threshold: of questions, up to which null odds are answered, chosen on these rows. None of labels.
+        calibration: as an `Outcome`'s; None of folds, whose heads are calibrated one by one: no row is left that none
+            of them was trained on.
         logits, predictions: of each dev split.
     """
 
     head: keras.Model
     selection_score: float
+    selection_logits: np.ndarray
     threshold: float | None
+    calibration: Calibration | None
     logits: list[np.ndarray]
     predictions: list[Any]
 
@@ -41,15 +47,26 @@ def average_outcomes(trial: Trial, outcomes: Sequence[Outcome], folds: bool) -> 
         folds: whether each was selected on rows of its own, or all on those of the trial.
     """
     kind = trial.task.kind
-    head, mean = average_heads([one.head for one in outcomes], str(kind)), MeanOfLogits(str(kind))
+    heads, mean, calibration = [one.head for one in outcomes], MeanOfLogits(str(kind)), None
+    chosen = [one.fit.selection_logits for one in outcomes]
     if folds:
         selected = AnswerPredictions.pool([one.selection for one in outcomes]) if kind.answers else None
         scores = [one.fit.selection_score for one in outcomes]
         score = float(np.mean(scores) if selected is None else 100 * selected.f1.mean())
+        selection_logits = np.concatenate(chosen)
     else:
-        selected = trial.selection_gold.read(np.asarray(mean([one.fit.selection_logits for one in outcomes])))
+        selection_logits = np.asarray(mean(chosen))
+        calibration = trial.selection_gold.fit_calibration(selection_logits)
+        selection_logits = _apply(calibration, selection_logits)
+        selected = trial.selection_gold.read(selection_logits)
         score = trial.selection_gold.score(selected)
-    logits = [np.asarray(mean(list(parts))) for parts in zip(*(one.logits for one in outcomes), strict=True)]
+    every = zip(*(one.logits for one in outcomes), strict=True)
+    logits = [_apply(calibration, np.asarray(mean(list(parts)))) for parts in every]
     found = [gold.read(part, selected) for gold, part in zip(trial.dev_golds, logits, strict=True)]
     threshold = selected.threshold if isinstance(selected, AnswerPredictions) else None
-    return Together(head, score, threshold, logits, found)
+    head = average_heads(heads, str(kind), calibration)
+    return Together(head, score, selection_logits, threshold, calibration, logits, found)
+
+
+def _apply(calibration: Calibration | None, logits: np.ndarray) -> np.ndarray:
+    return logits if calibration is None else calibration.apply(logits)

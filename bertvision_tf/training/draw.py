@@ -1,5 +1,5 @@
-"""Which of the training rows a seed is trained on: all, a share of them, or a few of each class; and what each
-counts."""
+"""Which rows of train select and which are trained on; which of these a seed draws: all, a share of them, or a few of
+each class; and what each counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..settings import RowSettings
-from ..tasks import TaskSpec, take_shots
+from ..tasks import Examples, TaskSpec, split_selection, take_shots
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,3 +69,34 @@ def balance(labels: np.ndarray, classes: int) -> dict[int, float]:
     """Weights with which every class that occurs counts the same, and a row counts 1 in the mean."""
     counts = np.bincount(labels, minlength=classes)
     return {place: len(labels) / ((counts > 0).sum() * count) if count else 1.0 for place, count in enumerate(counts)}
+
+
+def split_task(task: TaskSpec, train: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """The training and the selection rows of a task: stratified by label where it has classes, or by whether there is
+    an answer."""
+    if task.kind.single:
+        held = np.unique(train.labels[train.labels >= 0])
+        if len(held) < 2:
+            raise RunError(
+                f"the {len(train)} rows of {task.name} {train.split} hold {len(held)} of {len(task.label_names)} "
+                "classes: there is nothing to tell apart; take more rows with --limit, or shuffle the file."
+            )
+    return split_selection(train.labels, train.kept_together, task.kind.stratified, train.repeats)
+
+
+def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Draws rows of train, of each role its share, always the same.
+
+    Args:
+        roles: the training and the selection rows.
+        count: how many; all if there are no more.
+
+    Returns:
+        the rows, sorted, and the places among them of the training and of the selection rows.
+    """
+    whole, random = sum(map(len, roles)), np.random.default_rng(0)
+    shares = [min(-(-count * len(role) // whole), len(role)) for role in roles]
+    parts = [random.permutation(role)[:share] for role, share in zip(roles, shares, strict=True)]
+    drawn = np.sort(np.concatenate(parts))
+    training, selection = (np.flatnonzero(np.isin(drawn, part)) for part in parts)
+    return drawn, (training, selection)

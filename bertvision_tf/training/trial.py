@@ -15,10 +15,12 @@ import tensorflow as tf
 from ..errors import RunError
 from ..heads import HeadConfig, adapt_head, build_head, split_head
 from ..kinds import Gold
+from ..metrics.calibration import Calibration
 from ..progress import Progress, ignore
 from ..settings import FitConfig
 from ..store import Store, StoreSpec
-from ..tasks import Examples, TaskSpec, split_selection
+from ..tasks import Examples, TaskSpec
+from .calibrate import calibrate_fit
 from .draw import Draw, balance
 from .fit import Candidate, FitResult, build_predictors, choose_part, fit_heads, raise_first
 from .gold import build_gold
@@ -40,11 +42,14 @@ class Outcome:
     Attributes:
         fit: the head, and how it came to be.
         selection: predictions of the selection rows.
+        calibration: how logits were brought to the scale on which probabilities mean what they say; the head gives
+            them on it, and all that is kept here is. None where there are no probabilities.
         logits, predictions: of each dev split.
     """
 
     fit: FitResult
     selection: Any
+    calibration: Calibration | None
     logits: list[np.ndarray]
     predictions: list[Any]
 
@@ -52,6 +57,11 @@ class Outcome:
     def head(self) -> keras.Model:
         """The model."""
         return self.fit.head
+
+    @property
+    def selection_logits(self) -> np.ndarray:
+        """Of the selection rows."""
+        return self.fit.selection_logits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,14 +135,15 @@ class Trial:
         Raises:
             RunError: the loss of one is no number.
         """
-        fits = self.fit_all(seeds)
+        calibrated = [calibrate_fit(fit, self.selection_gold) for fit in self.fit_all(seeds)]
+        fits, calibrations = zip(*calibrated, strict=True)
         logits = [self.predict_all([fit.head for fit in fits], split) for split in range(1, len(self.stores))]
         outcomes = []
         for place, fit in enumerate(fits):
             own = [parts[place] for parts in logits]
             selection = self.selection_gold.read(fit.selection_logits)
             found = [gold.read(part, selection) for gold, part in zip(self.dev_golds, own, strict=True)]
-            outcomes.append(Outcome(fit, selection, own, found))
+            outcomes.append(Outcome(fit, selection, calibrations[place], own, found))
         return outcomes
 
     def fit(self, seed: int) -> FitResult:
@@ -276,34 +287,3 @@ def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: s
         num_tokens=1 if states.tokens == "cls" else None,
         name=name,
     )
-
-
-def split_task(task: TaskSpec, train: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """The training and the selection rows of a task: stratified by label where it has classes, or by whether there is
-    an answer."""
-    if task.kind.single:
-        held = np.unique(train.labels[train.labels >= 0])
-        if len(held) < 2:
-            raise RunError(
-                f"the {len(train)} rows of {task.name} {train.split} hold {len(held)} of {len(task.label_names)} "
-                "classes: there is nothing to tell apart; take more rows with --limit, or shuffle the file."
-            )
-    return split_selection(train.labels, train.kept_together, task.kind.stratified, train.repeats)
-
-
-def draw_sample(roles: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Draws rows of train, of each role its share, always the same.
-
-    Args:
-        roles: the training and the selection rows.
-        count: how many; all if there are no more.
-
-    Returns:
-        the rows, sorted, and the places among them of the training and of the selection rows.
-    """
-    whole, random = sum(map(len, roles)), np.random.default_rng(0)
-    shares = [min(-(-count * len(role) // whole), len(role)) for role in roles]
-    parts = [random.permutation(role)[:share] for role, share in zip(roles, shares, strict=True)]
-    drawn = np.sort(np.concatenate(parts))
-    training, selection = (np.flatnonzero(np.isin(drawn, part)) for part in parts)
-    return drawn, (training, selection)

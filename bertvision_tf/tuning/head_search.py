@@ -22,9 +22,9 @@ from ..tasks import Examples, TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FitConfig
-from ..training.draw import Draw, check_rows
+from ..training.draw import Draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds
-from ..training.trial import Trial, split_task
+from ..training.trial import Trial
 from .hypermodel import SCORE, HeadHyperModel
 from .space import FIT, HeadSpace
 from .trials import BEST, PROJECT, TrialScore, describe_trial, open_folder, write_trials

@@ -9,6 +9,7 @@ from bertvision_tf.heads import adapt_head, average_heads, build_head
 from bertvision_tf.heads.describe import count_trainable
 from bertvision_tf.heads.mean import MeanOfLogits
 from bertvision_tf.kinds import SPAN_LOGITS, find_kind
+from bertvision_tf.metrics.calibration import Calibration
 
 SIZES = {"num_hidden_states": 3, "hidden_dim": 6}
 
@@ -51,6 +52,16 @@ def test_probabilities_are_the_mean_and_survive_a_file(preset, tmp_path):
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "mean.keras")(images), logits, atol=1e-6)
     assert count_trainable(mean) == sum(count_trainable(head) for head in heads)
     assert not set(map(id, mean.variables)) & {id(variable) for head in heads for variable in head.variables}
+
+
+def test_the_mean_on_another_scale(tmp_path):
+    heads, images = make_heads("standardized_adapter_64_shared", outputs=3), make_images()
+    calibration = Calibration((0.5, 2.0, 1.0), (0.0, 1.0, -1.0))
+    mean = average_heads(heads, "multilabel", calibration)
+    plain = np.asarray(average_heads(heads, "multilabel")(images))
+    np.testing.assert_allclose(mean(images), calibration.apply(plain), atol=1e-5)
+    mean.save(tmp_path / "mean.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "mean.keras")(images), mean(images), atol=1e-6)
 
 
 def test_scores_and_spans_are_means():

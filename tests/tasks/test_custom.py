@@ -5,7 +5,7 @@ import pytest
 
 from bertvision_tf.errors import RunError, TaskError
 from bertvision_tf.tasks import task_from_table
-from bertvision_tf.training.trial import split_task
+from bertvision_tf.training.draw import split_task
 
 ROWS = 20
 TEXTS = [f"text {row}" for row in range(ROWS)]

@@ -11,7 +11,7 @@ import bertvision_tf as bv
 from bertvision_tf.errors import RunError, StoreError
 from bertvision_tf.heads import HeadConfig
 from bertvision_tf.store import Store
-from bertvision_tf.training.draw import Draw
+from bertvision_tf.training.draw import Draw, draw_sample, split_task
 from bertvision_tf.training.layer_use import (
     choose_fewest,
     choose_layers,
@@ -19,7 +19,7 @@ from bertvision_tf.training.layer_use import (
     measure_layer_losses,
     read_layer_weights,
 )
-from bertvision_tf.training.trial import Trial, draw_sample, split_task
+from bertvision_tf.training.trial import Trial
 
 FIT = bv.FitConfig(epochs=6, patience=6, learning_rate=0.05)
 

@@ -32,9 +32,9 @@ from ...tasks import TaskSpec, get_task
 from ...tasks.doubts import load_rows
 from ...training import FitConfig
 from ...training.cost import Cost
-from ...training.draw import Draw
+from ...training.draw import Draw, split_task
 from ...training.measured import MeasuredStore
-from ...training.trial import Trial, split_task
+from ...training.trial import Trial
 from ..cells import append_cell, check_table, read_cells
 
 

@@ -26,11 +26,11 @@ from ...random_states import keeps_random_states
 from ...runs import Run
 from ...tasks import TASKS, Examples, TaskSpec
 from ...training import FineTuneConfig, Snapshot
+from ...training.draw import split_task
 from ...training.encoder_model import EncoderModel
 from ...training.fine_tuning import load_token_batches
 from ...training.optimizer import RowAdamW, build_tuning_optimizer
 from ...training.snapshot import read_snapshot
-from ...training.trial import split_task
 from ..cells import append_cell, check_table, read_cells
 
 GROUPS: Mapping[str, str] = {  # patterns of names

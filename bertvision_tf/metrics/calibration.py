@@ -1,0 +1,134 @@
+"""Probabilities that mean what they say: of rows that are called 80% sure, 80% are right.
+
+Temperature: Guo et al., On Calibration of Modern Neural Networks (2017). Platt's method, and his targets for few rows:
+Probabilistic Outputs for Support Vector Machines (1999).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+BINS = 15  # of equal width from 0 to 1, as Guo et al. have them
+DRAWS = 500
+LARGEST = 20.0  # what logits are multiplied with at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Logits on another scale: times `scale`, plus `shift`; each one number for all classes, or one for each."""
+
+    scale: float | tuple[float, ...]
+    shift: float | tuple[float, ...] = 0.0
+
+    def apply(self, logits: np.ndarray) -> np.ndarray:
+        """Logits of a model → those whose probabilities mean what they say, float32."""
+        return (logits * np.asarray(self.scale) + np.asarray(self.shift)).astype(np.float32)
+
+    def undo(self, logits: np.ndarray) -> np.ndarray:
+        """The other way."""
+        return ((logits - np.asarray(self.shift)) / np.asarray(self.scale)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bin:
+    """Rows of like confidence.
+
+    Attributes:
+        confidence: the mean.
+        right: the share that is right.
+        rows: how many.
+    """
+
+    confidence: float
+    right: float
+    rows: int
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """One scale for all logits, under which the labels are most likely; no prediction changes.
+
+    Few rows that are all right do not make a model certain: each counts for its label a little less than whole, as
+    Laplace's rule has it.
+
+    Args:
+        logits: (rows, classes).
+        labels: int, (rows,), classes.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    rows, classes = logits.shape
+    doubt = classes / (rows + classes)
+    targets = np.full(logits.shape, doubt / classes)
+    targets[np.arange(rows), labels] += 1 - doubt
+    logits = logits.astype(np.float64)
+
+    def measure(scale: float) -> float:
+        return -float((targets * log_softmax(np.exp(scale) * logits, axis=1)).sum())
+
+    most = np.log(LARGEST)
+    return Calibration(float(np.exp(minimize_scalar(measure, bounds=(-most, most), method="bounded").x)))
+
+
+def fit_platt(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """A scale and a shift for the logits of each class, under which the labels are most likely.
+
+    Args:
+        logits: (rows, classes).
+        labels: 0 and 1, (rows, classes).
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit, log_expit
+
+    found = []
+    for own, holds in zip(logits.T.astype(np.float64), labels.T, strict=True):
+        there, absent = int((holds > 0).sum()), int((holds <= 0).sum())
+        targets = np.where(holds > 0, (there + 1) / (there + 2), 1 / (absent + 2))
+
+        def measure(weights: np.ndarray, own: np.ndarray = own, targets: np.ndarray = targets):
+            moved = weights[0] * own + weights[1]
+            loss = -(targets * log_expit(moved) + (1 - targets) * log_expit(-moved)).sum()
+            slope = expit(moved) - targets
+            return loss, np.array([(slope * own).sum(), slope.sum()])
+
+        bounds = ((1 / LARGEST, LARGEST), (-LARGEST, LARGEST))
+        found.append(minimize(measure, np.array([1.0, 0.0]), jac=True, bounds=bounds, method="L-BFGS-B").x)
+    scales, shifts = np.array(found).T
+    return Calibration(tuple(scales.tolist()), tuple(shifts.tolist()))
+
+
+def bin_rows(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[Bin]:
+    """Rows in bins of equal width, those that hold any.
+
+    Args:
+        confidence: (rows,), 0 to 1.
+        right: (rows,), whether the prediction is.
+        bins: from 0 to 1.
+    """
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        Bin(float(confidence[own].mean()), float(right[own].mean()), int(own.sum()))
+        for own in (places == place for place in np.unique(places))
+    ]
+
+
+def measure_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
+    """The expected calibration error: how far the confidence of a bin is from its share of right rows, in the mean over
+    rows. Arguments as `bin_rows`'."""
+    return sum(one.rows * abs(one.confidence - one.right) for one in bin_rows(confidence, right, bins)) / len(right)
+
+
+def expect_calibration_error(confidence: np.ndarray, bins: int = BINS) -> float:
+    """What `measure_calibration_error` gives in the mean where each confidence is the very probability of being right:
+    of few rows it is far from 0. Arguments as `bin_rows`'."""
+    random = np.random.default_rng(0)
+    return float(
+        np.mean(
+            [
+                measure_calibration_error(confidence, random.random(len(confidence)) < confidence, bins)
+                for _ in range(DRAWS)
+            ]
+        )
+    )
