@@ -19,8 +19,7 @@ from bertvision_tf.serving import export_runs
 from bertvision_tf.settings import RunSettings
 from bertvision_tf.training.draw import split_task
 from bertvision_tf.training.fit import build_predictor
-from bertvision_tf.training.measured import MeasuredStore
-from bertvision_tf.training.trial import read_in_order
+from bertvision_tf.training.measured import MeasuredStore, read_in_order
 
 TINY = Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2"
 TEXTS = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]

@@ -42,6 +42,7 @@ def heads(
 
     from ..encoders import load_encoder
     from ..heads import describe_head, list_presets, measure_head
+    from ..heads.presets import SOLVED
 
     encoder = load_encoder(settings.encoder)
     states = encoder.num_hidden_states + settings.states.pooler
@@ -52,7 +53,7 @@ def heads(
     )
     for column in ("name", "weights", "of the encoder", "multiply-adds", "what it is"):
         table.add_column(column, justify="left" if column in ("name", "what it is") else "right")
-    for name in names or list_presets():
+    for name in names or [*list_presets(), *SOLVED]:
         try:
             size = measure_head(name, kind=kind, num_outputs=outputs if kind == "classification" else None, **sizes)
         except HeadError as error:
@@ -98,10 +99,11 @@ def compare(
         plan_cells,
     )
     from ..heads import list_presets
+    from ..heads.presets import SOLVED
 
     failed, states, rows = 0, settings.states, settings.rows
     encoder = load_encoder(settings.encoder, states.dtype, states.engine)
-    planned = plan_cells(encoder, heads or list_presets(), tasks or TASKS, seeds)
+    planned = plan_cells(encoder, heads or [*list_presets(), *SOLVED], tasks or TASKS, seeds)
     if not only_print:
         with show_progress() as progress:
             options: dict[str, Any] = {"store": settings.places.store, "data_dir": rows.data_dir, "limit": rows.limit}

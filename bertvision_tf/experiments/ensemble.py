@@ -22,7 +22,7 @@ from ..tasks.selection import fingerprint_rows
 from ..training import predict_logits
 from ..training.draw import split_task
 from ..training.gold import build_gold
-from ..training.trial import read_in_order
+from ..training.measured import read_in_order
 from .predictions import write_predictions
 
 

@@ -171,7 +171,8 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     """Reads the rows and the encoder, and checks what depends on them."""
     settings, task = plan.settings, plan.task
     rows, wanted = settings.rows, settings.states
-    splits = [load_rows(task, split, rows.data_dir, rows.limit) for split in ("train", *task.dev_names)]
+    read = functools.partial(load_rows, negatives=rows.negatives, seed=settings.head.all_seeds[0])
+    splits = [read(task, split, rows.data_dir, rows.limit) for split in ("train", *task.dev_names)]
     encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     states = wanted.choose(encoder, task.max_length)
     fit = plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)

@@ -59,6 +59,8 @@ def build_head(
 
     Where only layers are pooled, tokens are pooled before them, which gives the same.
 
+    A linear head: pool tokens -> standardize -> [pool layers] -> flatten -> dense.
+
     A comparison instead: three views of a pair, each pooled over layers and adapted, and five similarities a layer.
 
     Skip puts the final block beside them: index -1 of the standardized image, pooled over tokens in the same
@@ -97,6 +99,8 @@ def build_head(
     if config.comparison:
         inputs["segment_ids"] = keras.Input((num_tokens,), name="segment_ids", dtype="int32")  # (batch, tokens)
         features = _compare(inputs, config)
+    elif config.linear:
+        features = _scale_pooled(hidden_states, padding_mask, config, kind)
     else:
         picture = _standardize(hidden_states, config)  # (batch, layers, tokens, hidden)
         features = _read_picture(picture, padding_mask, config, kind)  # (batch[, tokens], features)
@@ -148,6 +152,18 @@ def _read_picture(picture: Tensor, padding_mask: Tensor, config: HeadConfig, kin
     if beside:
         features = keras.layers.Concatenate(name="beside" if config.pooled_branch else "skip")([features, *beside])
     return features
+
+
+def _scale_pooled(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind: HeadKind) -> Tensor:
+    """The features of a linear head, (batch, layers * channels)."""
+    if kind is HeadKind.SPAN:
+        raise HeadError("`linear=True` reads pooled tokens: it is no span head.")
+    pooled = _pool_tokens(image, padding_mask, config, "")  # (batch, layers, channels)
+    pooled = keras.layers.Normalization(axis=(1, 2), name="scale_layers", dtype="float32")(pooled)
+    column = keras.layers.Reshape((pooled.shape[1], 1, pooled.shape[2]), name="token_pooling_image")(pooled)
+    if config.pooling is not Pooling.NONE:
+        column = _merge_layers(column, config)
+    return keras.layers.Flatten(name="flatten")(column)
 
 
 def _weighs_layers_alone(config: HeadConfig) -> bool:

@@ -115,6 +115,8 @@ class HeadConfig:
     """One head, in the order an image passes through it. Choices may be given as strings.
 
     Args:
+        linear: the pooled tokens of the layers, every (layer, channel) on one scale, and nothing but the last dense
+            layer, which is fitted at once by regularised regression; of a comparison its views and similarities.
         comparison: for pairs: the image becomes three views of the two texts (mean, |a - b|, a * b of their means),
             and five similarities a layer go beside them into the last dense layer; all on one scale, by statistics
             set from data. Pooling and adapter read the views as they would tokens.
@@ -154,6 +156,7 @@ class HeadConfig:
         True
     """
 
+    linear: bool = field(default=False, metadata=_FLAG)
     comparison: bool = field(default=False, metadata=_FLAG)
     views_dropout: float = field(default=0.0, metadata=_RATE)
     similarity_dim: int | None = field(default=None, metadata=_SIZE)
@@ -224,6 +227,21 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
     convolved = config.convolution is not Convolution.NONE
     last = config.pooling is Pooling.LAST
     branches = config.skip or config.pooled_branch or config.parts_dim or config.body is not Body.NONE
+    trained = config.layer_dropout or config.token_cutout or config.views_dropout or config.dropout
+    if config.linear and (
+        convolved
+        or branches
+        or trained
+        or config.standardize
+        or config.adapter_dim
+        or config.similarity_dim
+        or config.pooling is Pooling.LEARNED
+        or config.token_pooling in (TokenPoolingMode.FLAT, TokenPoolingMode.ATTENTION)
+    ):
+        yield (
+            "`linear=True` trains nothing but the last layer: it goes with `comparison`, a fixed `pooling`, and a "
+            "`token_pooling` of mean, max, cls or mean_max_cls alone."
+        )
     if config.comparison and (
         config.standardize or convolved or branches or config.layer_dropout or config.token_cutout
     ):

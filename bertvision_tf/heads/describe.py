@@ -97,6 +97,8 @@ def describe_head(head: str | HeadConfig) -> str:
 
 
 def _describe(config: HeadConfig):
+    if config.linear:
+        yield "a linear model, fitted at once"
     if config.comparison:
         yield "the two texts of a pair compared: means, difference, product, cosines"
     if config.similarity_dim:

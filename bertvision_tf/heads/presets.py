@@ -17,6 +17,7 @@ _POOLINGS = {
     "average_pooling": Pooling.AVERAGE,
     "learned_pooling": Pooling.LEARNED,
 }
+SOLVED = ("linear_last_layer", "linear_all_layers", "linear_all_layers_mean_max_cls", "linear_comparison")  # at once
 _DIM = r"[1-9][0-9]*"
 _STANDARDIZED = "standardized_"
 _ENDINGS = {"_cls": TokenPoolingMode.CLS, "_flat": TokenPoolingMode.FLAT, "_attention": TokenPoolingMode.ATTENTION}
@@ -65,6 +66,14 @@ def _compared(parts: Mapping[str, str | None]) -> dict:
         "views_dropout": 0.6,
         "dropout": 0.3,
     }
+
+
+def _solved(parts: Mapping[str, str | None]) -> dict:
+    if parts["features"] == "comparison":
+        return {"linear": True, "comparison": True}
+    pooling = Pooling.LAST if parts["features"] == "last_layer" else Pooling.NONE
+    tokens = parts["tokens"]
+    return {"linear": True, "pooling": pooling, **({"token_pooling": TokenPoolingMode(tokens)} if tokens else {})}
 
 
 def _cnn(parts: Mapping[str, str | None]) -> dict:
@@ -137,6 +146,11 @@ _FAMILIES = (
         "comparison_adapter_D[_similarity_D]",
         _compared,
     ),
+    _Family(
+        r"linear_(?P<features>all_layers|last_layer|comparison)(_(?P<tokens>max|mean_max_cls))?",
+        "linear_all_layers|last_layer[_max|_mean_max_cls], linear_comparison",
+        _solved,
+    ),
 )
 GRAMMAR = (
     "; ".join(family.shown for family in _FAMILIES)
@@ -162,7 +176,7 @@ def get_preset(name: str) -> HeadConfig:
         raise HeadError(f"A head is a preset's name or a HeadConfig, got {type(name).__name__}.")
     stem, token_pooling = name, TokenPoolingMode.MEAN
     for ending, mode in _ENDINGS.items():
-        if name.endswith(ending):
+        if name.endswith(ending) and not name.endswith("_mean_max_cls"):
             stem, token_pooling = name.removesuffix(ending), mode
     standardize = stem.startswith(_STANDARDIZED)
     stem = stem.removeprefix(_STANDARDIZED)
@@ -170,7 +184,7 @@ def get_preset(name: str) -> HeadConfig:
         found = re.fullmatch(family.pattern, stem)
         if found:
             fields = family.fields(found.groupdict())
-            return HeadConfig(**fields, standardize=standardize, token_pooling=token_pooling)
+            return HeadConfig(**{"standardize": standardize, "token_pooling": token_pooling} | fields)
     raise HeadError(f"No head is named {name!r}.{_near(name)} Names are read as {GRAMMAR}.")
 
 

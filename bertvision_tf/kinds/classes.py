@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+ABSENT = -20.0  # the logit of a class that is not known
+
+
 class Classes(Kind):
     """One class a row: labels are int32 (rows,), −1 where there is none; logits are (rows, classes)."""
 
@@ -88,6 +91,22 @@ class Classes(Kind):
 
     def fit_constant(self, labels: Labels) -> tuple[str, Any]:
         return "majority", np.bincount(labels).argmax()
+
+    def fit_linear(
+        self, features: np.ndarray, labels: Labels, outputs: int, strength: float, counts: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A class that no row has gets a logit that no other is below."""
+        kernel, bias = np.zeros((features.shape[1], outputs)), np.full(outputs, ABSENT)
+        held = np.unique(labels)
+        if len(held) == 1:
+            bias[held] = 0
+            return kernel, bias
+        model = self.build_linear(strength).fit(features, labels, counts)
+        if len(held) == 2:  # one row of weights, for the second
+            kernel[:, held[1]], bias[held] = model.coef_[0], [0, model.intercept_[0]]
+        else:
+            kernel[:, held], bias[held] = model.coef_.T, model.intercept_
+        return kernel, bias
 
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         import tensorflow as tf

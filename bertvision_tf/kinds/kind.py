@@ -198,6 +198,25 @@ class Kind(str, ABC):
 
         return LogisticRegression(C=strength, max_iter=200, tol=1e-3)
 
+    def fit_linear(
+        self, features: np.ndarray, labels: Labels, outputs: int, strength: float, counts: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The weights of a dense layer that is fitted at once: float, (features, outputs) and (outputs,).
+
+        Args:
+            features: (rows, features), each on one scale.
+            labels: of the same rows.
+            outputs: numbers that the layer gives.
+            strength: as `build_linear`'s.
+            counts: what each row counts, of single classes; 1 with None.
+        """
+        raise NotImplementedError
+
+    def measure_loss(self, logits: np.ndarray, labels: Labels) -> float:
+        """The mean loss of rows."""
+        loss: Any = self.build_loss()
+        return float(loss(labels, logits))
+
     def build_gold(self, task: TaskSpec, examples: Examples, find_windows: FindWindows) -> Gold:
         """What rows are scored by.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 NO_LABEL = "no label"
+CERTAIN = 20.0  # the logit of a class that always holds
 
 
 class LabelSets(Kind):
@@ -114,6 +115,19 @@ class LabelSets(Kind):
         from sklearn.multiclass import OneVsRestClassifier
 
         return OneVsRestClassifier(super().build_linear(strength))
+
+    def fit_linear(
+        self, features: np.ndarray, labels: Labels, outputs: int, strength: float, counts: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A regression for each class; one that always or never holds has a logit that says so."""
+        kernel, bias = np.zeros((features.shape[1], outputs)), np.zeros(outputs)
+        for place, holds in enumerate(labels.T > 0):
+            if holds.all() or not holds.any():
+                bias[place] = CERTAIN if holds.all() else -CERTAIN
+                continue
+            model = super().build_linear(strength).fit(features, holds)
+            kernel[:, place], bias[place] = model.coef_[0], model.intercept_[0]
+        return kernel, bias
 
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         import tensorflow as tf

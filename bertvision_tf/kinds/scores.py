@@ -103,6 +103,12 @@ class Scores(Kind):
 
         return Ridge(alpha=1 / strength)
 
+    def fit_linear(
+        self, features: np.ndarray, labels: Labels, outputs: int, strength: float, counts: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        model = self.build_linear(strength).fit(features.astype(np.float64), labels)  # it squares them
+        return model.coef_.reshape(-1, 1), np.reshape(model.intercept_, 1)
+
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         return {"score": logits[:, 0]}
 

@@ -124,7 +124,10 @@ class Run:
         Raises:
             RunError: they are not those of the run.
         """
-        splits = [task.load(split, data_dir).take(self.config["limit"]) for split in ("train", "dev")]
+        from ..tasks.doubts import load_rows
+
+        share, seed = self.config.get("negatives"), self.results["seeds"][0]
+        splits = [load_rows(task, split, data_dir, self.config["limit"], share, seed) for split in ("train", "dev")]
         for rows in splits:
             if rows.fingerprint != self.config["examples"].get(rows.split):
                 raise RunError(f"the {rows.split} rows of {task.name} are not those of {self.path}.")

@@ -59,6 +59,8 @@ class RowSettings:
         train_share: train on this share of the training rows, drawn with each seed; the selection rows do not change.
         shots: train on this many rows of each class, drawn with each seed; the selection rows do not change.
         balance_classes: give every class the same weight in the loss.
+        negatives: ask this share of the answerable questions of train, 0 to 1, once more, each of another paragraph of
+            its article in which its answer does not stand; drawn with the first seed. None by default.
     """
 
     data_dir: str | Path | None = None
@@ -66,9 +68,12 @@ class RowSettings:
     train_share: float = 1.0
     shots: int | None = None
     balance_classes: bool = False
+    negatives: float | None = None
 
     def __post_init__(self):
         check_count("limit", self.limit)
+        if self.negatives is not None and (not is_number(self.negatives) or not 0 <= self.negatives <= 1):
+            raise RunError(f"`negatives` needs a share from 0 to 1, got {self.negatives!r}.")
         check_count("shots", self.shots)
         if not is_number(self.train_share) or not 0 < self.train_share <= 1:
             raise RunError(f"`train_share` needs more than 0 and at most 1, got {self.train_share!r}.")

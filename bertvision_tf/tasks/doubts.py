@@ -9,14 +9,29 @@ from typing import TYPE_CHECKING
 from ..notes import note
 from .examples import Examples
 from .files import fold_texts
+from .negatives import add_negatives
 
 if TYPE_CHECKING:
     from .spec import TaskSpec
 
 
-def load_rows(task: TaskSpec, split: str, data_dir: str | Path | None, limit: int | None) -> Examples:
-    """The first rows of a split, all of them with no limit; says what their labels lack, and what is known of it."""
+def load_rows(
+    task: TaskSpec,
+    split: str,
+    data_dir: str | Path | None,
+    limit: int | None,
+    negatives: float | None = None,
+    seed: int = 0,
+) -> Examples:
+    """The first rows of a split, all of them with no limit; says what their labels lack, and what is known of it.
+
+    Args:
+        task, split, data_dir, limit: which rows.
+        negatives, seed: as `add_negatives`'s, for train; none with None.
+    """
     rows = task.load(split, data_dir).take(limit)
+    if negatives and split == "train":
+        rows = add_negatives(rows, negatives, seed)
     if task.remark and split == "dev":
         note(task.remark)
     lack = task.kind.find_lack(rows.labels, task.label_names)

@@ -13,7 +13,8 @@ from ..errors import RunError
 from ..layers import LayerWeightPooling
 from ..progress import prefix
 from .fit import FitResult, build_predictor
-from .trial import Trial, read_in_order
+from .measured import read_in_order
+from .trial import Trial
 
 SEEDS = (0, 1)
 REPORT_ROWS = 2000

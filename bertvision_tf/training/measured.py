@@ -1,4 +1,6 @@
-"""What a head measures of a store, kept in memory for all its epochs and seeds."""
+"""What a head reads of a store, or what it measures of it, kept in memory for all its epochs and seeds."""
+
+from __future__ import annotations
 
 import functools
 import weakref
@@ -12,7 +14,8 @@ from ..images import BatchPlan, load_arrays
 from ..store import Store
 
 MEASURED_BYTES = 4 * 2**30  # of all that is kept; more than this stays on disk, as images
-_KEPT: weakref.WeakSet["MeasuredStore"] = weakref.WeakSet()
+SCORED_CELLS = 8192  # tokens of a batch that is not trained on, padding included
+_KEPT: weakref.WeakSet[MeasuredStore] = weakref.WeakSet()
 
 
 class MeasuredStore:
@@ -69,3 +72,18 @@ def _trace(measure: keras.Model) -> Callable:
     """The measuring part as one graph for batches of all shapes, and for the stores that follow each other."""
     signature = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in measure.input.items()}
     return tf.function(lambda images: measure(images, training=False), input_signature=[signature])
+
+
+def read_in_order(
+    store: Store, rows: np.ndarray | None = None, source: Store | MeasuredStore | None = None
+) -> tf.data.Dataset:
+    """What a head reads of rows where nothing is trained: at most 64 a batch, and fewer of long ones.
+
+    Args:
+        store: whose rows.
+        rows: which; all with None.
+        source: what the head reads of the store, where that is no images.
+    """
+    images = None if rows is None else store.find_images(rows)
+    size = 64 if store.spec.tokens == "cls" else max(min(64, SCORED_CELLS // store.spec.max_length), 1)
+    return (source or store).as_dataset(size, rows=images)

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ..errors import RunError
 from ..heads import HeadConfig, adapt_head, build_head, split_head
@@ -24,7 +23,8 @@ from .calibrate import calibrate_fit
 from .draw import Draw, balance
 from .fit import Candidate, FitResult, build_predictors, choose_part, fit_heads, raise_first
 from .gold import build_gold
-from .measured import MeasuredStore
+from .linear import fit_linear_head
+from .measured import MeasuredStore, read_in_order
 from .passes import TrainingSet
 from .strategy import get_strategy
 
@@ -32,7 +32,6 @@ STATISTICS_ROWS = 500
 TOGETHER = 8  # heads that are trained side by side at most
 TOGETHER_BYTES = 2**30  # a batch's images times the heads of a pass; what a head keeps of a batch is about as large
 ORDER = 0  # the seed of the order of batches, one for the heads of all seeds, which can share the batches so
-SCORED_CELLS = 8192  # tokens of a batch that is not trained on, padding included
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +100,9 @@ class Trial:
     def inputs(self) -> list[Store | MeasuredStore]:
         """What heads read: the stores, or what they measure of them once, where that fits and gives the same."""
         parts = split_head(build_task_head(self.head, self.stores[0].spec, self.task))
-        if parts is None or self.config.mixup:  # of two images is not that of what is measured of them
+        if parts is None or (
+            self.config.mixup and not self.head.linear
+        ):  # of two images is not that of what is measured of them
             return list(self.stores)
         measured, what = self.measured if self.measured is not None else {}, parts[0].to_json()
         if what not in measured:
@@ -167,7 +168,7 @@ class Trial:
     def name_pass(self) -> Hashable:
         """The same for heads that can be trained side by side: all their seeds draw as many rows."""
         read = (id(self.inputs[0]), id(self.draw), id(self.selection), self.config.batch_size, self.config.mixup)
-        return *read, self.strategy, self.balance_classes
+        return *read, self.strategy, self.balance_classes, self.head.linear
 
     def build_training(self, seed: int, epochs: int) -> TrainingSet:
         """What the head of a seed is trained on, for some epochs."""
@@ -192,7 +193,8 @@ class Trial:
         """The untrained head of a seed, adapted to the rows that it is trained on."""
         head = build_task_head(self.head, self.stores[0].spec, self.task, f"seed_{seed}")
         images = self.stores[0].find_images(self.draw.rows(seed))
-        sample = images[:: max(len(images) // STATISTICS_ROWS, 1)]  # spread over the file
+        step = 1 if self.head.linear else max(len(images) // STATISTICS_ROWS, 1)  # spread over the file
+        sample = images[::step]
         adapt_head(head, (part for part, _ in self.inputs[0].as_dataset(batch_size=32, rows=sample)))
         return head
 
@@ -234,6 +236,8 @@ def plan_passes(jobs: Sequence[tuple[Trial, int]]) -> list[list[int]]:
 def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
     """Trains heads side by side; seeds that draw the same rows read the same batches."""
     trial, _ = jobs[0]
+    if trial.head.linear:
+        return [*map(_fit_linear, *zip(*jobs, strict=True))]
     store, gold, epochs = trial.inputs[0], trial.selection_gold, max(one.config.epochs for one, _ in jobs)
     seeds = list(dict.fromkeys(seed for _, seed in jobs))
     what = f"train seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
@@ -261,19 +265,22 @@ def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunErro
     )
 
 
-def read_in_order(
-    store: Store, rows: np.ndarray | None = None, source: Store | MeasuredStore | None = None
-) -> tf.data.Dataset:
-    """What a head reads of rows where nothing is trained: at most 64 a batch, and fewer of long ones.
-
-    Args:
-        store: whose rows.
-        rows: which; all with None.
-        source: what the head reads of the store, where that is no images.
-    """
-    images = None if rows is None else store.find_images(rows)
-    size = 64 if store.spec.tokens == "cls" else max(min(64, SCORED_CELLS // store.spec.max_length), 1)
-    return (source or store).as_dataset(size, rows=images)
+def _fit_linear(trial: Trial, seed: int) -> FitResult:
+    """Fits a head at once."""
+    store, source, gold = trial.stores[0], trial.inputs[0], trial.selection_gold
+    rows, labels = trial.draw.rows(seed), trial.examples[0].labels[trial.draw.rows(seed)]
+    trial.progress(f"train seed {seed}", 0, 1)
+    found = fit_linear_head(
+        trial.build(seed),
+        (read_in_order(store, rows, source), labels),
+        read_in_order(store, trial.selection, source),
+        lambda logits: gold.score(gold.read(logits)),
+        kind=trial.task.kind,
+        class_weights=balance(labels, trial.task.num_outputs) if trial.balance_classes else None,
+        measured=isinstance(source, MeasuredStore),
+    )
+    trial.progress(f"train seed {seed}", 1, 1)
+    return found
 
 
 def build_task_head(head: HeadConfig, states: StoreSpec, task: TaskSpec, name: str | None = None) -> keras.Model:

@@ -111,7 +111,8 @@ def search(
     space = HeadSpace(task.kind, task.text_pair is not None, wanted.tokens, dict(only or {}) | fixed)
     space.check()
     progress = progress or ignore
-    rows = load_rows(task, "train", settings.rows.data_dir, settings.rows.limit)
+    read = settings.rows
+    rows = load_rows(task, "train", read.data_dir, read.limit, read.negatives, settings.head.all_seeds[0])
     encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     roles, states = split_task(task, rows), wanted.choose(encoder, task.max_length)
     tuning = _build_tuning(settings, task, encoder, rows, roles, states["max_length"], progress)

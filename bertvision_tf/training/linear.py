@@ -1,0 +1,57 @@
+"""Heads that are fitted at once, by regularised regression on all rows, instead of by steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..kinds import Kind
+from .fit import FitResult, build_predictor, choose_part
+
+
+def fit_linear_head(
+    head: keras.Model,
+    training: tuple[tf.data.Dataset, np.ndarray],
+    selection: tf.data.Dataset,
+    score: Callable[[np.ndarray], float],
+    *,
+    kind: Kind,
+    class_weights: Mapping[int, float] | None = None,
+    measured: bool = False,
+) -> FitResult:
+    """Fits the last layer of a head with each strength of regularisation, and keeps the one that is best on the
+    selection rows.
+
+    Args:
+        head: of a config with `linear`, adapted; it is changed.
+        training: images of the rows that it is fitted on, and their labels, both in one order.
+        selection, score, measured: as `fit_heads`'s.
+        kind, class_weights: of the task, and what a row of each class counts; 1 with None.
+
+    Returns:
+        as `fit_head`; an "epoch" of it is a strength, the weakest first in `kind.layer_strengths`.
+    """
+    part, last = choose_part(head, measured), head.get_layer("logits")
+    called = part.output._keras_history  # the layer is called in the head and in its part
+    (tensor,) = last._inbound_nodes[called.node_index].input_tensors
+    for name, own in part.input.items():
+        own.name = name  # Keras wants the names of a dict's tensors to be its keys
+    read = build_predictor(keras.Model(part.input, tensor))
+    (images, labels), outputs = training, last.units
+    features, chosen = read(images), read(selection)
+    counts = None if class_weights is None else np.array([class_weights[label] for label in labels.tolist()])
+    history: dict[str, list[float]] = {"loss": [], "selection_score": []}
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for strength in kind.layer_strengths:
+        kernel, bias = kind.fit_linear(features, labels, outputs, strength, counts)
+        logits = (chosen @ kernel + bias).astype(np.float32)
+        history["loss"].append(kind.measure_loss(features @ kernel + bias, labels))
+        history["selection_score"].append(float(score(logits)))
+        found.append((kernel, bias, logits))
+    best = int(np.argmax(history["selection_score"]))  # of equals the most regularised
+    kernel, bias, logits = found[best]
+    last.set_weights([kernel, bias])
+    return FitResult(head, history["selection_score"][best], logits, best + 1, history)

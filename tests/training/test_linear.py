@@ -1,0 +1,130 @@
+"""Heads that are fitted at once."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+import bertvision_tf as bv
+from bertvision_tf.errors import HeadError
+from bertvision_tf.heads import HeadConfig, build_head, describe_head, get_preset
+from bertvision_tf.heads.presets import SOLVED
+from bertvision_tf.kinds import find_kind
+from bertvision_tf.training.draw import split_task
+
+from .test_measured import make_pairs
+
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.normal(size=(60, 5))
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory, tiny_encoder):
+    folder = tmp_path_factory.mktemp("linear")
+
+    def run(name, task="starter", **options):
+        common = {"limit": 300, "head": "linear_all_layers", "seeds": 1, "store": folder / "states"}
+        return bv.train(task, tiny_encoder, output=folder / name, **common | options)
+
+    return run
+
+
+def test_it_is_the_baseline_of_all_layers_as_a_head(train):
+    run = train("plain")
+    baseline = next(one for name, one in run.results["baselines"].items() if name.startswith("all layers"))
+    assert run.results["selection_scores"][0] == pytest.approx(baseline["selection_score"], abs=0.02)
+    assert run.results["trainable_parameters"] == 2 * (3 * 8 + 1)
+    task = bv.get_task("starter")
+    rows = task.load("dev").take(100)
+    found = run.predict(rows.texts)
+    assert (
+        np.mean([label == task.label_names[gold] for label, gold in zip(found.labels, rows.labels, strict=True)]) > 0.5
+    )
+    assert len(run.results["layers"]["losses"]) == 3
+
+
+def test_the_strength_is_chosen_on_the_selection_rows(train):
+    run = train("strengths", baselines=False)
+    with open(run.path / "curves.csv", encoding="utf-8") as file:
+        lines = [line.split(",") for line in list(file)[1:]]
+    scores = [float(line[3]) for line in lines]
+    assert len(scores) == len(find_kind("classification").layer_strengths)
+    assert run.results["best_epochs"] == [int(np.argmax(scores)) + 1]
+    losses = [float(line[2]) for line in lines]
+    assert losses == sorted(losses, reverse=True)  # the less regularised, the nearer to the training rows
+
+
+def test_seeds_that_draw_rows_of_their_own_differ_and_others_do_not(train):
+    same = train("same", seeds=2, baselines=False).results["scores"]
+    assert same[0] == same[1]
+    drawn = train("drawn", seeds=2, baselines=False, train_share=0.3)
+    weights = [drawn.load_head(seed).get_layer("logits").get_weights()[0] for seed in (0, 1)]
+    assert not np.allclose(*weights)
+
+
+@pytest.mark.parametrize("head", ["linear_comparison", "linear_all_layers_mean_max_cls", "linear_last_layer_cls"])
+def test_pairs_and_other_features(train, head):
+    task = bv.task_from_table(make_pairs(240, 0), make_pairs(60, 1), text="one", text_pair="two", name="pairs")
+    run = train(head, task, head=head, limit=None)
+    assert run.results["head"] == head and np.isfinite(run.results["mean"])
+    features = {
+        "linear_comparison": 3 * (3 * 8 + 5),
+        "linear_all_layers_mean_max_cls": 9 * 8,
+        "linear_last_layer_cls": 8,
+    }
+    assert run.results["trainable_parameters"] == 2 * (features[head] + 1)
+
+
+def test_classes_that_no_training_row_has():
+    kind, labels = find_kind("classification"), RANDOM.integers(0, 2, 60)
+    kernel, bias = kind.fit_linear(FEATURES, 2 * labels, 3, 1.0)
+    expected = LogisticRegression(C=1.0).fit(FEATURES, labels).predict_proba(FEATURES)
+    found = kind.compute_probabilities(FEATURES @ kernel + bias)
+    np.testing.assert_allclose(found[:, [0, 2]], expected, atol=1e-2)
+    assert found[:, 1].max() < 1e-3
+    kernel, bias = kind.fit_linear(FEATURES, np.ones(60, int), 3, 1.0)
+    assert (kind.decode(FEATURES @ kernel + bias) == 1).all()
+
+
+def test_several_labels_and_scores():
+    sets, labels = (
+        find_kind("multilabel"),
+        np.stack([FEATURES[:, 0] > 0, np.ones(60), np.zeros(60)], axis=1).astype(int),
+    )
+    kernel, bias = sets.fit_linear(FEATURES, labels, 3, 1.0)
+    assert (sets.decode(FEATURES @ kernel + bias) == labels).mean() > 0.95
+    scores, targets = find_kind("regression"), FEATURES @ np.arange(5) + 2
+    kernel, bias = scores.fit_linear(FEATURES, targets, 1, 1.0)
+    np.testing.assert_allclose(
+        FEATURES @ kernel[:, 0] + bias, Ridge(1.0).fit(FEATURES, targets).predict(FEATURES), atol=1e-6
+    )
+
+
+def test_rows_that_count_more():
+    kind, labels = find_kind("classification"), (FEATURES[:, 0] > 1).astype(int)
+    weights = np.where(labels == 1, 10.0, 1.0)
+    plain, counted = (kind.fit_linear(FEATURES, labels, 2, 0.01, counts) for counts in (None, weights))
+    assert counted[1][1] - counted[1][0] > plain[1][1] - plain[1][0]
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_names(name):
+    head = build_head(name, num_hidden_states=3, hidden_dim=8)
+    assert describe_head(name).startswith("a linear model, fitted at once")
+    assert HeadConfig.from_json(get_preset(name).to_json()) == get_preset(name)
+    assert head.count_params() > 0
+
+
+def test_what_it_does_not_go_with():
+    for fields in ({"adapter_dim": 8}, {"pooling": "learned"}, {"dropout": 0.1}, {"token_pooling": "attention"}):
+        with pytest.raises(HeadError, match="`linear=True` trains nothing but the last layer"):
+            HeadConfig(linear=True, **fields)
+    with pytest.raises(HeadError, match="it is no span head"):
+        build_head("linear_all_layers", num_hidden_states=3, hidden_dim=8, kind="span")
+
+
+def test_selection_rows_are_not_fitted_on(train):
+    task = bv.get_task("starter")
+    rows = task.load("train").take(300)
+    training, selection = split_task(task, rows)
+    run = train("rows", baselines=False)
+    assert (run.results["rows"]["training"], run.results["rows"]["selection"]) == (len(training), len(selection))
