@@ -6,9 +6,11 @@ import keras
 import numpy as np
 
 from ..layers import StandardizeStates
+from .build import SCALE_POOLED
 from .split import split_head
 
 DEAD = 1e-3
+DEAD_POOLED = 0.1  # of a linear head's features: what int8 rounds moves the first token's states by as much as texts do
 
 
 def adapt_head(head: keras.Model, batches: Iterable[dict]) -> None:
@@ -35,18 +37,19 @@ def adapt_head(head: keras.Model, batches: Iterable[dict]) -> None:
                 kept.append(np.asarray(measured[layer.input._keras_history.operation.name]))
     for layer in standardizers:
         states = np.concatenate(tokens)
-        layer.set_statistics(states.mean(axis=0, dtype=np.float64), _keep_dead_channels_dead(states.std(axis=0)))
+        layer.set_statistics(states.mean(axis=0, dtype=np.float64), keep_dead_channels_dead(states.std(axis=0)))
     for layer, kept in zip(scalers, features, strict=True):
         layer.adapt(np.concatenate(kept))
-        layer.adapt_variance.assign(_keep_dead_channels_dead(np.sqrt(layer.adapt_variance)) ** 2)
+        least = DEAD_POOLED if layer.name == SCALE_POOLED else DEAD
+        layer.adapt_variance.assign(keep_dead_channels_dead(np.sqrt(layer.adapt_variance), least) ** 2)
         layer.finalize_state()
 
 
-def _keep_dead_channels_dead(deviation: np.ndarray) -> np.ndarray:
-    """Deviations of at least a thousandth of their root mean square.
+def keep_dead_channels_dead(deviation: np.ndarray, least: float = DEAD) -> np.ndarray:
+    """Deviations of at least a thousandth, or another share, of their root mean square.
 
     Some channels hardly move (three of MiniLM's last layer, by 1e-32 to 1e-8; all of [CLS] in the embedding layer):
     brought to the others' scale they would be rounding alone, and any new text could lie many orders of magnitude
     beyond the sample.
     """
-    return np.maximum(deviation, DEAD * np.sqrt(np.mean(np.square(deviation))))
+    return np.maximum(deviation, least * np.sqrt(np.mean(np.square(deviation))))

@@ -38,6 +38,7 @@ from .presets import get_preset
 from .vision import build_vision
 
 SMALLEST_PICTURE = 9  # wide: Xception's stem leaves one column of it
+SCALE_POOLED = "scale_layers"  # the layer that brings a linear head's features to one scale
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 
 
@@ -159,7 +160,7 @@ def _scale_pooled(image: Tensor, padding_mask: Tensor, config: HeadConfig, kind:
     if kind is HeadKind.SPAN:
         raise HeadError("`linear=True` reads pooled tokens: it is no span head.")
     pooled = _pool_tokens(image, padding_mask, config, "")  # (batch, layers, channels)
-    pooled = keras.layers.Normalization(axis=(1, 2), name="scale_layers", dtype="float32")(pooled)
+    pooled = keras.layers.Normalization(axis=(1, 2), name=SCALE_POOLED, dtype="float32")(pooled)
     column = keras.layers.Reshape((pooled.shape[1], 1, pooled.shape[2]), name="token_pooling_image")(pooled)
     if config.pooling is not Pooling.NONE:
         column = _merge_layers(column, config)

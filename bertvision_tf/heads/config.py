@@ -115,8 +115,6 @@ class HeadConfig:
     """One head, in the order an image passes through it. Choices may be given as strings.
 
     Args:
-        linear: the pooled tokens of the layers, every (layer, channel) on one scale, and nothing but the last dense
-            layer, which is fitted at once by regularised regression; of a comparison its views and similarities.
         comparison: for pairs: the image becomes three views of the two texts (mean, |a - b|, a * b of their means),
             and five similarities a layer go beside them into the last dense layer; all on one scale, by statistics
             set from data. Pooling and adapter read the views as they would tokens.
@@ -149,6 +147,8 @@ class HeadConfig:
         token_pooling: "mean", "max", "cls", "flat", "mean_max_cls" or "attention" (a learned query a layer); a span
             head does not read it.
         dropout: share of features dropped in training before the last dense layer, 0 <= dropout < 1.
+        linear: the pooled tokens of the layers, every (layer, channel) on one scale, and nothing but the last dense
+            layer, which is fitted at once by regularised regression; of a comparison its views and similarities.
     Raises:
         HeadError: a value out of bounds, or two that contradict each other; the message names them.
     Example:
@@ -156,7 +156,6 @@ class HeadConfig:
         True
     """
 
-    linear: bool = field(default=False, metadata=_FLAG)
     comparison: bool = field(default=False, metadata=_FLAG)
     views_dropout: float = field(default=0.0, metadata=_RATE)
     similarity_dim: int | None = field(default=None, metadata=_SIZE)
@@ -182,6 +181,7 @@ class HeadConfig:
     skip: bool = field(default=False, metadata=_FLAG)
     token_pooling: TokenPoolingMode = field(default=TokenPoolingMode.MEAN, metadata=_one_of(TokenPoolingMode))
     dropout: float = field(default=0.0, metadata=_RATE)
+    linear: bool = field(default=False, metadata=_FLAG)
 
     def __post_init__(self) -> None:
         for own in dataclasses.fields(self):
@@ -190,8 +190,10 @@ class HeadConfig:
             raise HeadError(contradiction)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field as plain Python, choices as strings."""
+        """Every field as plain Python, choices as strings; `linear` only where it is set, as older configs lack it."""
         values = dataclasses.asdict(self)
+        if not self.linear:
+            del values["linear"]
         return {name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()}
 
     def to_json(self) -> str:

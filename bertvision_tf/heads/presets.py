@@ -17,7 +17,9 @@ _POOLINGS = {
     "average_pooling": Pooling.AVERAGE,
     "learned_pooling": Pooling.LEARNED,
 }
-SOLVED = ("linear_last_layer", "linear_all_layers", "linear_all_layers_mean_max_cls", "linear_comparison")  # at once
+_SOLVED = re.compile(r"linear_(?:comparison|(?P<layers>all_layers|last_layer)(?:_(?P<tokens>max|mean_max_cls|cls))?)")
+SOLVED = ("linear_last_layer", "linear_all_layers", "linear_all_layers_mean_max_cls", "linear_comparison")
+"""Heads that are fitted at once; those of layers may end in `_max`, `_mean_max_cls` or `_cls`."""
 _DIM = r"[1-9][0-9]*"
 _STANDARDIZED = "standardized_"
 _ENDINGS = {"_cls": TokenPoolingMode.CLS, "_flat": TokenPoolingMode.FLAT, "_attention": TokenPoolingMode.ATTENTION}
@@ -68,12 +70,12 @@ def _compared(parts: Mapping[str, str | None]) -> dict:
     }
 
 
-def _solved(parts: Mapping[str, str | None]) -> dict:
-    if parts["features"] == "comparison":
-        return {"linear": True, "comparison": True}
-    pooling = Pooling.LAST if parts["features"] == "last_layer" else Pooling.NONE
-    tokens = parts["tokens"]
-    return {"linear": True, "pooling": pooling, **({"token_pooling": TokenPoolingMode(tokens)} if tokens else {})}
+def _solved(layers: str | None, tokens: str | None) -> HeadConfig:
+    """A linear head: of a comparison, or of layers and what is read of their tokens."""
+    if layers is None:
+        return HeadConfig(linear=True, comparison=True)
+    pooling = Pooling.LAST if layers == "last_layer" else Pooling.NONE
+    return HeadConfig(linear=True, pooling=pooling, token_pooling=TokenPoolingMode(tokens or "mean"))
 
 
 def _cnn(parts: Mapping[str, str | None]) -> dict:
@@ -146,11 +148,6 @@ _FAMILIES = (
         "comparison_adapter_D[_similarity_D]",
         _compared,
     ),
-    _Family(
-        r"linear_(?P<features>all_layers|last_layer|comparison)(_(?P<tokens>max|mean_max_cls))?",
-        "linear_all_layers|last_layer[_max|_mean_max_cls], linear_comparison",
-        _solved,
-    ),
 )
 GRAMMAR = (
     "; ".join(family.shown for family in _FAMILIES)
@@ -165,6 +162,7 @@ def get_preset(name: str) -> HeadConfig:
     any width. One name serves classification, scores and spans. Tokens are pooled by their masked mean unless
     the name ends in `_cls`, `_flat` or `_attention`; a span head keeps its tokens. `standardized_` before a name puts
     each (layer, channel) of the image on one scale first. `comparison_adapter_64` reads pairs of texts only.
+    `linear_all_layers` is fitted at once.
 
     Raises:
         HeadError: no such name; the message has near ones and the grammar.
@@ -174,9 +172,12 @@ def get_preset(name: str) -> HeadConfig:
     """
     if not isinstance(name, str):
         raise HeadError(f"A head is a preset's name or a HeadConfig, got {type(name).__name__}.")
+    solved = _SOLVED.fullmatch(name)
+    if solved:
+        return _solved(**solved.groupdict())
     stem, token_pooling = name, TokenPoolingMode.MEAN
     for ending, mode in _ENDINGS.items():
-        if name.endswith(ending) and not name.endswith("_mean_max_cls"):
+        if name.endswith(ending):
             stem, token_pooling = name.removesuffix(ending), mode
     standardize = stem.startswith(_STANDARDIZED)
     stem = stem.removeprefix(_STANDARDIZED)
@@ -184,8 +185,10 @@ def get_preset(name: str) -> HeadConfig:
         found = re.fullmatch(family.pattern, stem)
         if found:
             fields = family.fields(found.groupdict())
-            return HeadConfig(**{"standardize": standardize, "token_pooling": token_pooling} | fields)
-    raise HeadError(f"No head is named {name!r}.{_near(name)} Names are read as {GRAMMAR}.")
+            return HeadConfig(**fields, standardize=standardize, token_pooling=token_pooling)
+    raise HeadError(
+        f"No head is named {name!r}.{_near(name)} Linear ones: {', '.join(SOLVED)}. Names are read as {GRAMMAR}."
+    )
 
 
 def list_presets() -> list[str]:

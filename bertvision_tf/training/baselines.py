@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..heads.adapt import DEAD_POOLED, keep_dead_channels_dead
 from ..kinds import Kind
 from ..store import Store
 from ..tasks import Examples
@@ -134,7 +135,7 @@ def fit_tfidf(rows: Rows, examples: Sequence[Examples]) -> Baseline:
 
 
 def fit_layers(name: str, rows: Rows, means: Means, layers: Sequence[int]) -> Baseline:
-    """The mean over tokens of some hidden states, standardised, then a linear model.
+    """The mean over tokens of some hidden states, standardised as a linear head's, then a linear model.
 
     Args:
         name: as tables show it.
@@ -144,7 +145,7 @@ def fit_layers(name: str, rows: Rows, means: Means, layers: Sequence[int]) -> Ba
     """
     start = time.perf_counter()
     fitted = means[0][rows.training][:, list(layers)]
-    mean, deviation = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
+    mean, deviation = fitted.mean(axis=0), keep_dead_channels_dead(fitted.std(axis=0), DEAD_POOLED)
     features = [((part[:, list(layers)] - mean) / deviation).reshape(len(part), -1) for part in means]
     if rows.kind.numeric:  # a ridge regression squares them, which float32 would not hold
         features = [part.astype(np.float64) for part in features]
