@@ -105,8 +105,9 @@ def test_a_run_keeps_silent_where_it_is_not_sure(train):
     assert run.find_confidence(0.62) == pytest.approx(
         0.6 * run.find_confidence(0.6) + 0.4 * run.find_confidence(0.65), abs=1e-6
     )
-    for coverage in (0, 1.5, float("nan")):
-        with pytest.raises(RunError, match="`coverage` needs more than 0 and at most 1"):
+    assert run.find_confidence(0.97) > 0.5 > run.find_confidence(1)
+    for coverage in (0, 0.04, 1.5, float("nan")):
+        with pytest.raises(RunError, match=r"`coverage` needs 0\.05 to 1, got"):
             run.predict(TEXTS, coverage=coverage)
     older = bertvision_tf.load_run(run.path)
     del older.results["calibration"]

@@ -27,6 +27,7 @@ TYPES = {
     "float": float,
     "int": int,
     "int | None": int | None,
+    "float | None": float | None,
     "str": str,
     "str | None": str | None,
     "str | HeadConfig | None": str | None,

@@ -20,7 +20,7 @@ def predict(
     output: Path,
     text_column: str | None = None,
     text_pair_column: str | None = None,
-    coverage: Annotated[float | None, Parameter(validator=Number(gt=0, lte=1))] = None,
+    coverage: Annotated[float | None, Parameter(validator=Number(gte=0.05, lte=1))] = None,
     url: str | None = None,
     signature: str = "serving_default",
     timeout: Annotated[float, Parameter(validator=Number(gte=0.1, lte=86400))] = 60.0,
@@ -33,8 +33,8 @@ def predict(
         output: A .csv or .tsv file: the same rows, a prediction, and how sure it is.
         text_column: Default: the task's own, as in 'sentence'.
         text_pair_column: For tasks on pairs.
-        coverage: Leave the prediction empty where the run is less sure than of the surest share of its selection rows,
-            as in 0.8.
+        coverage: Predict only where the run is sure enough: 0.8 keeps as many rows as the surest 80% of the selection
+            rows. Other predictions stay empty, and the column sure says no.
         url: A served model: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME.
         signature: Of the served model.
         timeout: Seconds that a served model may take.

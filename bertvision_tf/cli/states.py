@@ -18,7 +18,7 @@ from .show import show_bytes, show_estimate
 
 
 @app.command
-@takes_settings("task", "table", "encoder", "data_dir", "limit", "states")
+@takes_settings("task", "table", "encoder", "data_dir", "limit", "negatives", "states")
 def extract(*, output: Path | None = None, split: str = "train", settings: RunSettings) -> None:
     """Run an encoder once over a split and keep every hidden state in a store.
 
@@ -31,11 +31,13 @@ def extract(*, output: Path | None = None, split: str = "train", settings: RunSe
     from ..experiments.preparation import read_task
     from ..extraction import extract as run_extraction
     from ..extraction import find_store_path
+    from ..tasks.doubts import load_rows
 
     states = settings.states
     with show_progress() as progress:
         task = read_task(settings)
-        examples = task.load(split, settings.rows.data_dir).take(settings.rows.limit)
+        rows = settings.rows
+        examples = load_rows(task, split, rows.data_dir, rows.limit, rows.negatives)
         encoder = load_encoder(settings.encoder, states.dtype, states.engine)
         choices = states.choose(encoder, task.max_length) | {"layers": _read_layers(states)}
         store = run_extraction(
@@ -52,7 +54,9 @@ def extract(*, output: Path | None = None, split: str = "train", settings: RunSe
 
 
 @app.command
-@takes_settings("task", "table", "encoder", "data_dir", "limit", "dtype", "engine", "max_length", "layers", "store")
+@takes_settings(
+    *("task", "table", "encoder", "data_dir", "limit", "negatives", "dtype", "engine", "max_length", "layers", "store")
+)
 def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10.0, settings: RunSettings) -> None:
     """Say what extraction costs: tokens, hours, bytes of each codec, and room on the disk.
 
@@ -63,9 +67,10 @@ def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10
     from ..encoders import load_encoder
     from ..experiments.preparation import read_task
     from ..extraction import estimate
+    from ..tasks.doubts import load_rows
 
-    task, states = read_task(settings), settings.states
-    splits = [task.load(split, settings.rows.data_dir).take(settings.rows.limit) for split in task.splits]
+    task, states, rows = read_task(settings), settings.states, settings.rows
+    splits = [load_rows(task, split, rows.data_dir, rows.limit, rows.negatives) for split in task.splits]
     encoder = load_encoder(settings.encoder, states.dtype, states.engine)
     found = estimate(
         encoder,

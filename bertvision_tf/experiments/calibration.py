@@ -31,18 +31,19 @@ def describe_calibration(trial: Trial, predictor: Outcome | Together) -> dict[st
     logits, calibration = predictor.logits[0], predictor.calibration
     shares, chosen = (kind.compute_probabilities(part) for part in (logits, predictor.selection_logits))
     confidence, right = kind.judge(shares, gold.labels)
-    before = kind.judge(kind.compute_probabilities(calibration.undo(logits)), gold.labels) if calibration else None
+    before = None  # of several heads together: they were scaled one by one before
+    if calibration and isinstance(predictor, Outcome):
+        before = kind.judge(kind.compute_probabilities(calibration.undo(logits)), gold.labels)
     rows_right = (kind.decode(logits) == gold.labels).reshape(len(gold), -1).all(axis=1)
     sure, selected = kind.measure_confidence(shares), kind.measure_confidence(chosen)
     coverage = []
     for share in COVERAGES:
-        threshold = float(np.quantile(selected, 1 - share)) if share < 1 else 0.0
+        threshold = float(np.quantile(selected, 1 - share))
         kept = sure >= threshold
         part = float(rows_right[kept].mean()) if kept.any() else None
         coverage.append({"share": share, "threshold": threshold, "dev_share": float(kept.mean()), "dev_right": part})
     return {
         "scale": calibration and calibration.scale,
-        "shift": calibration and calibration.shift,
         "error": measure_calibration_error(confidence, right),
         "error_before": measure_calibration_error(*before) if before else None,
         "error_by_chance": expect_calibration_error(confidence),

@@ -16,6 +16,7 @@ from ..encoders import Encoder, load_encoder
 from ..errors import RunError
 from ..extraction import plan_spec
 from ..heads import HeadConfig, get_preset, read_head
+from ..notes import note
 from ..paths import read_path
 from ..progress import Progress
 from ..runs import Run, find_other_setting, load_run, writing_to
@@ -81,6 +82,10 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
     check_predictor(settings)
     head, name, fit = _choose_head(settings, task)
+    seeds, alike = settings.head.all_seeds, not (rows.drawn or settings.head.folds or tuning.fine_tune_epochs)
+    if head.linear and alike and len(seeds) > 1 and not rivals.baseline_parts:
+        note(f"a linear head is the same with every seed: only that of seed {seeds[0]} is fitted.")
+        settings = settings.change(seeds=seeds[:1])
     fine_tune = tuning.choose(task)
     usual = "-".join([f"runs/{task.name}-{name}", *name_folders(settings)])
     places = settings.places
@@ -171,8 +176,8 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     """Reads the rows and the encoder, and checks what depends on them."""
     settings, task = plan.settings, plan.task
     rows, wanted = settings.rows, settings.states
-    read = functools.partial(load_rows, negatives=rows.negatives, seed=settings.head.all_seeds[0])
-    splits = [read(task, split, rows.data_dir, rows.limit) for split in ("train", *task.dev_names)]
+    names = ("train", *task.dev_names)
+    splits = [load_rows(task, split, rows.data_dir, rows.limit, rows.negatives) for split in names]
     encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     states = wanted.choose(encoder, task.max_length)
     fit = plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)

@@ -10,7 +10,7 @@ from .build import SCALE_POOLED
 from .split import split_head
 
 DEAD = 1e-3
-DEAD_POOLED = 0.1  # of a linear head's features: what int8 rounds moves the first token's states by as much as texts do
+DEAD_POOLED = 0.1  # of a linear head's features: int8's rounding moves the first token's states as much as texts do
 
 
 def adapt_head(head: keras.Model, batches: Iterable[dict]) -> None:

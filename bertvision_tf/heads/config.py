@@ -147,8 +147,8 @@ class HeadConfig:
         token_pooling: "mean", "max", "cls", "flat", "mean_max_cls" or "attention" (a learned query a layer); a span
             head does not read it.
         dropout: share of features dropped in training before the last dense layer, 0 <= dropout < 1.
-        linear: the pooled tokens of the layers, every (layer, channel) on one scale, and nothing but the last dense
-            layer, which is fitted at once by regularised regression; of a comparison its views and similarities.
+        linear: only the last dense layer is trained, at once, by regularised regression. It reads the pooled tokens of
+            the layers, every (layer, channel) on one scale. In a comparison it reads the views and the similarities.
     Raises:
         HeadError: a value out of bounds, or two that contradict each other; the message names them.
     Example:

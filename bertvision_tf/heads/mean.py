@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -23,7 +23,7 @@ class MeanOfLogits(keras.layers.Layer):
     Args:
         kind: what they are of. "classification": the logarithm of the mean of the probabilities; "multilabel": the log
             odds of the mean of each class's probability; "regression" and "span": the mean of the numbers.
-        scale, shift: what these are multiplied with, and what is added then, as `Calibration` has them.
+        scale: what these are multiplied with, as `Calibration` has it.
     Call arguments:
         logits: a list of float tensors of one shape, (batch, …, outputs).
     Output: of their shape.
@@ -34,17 +34,16 @@ class MeanOfLogits(keras.layers.Layer):
         <tf.Tensor: shape=(1, 2), dtype=float32, numpy=array([[-0.35667497, -1.2039728 ]], dtype=float32)>
     """
 
-    def __init__(self, kind: str, scale: float | Sequence[float] = 1.0, shift: float | Sequence[float] = 0.0, **kwargs):
+    def __init__(self, kind: str, scale: float | Sequence[float] = 1.0, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         if kind not in KINDS:
             raise HeadError(f"`kind` {kind!r} is not known; known: {', '.join(KINDS)}.")
-        self.kind, self.scale, self.shift = kind, scale, shift
+        self.kind, self.scale = kind, scale
 
     def call(self, logits):
-        mean = self._average(ops.stack(logits))  # of (models, batch, …, outputs)
-        return mean * ops.convert_to_tensor(self.scale, "float32") + ops.convert_to_tensor(self.shift, "float32")
+        return self._average(ops.stack(logits)) * ops.convert_to_tensor(self.scale, "float32")
 
-    def _average(self, stacked):
+    def _average(self, stacked):  # (models, batch, …, outputs)
         if self.kind == "classification":
             return _log_mean(ops.log_softmax(stacked))
         if self.kind == "multilabel":
@@ -55,7 +54,7 @@ class MeanOfLogits(keras.layers.Layer):
         return tuple(logits_shape[0])
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "kind": self.kind, "scale": self.scale, "shift": self.shift}
+        return {**super().get_config(), "kind": self.kind, "scale": self.scale}
 
 
 def average_heads(heads: Sequence[keras.Model], kind: str, calibration: Calibration | None = None) -> Head:
@@ -75,8 +74,8 @@ def average_heads(heads: Sequence[keras.Model], kind: str, calibration: Calibrat
     """
     copies = [_copy(head) for head in heads]
     images = copies[0].input
-    scales = {} if calibration is None else {"scale": calibration.scale, "shift": calibration.shift}
-    return Head(images, _average(HeadsTogether(copies, stacked=False)(images), kind, scales), name="mean")
+    scale = 1.0 if calibration is None else calibration.scale
+    return Head(images, _average(HeadsTogether(copies, stacked=False)(images), kind, scale), name="mean")
 
 
 def _copy(head: keras.Model) -> keras.Model:
@@ -94,10 +93,10 @@ def _copy(head: keras.Model) -> keras.Model:
     return copy
 
 
-def _average(outputs: Sequence[Any], kind: str, scales: Mapping[str, Any]) -> Any:
+def _average(outputs: Sequence[Any], kind: str, scale: float | Sequence[float]) -> Any:
     """The mean of tensors, or of dicts of them by name."""
     if not isinstance(outputs[0], dict):
-        return MeanOfLogits(kind, **scales, name="logits")(list(outputs))
+        return MeanOfLogits(kind, scale, name="logits")(list(outputs))
     return {name: MeanOfLogits(kind, name=name)([output[name] for output in outputs]) for name in outputs[0]}
 
 

@@ -34,12 +34,13 @@ class Head(keras.Model):
         return super().__call__({name: inputs.get(name) for name in own}, *args, **kwargs)
 
 
-def scale_logits(head: keras.Model, scale: float | np.ndarray, shift: float | np.ndarray) -> None:
+def scale_logits(head: keras.Model, scale: float | np.ndarray, shift: float = 0.0) -> None:
     """Makes a head give other logits: times `scale`, plus `shift`, by the weights of its last layer.
 
     Args:
         head: with one output, the layer "logits".
-        scale, shift: one number for all outputs, or one for each.
+        scale: one number for all outputs, or one for each.
+        shift: of all outputs.
     """
     last = head.get_layer("logits")
     kernel, bias = last.get_weights()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..metrics.calibration import Calibration, fit_platt
+from ..metrics.calibration import Calibration, fit_temperatures
 from ..metrics.ensembles import combine_log_probabilities, fit_weights
 from .cells import SEPARATOR, Place, find_class, list_names, split_classes
 from .kind import Kind, Labels
@@ -63,7 +63,7 @@ class LabelSets(Kind):
 
     def fit_calibration(self, logits: np.ndarray, labels: Labels) -> Calibration | None:
         known = (labels >= 0).all(axis=1)
-        return fit_platt(logits[known], labels[known]) if known.any() else None
+        return fit_temperatures(logits[known], labels[known]) if known.any() else None
 
     def judge(self, shares: np.ndarray, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
         return np.maximum(shares, 1 - shares).ravel(), ((shares > 0.5) == (labels > 0)).ravel()

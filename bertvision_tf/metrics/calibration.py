@@ -1,12 +1,13 @@
 """Probabilities that mean what they say: of rows that are called 80% sure, 80% are right.
 
-Temperature: Guo et al., On Calibration of Modern Neural Networks (2017). Platt's method, and his targets for few rows:
-Probabilistic Outputs for Support Vector Machines (1999).
+Temperature: Guo et al., On Calibration of Modern Neural Networks (2017). Targets for few rows: Platt, Probabilistic
+Outputs for Support Vector Machines (1999); his shift is left out, since it would change what is predicted.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,18 +18,17 @@ LARGEST = 20.0  # what logits are multiplied with at most
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Logits on another scale: times `scale`, plus `shift`; each one number for all classes, or one for each."""
+    """Logits on another scale: times `scale`, a number above 0 for all classes, or one for each."""
 
     scale: float | tuple[float, ...]
-    shift: float | tuple[float, ...] = 0.0
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Logits of a model → those whose probabilities mean what they say, float32."""
-        return (logits * np.asarray(self.scale) + np.asarray(self.shift)).astype(np.float32)
+        return (logits * np.asarray(self.scale)).astype(np.float32)
 
     def undo(self, logits: np.ndarray) -> np.ndarray:
         """The other way."""
-        return ((logits - np.asarray(self.shift)) / np.asarray(self.scale)).astype(np.float32)
+        return (logits / np.asarray(self.scale)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Calibration:
         logits: (rows, classes).
         labels: int, (rows,), classes.
     """
-    from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     rows, classes = logits.shape
@@ -66,37 +65,39 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     logits = logits.astype(np.float64)
 
     def measure(scale: float) -> float:
-        return -float((targets * log_softmax(np.exp(scale) * logits, axis=1)).sum())
+        return -float((targets * log_softmax(scale * logits, axis=1)).sum())
 
-    most = np.log(LARGEST)
-    return Calibration(float(np.exp(minimize_scalar(measure, bounds=(-most, most), method="bounded").x)))
+    return Calibration(_minimize(measure))
 
 
-def fit_platt(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """A scale and a shift for the logits of each class, under which the labels are most likely.
+def fit_temperatures(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """A scale for the logits of each class, under which the labels are most likely; no prediction changes.
 
     Args:
         logits: (rows, classes).
         labels: 0 and 1, (rows, classes).
     """
-    from scipy.optimize import minimize
-    from scipy.special import expit, log_expit
+    from scipy.special import log_expit
 
-    found = []
-    for own, holds in zip(logits.T.astype(np.float64), labels.T, strict=True):
-        there, absent = int((holds > 0).sum()), int((holds <= 0).sum())
-        targets = np.where(holds > 0, (there + 1) / (there + 2), 1 / (absent + 2))
+    scales = []
+    for own, holds in zip(logits.T.astype(np.float64), labels.T > 0, strict=True):
+        there, absent = int(holds.sum()), int((~holds).sum())
+        targets = np.where(holds, (there + 1) / (there + 2), 1 / (absent + 2))
 
-        def measure(weights: np.ndarray, own: np.ndarray = own, targets: np.ndarray = targets):
-            moved = weights[0] * own + weights[1]
-            loss = -(targets * log_expit(moved) + (1 - targets) * log_expit(-moved)).sum()
-            slope = expit(moved) - targets
-            return loss, np.array([(slope * own).sum(), slope.sum()])
+        def measure(scale: float, own: np.ndarray = own, targets: np.ndarray = targets) -> float:
+            return -float((targets * log_expit(scale * own) + (1 - targets) * log_expit(-scale * own)).sum())
 
-        bounds = ((1 / LARGEST, LARGEST), (-LARGEST, LARGEST))
-        found.append(minimize(measure, np.array([1.0, 0.0]), jac=True, bounds=bounds, method="L-BFGS-B").x)
-    scales, shifts = np.array(found).T
-    return Calibration(tuple(scales.tolist()), tuple(shifts.tolist()))
+        scales.append(_minimize(measure))
+    return Calibration(tuple(scales))
+
+
+def _minimize(measure: Callable[[float], float]) -> float:
+    """The scale of the least loss."""
+    from scipy.optimize import minimize_scalar
+
+    most = np.log(LARGEST)
+    found = minimize_scalar(lambda power: measure(np.exp(power)), bounds=(-most, most), method="bounded")
+    return float(np.exp(found.x))
 
 
 def bin_rows(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> list[Bin]:

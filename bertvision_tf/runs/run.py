@@ -126,8 +126,8 @@ class Run:
         """
         from ..tasks.doubts import load_rows
 
-        share, seed = self.config.get("negatives"), self.results["seeds"][0]
-        splits = [load_rows(task, split, data_dir, self.config["limit"], share, seed) for split in ("train", "dev")]
+        limit, share = self.config["limit"], self.config.get("negatives")
+        splits = [load_rows(task, split, data_dir, limit, share) for split in ("train", "dev")]
         for rows in splits:
             if rows.fingerprint != self.config["examples"].get(rows.split):
                 raise RunError(f"the {rows.split} rows of {task.name} are not those of {self.path}.")
@@ -159,11 +159,10 @@ class Run:
         return np.array([self.config["label_names"].index(name) for name in names])
 
     def find_confidence(self, coverage: float) -> float:
-        """The probability that what predicts gives its prediction of the surest rows at least, so many of which the
-        selection rows had.
+        """The least probability of a prediction among the surest rows of the selection rows; 0 of all.
 
         Args:
-            coverage: the share of them, above 0 and up to 1.
+            coverage: the share of the selection rows that are the surest, 0.05 to 1.
 
         Raises:
             RunError: the run has no probabilities.
@@ -174,8 +173,10 @@ class Run:
                 f"`coverage` needs the probabilities of classes, which {self.path} does not have"
                 + (": train it anew." if self.kind.single or self.kind.several else f": its task is a {self.kind}.")
             )
-        if not 0 < coverage <= 1:
-            raise RunError(f"`coverage` needs more than 0 and at most 1, got {coverage}.")
+        if not 0.05 <= coverage <= 1:
+            raise RunError(f"`coverage` needs 0.05 to 1, got {coverage}.")
+        if coverage == 1:
+            return 0.0
         shares, thresholds = ([one[name] for one in found["coverage"][::-1]] for name in ("share", "threshold"))
         return float(np.interp(coverage, shares, thresholds))
 
@@ -187,8 +188,8 @@ class Run:
         Args:
             texts: the first, or only, text of each: a list, a generator, or a column of a data frame.
             text_pairs: the second text of each, for tasks on pairs.
-            coverage: the share of the selection rows that it is sure enough of; of texts that it is less sure of the
-                label is None. All labels with None.
+            coverage: the share of the selection rows that would be predicted. Labels of less sure texts are None. With
+                None every text is predicted.
 
         Returns:
             labels and probabilities, or scores, in the order of `texts`; for questions on contexts the answers.

@@ -25,7 +25,8 @@ def predict_with_run(
         run: a finished one.
         table: the rows.
         text, text_pair: the columns of the texts; the task's own with None.
-        coverage: as `Run.predict`'s; a row that the run is less sure of has no prediction.
+        coverage: as `Run.predict`'s; a row that the run is less sure of has no prediction, and
+            "no" in a further column, sure.
 
     Raises:
         BertvisionError: a column is not there, a text is empty, or the run has no probabilities for `coverage`.
@@ -45,6 +46,8 @@ def predict_with_run(
         return columns
     predictions = run.predict(texts, pairs, coverage)
     columns = {"prediction": ["" if told is None else run.kind.write(told) for told in predictions.labels]}
+    if coverage is not None:
+        columns["sure"] = ["no" if told is None else "yes" for told in predictions.labels]
     for name, shares in zip(predictions.label_names, predictions.probabilities.T, strict=True):
         columns[f"p_{name}"] = [f"{share:.6f}" for share in shares]
     return columns

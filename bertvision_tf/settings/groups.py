@@ -59,8 +59,8 @@ class RowSettings:
         train_share: train on this share of the training rows, drawn with each seed; the selection rows do not change.
         shots: train on this many rows of each class, drawn with each seed; the selection rows do not change.
         balance_classes: give every class the same weight in the loss.
-        negatives: ask this share of the answerable questions of train, 0 to 1, once more, each of another paragraph of
-            its article in which its answer does not stand; drawn with the first seed. None by default.
+        negatives: share of the answerable questions of train, 0 to 1, that are asked once more, each of another
+            paragraph of its article that lacks the answer.
     """
 
     data_dir: str | Path | None = None

@@ -21,17 +21,16 @@ def load_rows(
     data_dir: str | Path | None,
     limit: int | None,
     negatives: float | None = None,
-    seed: int = 0,
 ) -> Examples:
     """The first rows of a split, all of them with no limit; says what their labels lack, and what is known of it.
 
     Args:
         task, split, data_dir, limit: which rows.
-        negatives, seed: as `add_negatives`'s, for train; none with None.
+        negatives: as `add_negatives`'s share, for train; none with None.
     """
     rows = task.load(split, data_dir).take(limit)
     if negatives and split == "train":
-        rows = add_negatives(rows, negatives, seed)
+        rows = add_negatives(rows, negatives)
     if task.remark and split == "dev":
         note(task.remark)
     lack = task.kind.find_lack(rows.labels, task.label_names)

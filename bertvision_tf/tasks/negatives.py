@@ -11,30 +11,36 @@ from ..metrics.squad import normalize_answer
 from ..notes import note
 from .examples import Examples
 
+SEED = 0  # no seed of a run changes which rows there are
 MARK = "negative"  # what follows the id of a question that is asked of another context
 
 
-def add_negatives(rows: Examples, share: float, seed: int) -> Examples:
+def add_negatives(rows: Examples, share: float) -> Examples:
     """Asks some questions once more, each of another paragraph of its article in which none of its answers stands.
 
     A new row follows the one that it is made of. Its labels say that there is no answer, and it stays together with all
-    rows of its article where train is split.
+    rows of its article where train is split. The draw is always the same, as that of the selection rows is.
 
     Args:
         rows: questions on contexts.
-        share: of the questions that have an answer, 0 to 1.
-        seed: of the draw; a smaller share is part of a larger one.
+        share: of the questions that have an answer, 0 to 1; a smaller one is part of a larger one.
 
     Raises:
-        TaskError: the rows are no questions on contexts, or none of them can be asked of another.
+        TaskError: the rows are no questions on contexts, are all of one article, or none can be asked of another
+            paragraph.
     """
     if rows.answers is None or rows.text_pairs is None:
-        raise TaskError(f"`negatives` asks questions of other contexts, and {rows.task} has none.")
+        raise TaskError(f"`negatives` needs questions that a part of a text answers, and {rows.task} has none.")
     groups = np.zeros(len(rows), int) if rows.groups is None else rows.groups
+    if share and len(np.unique(groups)) == 1 and len(set(rows.text_pairs)) > 1:
+        raise TaskError(
+            f"`negatives`: all rows of {rows.task} are of one article, and a question would be trained on and select too: "
+            "take more rows."
+        )
     contexts: dict[int, dict[str, str]] = {}  # of each article, with what they are compared by
     for group, context in zip(groups.tolist(), rows.text_pairs, strict=True):
         contexts.setdefault(group, {}).setdefault(context, _pad(context))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     answered = [row for row, answers in enumerate(rows.answers) if answers]
     drawn = random.permutation(answered)[: round(share * len(answered))].tolist()
     found: dict[int, str] = {}
@@ -49,7 +55,8 @@ def add_negatives(rows: Examples, share: float, seed: int) -> Examples:
             found[row] = others[random.integers(len(others))]
     if drawn and not found:
         raise TaskError(
-            f"`negatives`: no question of {rows.task} can be asked of another paragraph of its article; leave it out."
+            f"`negatives`: no question of {rows.task} can be asked of another paragraph of its article. In a table, a "
+            "column `title` says which rows are of one article."
         )
     if len(found) < len(drawn):
         note(

@@ -24,8 +24,8 @@ class Together:
         selection_score: main metric on the selection rows; of folds what the heads come to on their own rows.
         selection_logits: of the selection rows; of folds those of each head on its own rows, one after the other.
         threshold: of questions, up to which null odds are answered, chosen on these rows. None of labels.
-        calibration: as an `Outcome`'s; None of folds, whose heads are calibrated one by one: no row is left that none
-            of them was trained on.
+        calibration: as an `Outcome`'s, of the mean of heads that were scaled one by one. None of folds: some head was
+            trained on each row.
         logits, predictions: of each dev split.
     """
 

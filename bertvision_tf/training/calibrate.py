@@ -13,20 +13,17 @@ from .fit import FitResult
 
 
 def calibrate_fit(fit: FitResult, selection: Gold) -> tuple[FitResult, Calibration | None]:
-    """Brings the logits of a trained head to another scale, by the weights of its last layer.
+    """Brings the logits of a trained head to another scale, by the weights of its last layer. No prediction changes.
 
     Args:
         fit: its head is changed.
         selection: what the selection rows are scored by.
 
     Returns:
-        the fit with logits and score as the head gives them now, and what was done; None where there are no
-        probabilities.
+        the fit with logits as the head gives them now, and what was done; None where there are no probabilities.
     """
     found = selection.fit_calibration(fit.selection_logits)
     if found is None:
         return fit, None
-    scale_logits(fit.head, np.asarray(found.scale), np.asarray(found.shift))
-    logits = found.apply(fit.selection_logits)
-    score = selection.score(selection.read(logits))  # of several labels, decisions near one half may change
-    return dataclasses.replace(fit, selection_logits=logits, selection_score=score), found
+    scale_logits(fit.head, np.asarray(found.scale))
+    return dataclasses.replace(fit, selection_logits=found.apply(fit.selection_logits)), found

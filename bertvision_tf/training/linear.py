@@ -8,8 +8,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..errors import RunError
 from ..kinds import Kind
 from .fit import FitResult, build_predictor, choose_part
+
+FEATURES_BYTES = 4 * 2**30  # of the training rows; a fit holds them a few times
+
+
+def check_features(head: keras.Model, rows: int) -> None:
+    """Raises RunError where the features of so many rows do not fit into memory."""
+    needed = 4 * rows * head.get_layer("logits").kernel.shape[0]
+    if needed > FEATURES_BYTES:
+        raise RunError(
+            f"a linear head needs the features of all {rows:,} training rows at once, {needed / 2**30:.1f} GiB, and "
+            f"{FEATURES_BYTES / 2**30:.0f} GiB is the most: take fewer rows with `train_share`, or a head that is not "
+            "linear."
+        )
 
 
 def fit_linear_head(
@@ -22,7 +36,7 @@ def fit_linear_head(
     class_weights: Mapping[int, float] | None = None,
     measured: bool = False,
 ) -> FitResult:
-    """Fits the last layer of a head with each strength of regularisation, and keeps the one that is best on the
+    """Fits the last layer of a head with each of the kind's regularisations, and keeps the one that is best on the
     selection rows.
 
     Args:
@@ -32,7 +46,7 @@ def fit_linear_head(
         kind, class_weights: of the task, and what a row of each class counts; 1 with None.
 
     Returns:
-        as `fit_head`; an "epoch" of it is a strength, the weakest first in `kind.layer_strengths`.
+        as `fit_head`; an "epoch" of it is one of `kind.layer_strengths`, the most regularised first.
     """
     part, last = choose_part(head, measured), head.get_layer("logits")
     called = part.output._keras_history  # the layer is called in the head and in its part

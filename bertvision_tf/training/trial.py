@@ -23,7 +23,7 @@ from .calibrate import calibrate_fit
 from .draw import Draw, balance
 from .fit import Candidate, FitResult, build_predictors, choose_part, fit_heads, raise_first
 from .gold import build_gold
-from .linear import fit_linear_head
+from .linear import check_features, fit_linear_head
 from .measured import MeasuredStore, read_in_order
 from .passes import TrainingSet
 from .strategy import get_strategy
@@ -41,8 +41,8 @@ class Outcome:
     Attributes:
         fit: the head, and how it came to be.
         selection: predictions of the selection rows.
-        calibration: how logits were brought to the scale on which probabilities mean what they say; the head gives
-            them on it, and all that is kept here is. None where there are no probabilities.
+        calibration: the scale of the logits, on which probabilities mean what they say. Head, logits and predictions
+            are on it already. None where there are no probabilities.
         logits, predictions: of each dev split.
     """
 
@@ -165,10 +165,11 @@ class Trial:
         parts = [choose_part(head, isinstance(source, MeasuredStore)) for head in heads]
         return build_predictors(parts)(read_in_order(self.stores[place], rows, source))
 
-    def name_pass(self) -> Hashable:
-        """The same for heads that can be trained side by side: all their seeds draw as many rows."""
-        read = (id(self.inputs[0]), id(self.draw), id(self.selection), self.config.batch_size, self.config.mixup)
-        return *read, self.strategy, self.balance_classes, self.head.linear
+    def name_pass(self, seed: int) -> Hashable:
+        """The same for heads that can be trained side by side: on the same rows, or on as many images."""
+        images = len(self.stores[0].find_images(self.draw.rows(seed)))  # of questions, windows
+        read = (id(self.inputs[0]), id(self.draw), images, id(self.selection))
+        return *read, self.config.batch_size, self.config.mixup, self.strategy, self.balance_classes, self.head.linear
 
     def build_training(self, seed: int, epochs: int) -> TrainingSet:
         """What the head of a seed is trained on, for some epochs."""
@@ -215,7 +216,7 @@ def fit_trials(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunError]:
 
 
 def plan_passes(jobs: Sequence[tuple[Trial, int]]) -> list[list[int]]:
-    """Which heads are trained in one pass: those of the same rows, or of as many, and of them what fits into memory.
+    """Which heads are trained in one pass: those of the same rows or of as many images, of them what fits into memory.
 
     Args:
         jobs: as `fit_trials`'s.
@@ -224,8 +225,8 @@ def plan_passes(jobs: Sequence[tuple[Trial, int]]) -> list[list[int]]:
         the places of the jobs of each pass.
     """
     groups: dict[Hashable, list[int]] = {}
-    for place, (trial, _) in enumerate(jobs):
-        groups.setdefault(trial.name_pass(), []).append(place)
+    for place, (trial, seed) in enumerate(jobs):
+        groups.setdefault(trial.name_pass(seed), []).append(place)
     passes = []
     for group in groups.values():
         most = jobs[group[0]][0].count_together()
@@ -269,6 +270,7 @@ def _fit_linear(trial: Trial, seed: int) -> FitResult:
     """Fits a head at once."""
     store, source, gold = trial.stores[0], trial.inputs[0], trial.selection_gold
     rows, labels = trial.draw.rows(seed), trial.examples[0].labels[trial.draw.rows(seed)]
+    check_features(build_task_head(trial.head, store.spec, trial.task), len(rows))
     trial.progress(f"train seed {seed}", 0, 1)
     found = fit_linear_head(
         trial.build(seed),

@@ -112,7 +112,7 @@ def search(
     space.check()
     progress = progress or ignore
     read = settings.rows
-    rows = load_rows(task, "train", read.data_dir, read.limit, read.negatives, settings.head.all_seeds[0])
+    rows = load_rows(task, "train", read.data_dir, read.limit, read.negatives)
     encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     roles, states = split_task(task, rows), wanted.choose(encoder, task.max_length)
     tuning = _build_tuning(settings, task, encoder, rows, roles, states["max_length"], progress)

@@ -56,7 +56,7 @@ def test_probabilities_are_the_mean_and_survive_a_file(preset, tmp_path):
 
 def test_the_mean_on_another_scale(tmp_path):
     heads, images = make_heads("standardized_adapter_64_shared", outputs=3), make_images()
-    calibration = Calibration((0.5, 2.0, 1.0), (0.0, 1.0, -1.0))
+    calibration = Calibration((0.5, 2.0, 1.0))
     mean = average_heads(heads, "multilabel", calibration)
     plain = np.asarray(average_heads(heads, "multilabel")(images))
     np.testing.assert_allclose(mean(images), calibration.apply(plain), atol=1e-5)

@@ -9,8 +9,8 @@ from bertvision_tf.metrics.calibration import (
     Calibration,
     bin_rows,
     expect_calibration_error,
-    fit_platt,
     fit_temperature,
+    fit_temperatures,
     measure_calibration_error,
 )
 
@@ -38,22 +38,24 @@ def test_few_rows_that_are_all_right_are_not_certain():
     logits, labels = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]]), np.array([0, 1, 0])
     found = fit_temperature(logits, labels)
     assert 0.5 < softmax(found.apply(logits), axis=1).max(axis=1).min() < 0.9
-    assert fit_temperature(np.zeros((5, 2)), np.array([0, 1, 1, 0, 1])).apply(np.ones((1, 2))).tolist()[0][0] > 0
+    wrong = fit_temperature(logits, np.array([1, 0, 1]))  # the wronger, the less sure; never the other way
+    assert softmax(wrong.apply(logits), axis=1).max() < 0.6 and wrong.scale > 0
 
 
-def test_scale_and_shift_of_each_class_are_found_again():
+def test_the_scale_of_each_class_is_found_again():
     random = np.random.default_rng(0)
     logits = random.normal(size=(ROWS, 2), scale=2)
-    labels = (random.random((ROWS, 2)) < expit(logits * [0.5, 2.0] + [1.0, -1.0])).astype(np.int32)
-    found = fit_platt(logits, labels)
+    labels = (random.random((ROWS, 2)) < expit(logits * [0.5, 2.0])).astype(np.int32)
+    found, kind = fit_temperatures(logits, labels), find_kind("multilabel")
     np.testing.assert_allclose(found.scale, [0.5, 2.0], rtol=0.1)
-    np.testing.assert_allclose(found.shift, [1.0, -1.0], atol=0.15)
+    np.testing.assert_array_equal(kind.decode(found.apply(logits)), kind.decode(logits))
 
 
-def test_a_class_that_never_holds_stays_finite():
-    found = fit_platt(np.random.default_rng(0).normal(size=(20, 1)), np.zeros((20, 1), np.int32))
-    assert np.isfinite([*found.scale, *found.shift]).all()
-    assert expit(found.apply(np.zeros((1, 1))))[0, 0] == pytest.approx(1 / 22, abs=0.02)
+def test_a_class_that_never_holds_changes_no_prediction():
+    logits = np.random.default_rng(0).normal(size=(20, 1))
+    found = fit_temperatures(logits, np.zeros((20, 1), np.int32))
+    assert 0 < found.scale[0] < 1
+    assert ((found.apply(logits) > 0) == (logits > 0)).all()
 
 
 def test_the_error_is_that_of_its_bins():

@@ -50,7 +50,7 @@ def rows(tmp_path):
 
 
 def test_each_follows_its_question_and_has_no_answer(rows):
-    more = add_negatives(rows, 1.0, seed=0)
+    more = add_negatives(rows, 1.0)
     assert len(more) == len(rows) + 32
     made = [place for place, name in enumerate(more.ids) if name.endswith(f"-{MARK}")]
     for place in made:
@@ -66,39 +66,54 @@ def test_each_follows_its_question_and_has_no_answer(rows):
 
 
 def test_the_draw(rows):
-    few, more = (set(add_negatives(rows, share, 0).ids) for share in (0.25, 0.5))
+    few, more = (set(add_negatives(rows, share).ids) for share in (0.25, 0.5))
     assert few < more and len(few) == len(rows) + 8
-    assert set(add_negatives(rows, 0.5, 1).ids) != more
-    assert add_negatives(rows, 0.5, 0).fingerprint == add_negatives(rows, 0.5, 0).fingerprint
-    assert add_negatives(rows, 0, 0).fingerprint == rows.fingerprint
+    assert add_negatives(rows, 0.5).fingerprint == add_negatives(rows, 0.5).fingerprint
+    assert add_negatives(rows, 0).fingerprint == rows.fingerprint
 
 
 def test_no_article_is_trained_on_and_selects(rows):
-    more = add_negatives(rows, 1.0, seed=0)
+    more = add_negatives(rows, 1.0)
     training, selection = split_selection(more.labels, more.kept_together, False, more.repeats)
     titles = np.array(more.columns["title"])
     assert not {*titles[training]} & {*titles[selection]}
 
 
-def test_an_answer_that_stands_everywhere(rows, recwarn):
-    first = [place for place, title in enumerate(rows.columns["title"]) if title == "article 0"]
-    alone = rows.select([place for place in first if rows.text_pairs[place] == rows.text_pairs[0]])
-    with pytest.raises(TaskError, match="no question of squad2 can be asked of another paragraph"):
-        add_negatives(alone, 1.0, seed=0)
+def test_an_answer_that_stands_everywhere(rows, capsys):
+    """The first question of an article, whose place each of its paragraphs names."""
+    contexts = [
+        f"{context} Town 00 again." if title == "article 0" else context
+        for context, title in zip(rows.text_pairs, rows.columns["title"], strict=True)
+    ]
+    changed = dataclasses.replace(rows, text_pairs=contexts)
+    more = add_negatives(changed, 1.0)
+    assert f"0-0-{MARK}" not in more.ids and len(more) == len(rows) + 31
+    assert "1 of 32 questions of squad2 are not asked of another context" in capsys.readouterr().err
+
+
+def test_articles_of_one_paragraph_and_rows_of_one_article(rows):
+    alone = [place for place, name in enumerate(rows.ids) if name.split("-")[1] == "0"]
+    with pytest.raises(TaskError, match="can be asked of another paragraph of its article"):
+        add_negatives(rows.select(alone), 1.0)
+    article = [place for place, title in enumerate(rows.columns["title"]) if title == "article 0"]
+    with pytest.raises(TaskError, match="all rows of squad2 are of one article"):
+        add_negatives(rows.select(article), 1.0)
 
 
 def test_the_answer_is_looked_for_as_the_scorer_compares_it(rows):
-    contexts = list(rows.text_pairs)
-    changed = [context.replace("town 00", "the Town,  00") if "Others" in context else context for context in contexts]
-    for seed in range(8):
-        more = add_negatives(dataclasses.replace(rows, text_pairs=changed), 1.0, seed)
-        place = more.ids.index(f"0-0-{MARK}")
-        assert "Others" not in more.text_pairs[place]
+    """In the last paragraph of an article its first answer stands in other words."""
+    contexts = [
+        context.replace("town 00", "the Town,  00") if "Others" in context else context for context in rows.text_pairs
+    ]
+    more = add_negatives(dataclasses.replace(rows, text_pairs=contexts), 1.0)
+    assert "Others" not in more.text_pairs[more.ids.index(f"0-0-{MARK}")]
 
 
 def test_other_tasks_have_none():
-    with pytest.raises(TaskError, match="`negatives` asks questions of other contexts, and starter has none"):
-        add_negatives(bv.get_task("starter").load("train"), 0.5, 0)
+    for name in ("starter", "squad2_answerable"):
+        rows = bv.get_task("starter").load("train")
+        with pytest.raises(TaskError, match="`negatives` needs questions that a part of a text answers, and"):
+            add_negatives(dataclasses.replace(rows, task=name), 0.5)
     with pytest.raises(RunError, match="`negatives` needs a share from 0 to 1, got 2"):
         RunSettings().change(negatives=2)
 
@@ -112,5 +127,5 @@ def test_a_run_trains_on_them_and_its_rows_are_found_again(rows, tmp_path, tiny_
     assert run.results["rows"]["dev"] == plain.results["rows"]["dev"]
     task = bv.get_task("squad2")
     assert len(run.load_rows(task, tmp_path)[0]) == count(run)
-    with pytest.raises(BertvisionError, match="`negatives` asks questions"):
+    with pytest.raises(BertvisionError, match="`negatives` needs questions"):
         bv.train("starter", tiny_encoder, negatives=0.5, output=tmp_path / "no", store=tmp_path / "states")

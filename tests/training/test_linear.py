@@ -8,10 +8,11 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import bertvision_tf as bv
-from bertvision_tf.errors import HeadError
+from bertvision_tf.errors import HeadError, RunError
 from bertvision_tf.heads import HeadConfig, adapt_head, build_head, describe_head, get_preset
 from bertvision_tf.heads.presets import SOLVED
 from bertvision_tf.kinds import find_kind
+from bertvision_tf.training import linear
 from bertvision_tf.training.draw import split_task
 from bertvision_tf.training.linear import fit_linear_head
 
@@ -57,9 +58,9 @@ def test_the_strength_is_chosen_on_the_selection_rows(train):
     assert losses == sorted(losses, reverse=True)  # the less regularised, the nearer to the training rows
 
 
-def test_seeds_that_draw_rows_of_their_own_differ_and_others_do_not(train):
-    same = train("same", seeds=2, baselines=False).results["scores"]
-    assert same[0] == same[1]
+def test_only_seeds_that_draw_rows_of_their_own_are_fitted_each(train):
+    same = train("same", seeds=[3, 4], baselines=False)
+    assert (same.results["seeds"], len(same.results["scores"])) == ([3], 1)
     drawn = train("drawn", seeds=2, baselines=False, train_share=0.3)
     weights = [drawn.load_head(seed).get_layer("logits").get_weights()[0] for seed in (0, 1)]
     assert not np.allclose(*weights)
@@ -127,11 +128,26 @@ def test_what_it_does_not_go_with():
 
 
 def test_selection_rows_are_not_fitted_on(train):
-    task = bv.get_task("starter")
-    rows = task.load("train").take(300)
-    training, selection = split_task(task, rows)
-    run = train("rows", baselines=False)
-    assert (run.results["rows"]["training"], run.results["rows"]["selection"]) == (len(training), len(selection))
+    words = [f"the {animal} has eaten {number}" for number in range(30) for animal in ("cat", "dog", "bird", "cow")]
+    labels = [place % 2 for place in range(len(words))]
+    table = {"text": words, "label": labels}
+    task = bv.task_from_table(table, {"text": words[:8], "label": labels[:8]}, name="words")
+    _, selection = split_task(task, task.load("train"))
+    other = [1 - label if place in set(selection.tolist()) else label for place, label in enumerate(labels)]
+    changed = bv.task_from_table(table | {"label": other}, {"text": words[:8], "label": labels[:8]}, name="words")
+    assert split_task(changed, changed.load("train"))[1].tolist() == selection.tolist()
+    weights = []
+    for name, one in (("as-it-is", task), ("changed", changed)):
+        run = train(name, one, limit=None, baselines=False)
+        with open(run.path / "curves.csv", newline="", encoding="utf-8") as file:
+            weights.append([row["loss"] for row in csv.DictReader(file)])
+    assert weights[0] == weights[1]
+
+
+def test_features_that_do_not_fit_are_refused(train, monkeypatch):
+    monkeypatch.setattr(linear, "FEATURES_BYTES", 1000)
+    with pytest.raises(RunError, match="needs the features of all 150 training rows at once"):
+        train("large", baselines=False)
 
 
 def test_states_that_only_rounding_moves_decide_nothing(tmp_path):
