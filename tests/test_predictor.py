@@ -16,7 +16,9 @@ from bertvision_tf.metrics.calibration import measure_calibration_error
 from bertvision_tf.metrics.squad import AnswerScores
 from bertvision_tf.reports.table import build_rows, build_task_rows
 from bertvision_tf.serving import export_runs
+from bertvision_tf.serving.columns import predict_with_run
 from bertvision_tf.settings import RunSettings
+from bertvision_tf.tasks.tables import read_table
 from bertvision_tf.training.draw import split_task
 from bertvision_tf.training.fit import build_predictor
 from bertvision_tf.training.measured import MeasuredStore, read_in_order
@@ -85,8 +87,8 @@ def test_probabilities_are_calibrated_on_the_selection_rows(train):
     assert found["error"] == pytest.approx(measure_calibration_error(confidence, right), abs=2e-3)
     assert sum(one["rows"] for one in found["bins"]) == len(rows[1])
     whole, half = found["coverage"][0], found["coverage"][10]
-    assert (whole["share"], whole["dev_share"], half["share"]) == (1.0, 1.0, 0.5)
-    assert whole["dev_right"] == pytest.approx(right.mean(), abs=0.01)
+    assert (whole["share"], half["share"]) == (1.0, 0.5)
+    assert whole["dev_share"] > 0.9 and whole["dev_right"] == pytest.approx(right.mean(), abs=0.02)
     kept = confidence >= half["threshold"]
     assert half["dev_share"] == pytest.approx(kept.mean(), abs=0.02) and 0.2 < kept.mean() < 0.8
     assert half["dev_right"] == pytest.approx(right[kept].mean(), abs=0.02)
@@ -113,6 +115,42 @@ def test_a_run_keeps_silent_where_it_is_not_sure(train):
     del older.results["calibration"]
     with pytest.raises(RunError, match="does not have: train it anew"):
         older.predict(TEXTS, coverage=0.5)
+
+
+def test_seeds_that_draw_questions_of_other_numbers_of_windows(train):
+    options = {"limit": 120, "max_length": 32, "train_share": 0.5, "fit": {"epochs": 1, "batch_size": 4}}
+    run = train("windows", "starter_qa", seeds=3, **options)
+    assert len(run.results["scores"]) == 3
+    (alone,) = train("window", "starter_qa", seeds=1, **options).results["scores"]
+    assert run.results["scores"][0] == pytest.approx(alone, abs=1e-3)
+
+
+def test_the_predictions_of_several_labels_do_not_change(train):
+    """On three columns of labels: those of the calibrated head are those that its best epoch had."""
+    words = ["cat", "dog", "bird", "eaten", "run", "can"]
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(words, 4)) for _ in range(240)]
+    labels = {name: [int(name in text) for text in texts] for name in words[:3]}
+    parts = ({"text": texts[start:end], **{name: own[start:end] for name, own in labels.items()}} for start, end in
+             ((0, 180), (180, 240)))  # fmt: skip
+    task = bertvision_tf.task_from_table(*parts, text="text", label=words[:3], name="words")
+    run = train("sets", task, seeds=2, limit=None, fit={"epochs": 6, "learning_rate": 0.03})
+    with open(run.path / "curves.csv", newline="", encoding="utf-8") as file:
+        curves = list(csv.DictReader(file))
+    for seed, score in zip(run.results["seeds"], run.results["selection_scores"], strict=True):
+        assert score == max(float(row["selection_score"]) for row in curves if row["seed"] == str(seed))
+    assert len(run.results["calibration"]["scale"]) == 3 and min(run.results["calibration"]["scale"]) > 0
+    found = run.predict(texts[180:], coverage=0.5)
+    assert None in found.labels and any(isinstance(label, tuple) for label in found.labels)
+    folder = run.path.parent
+    table = read_table(write_lines(folder / "new.csv", ["text", *texts[180:]]))
+    columns = predict_with_run(run, table, coverage=0.5)
+    assert [sure == "no" for sure in columns["sure"]] == [label is None for label in found.labels]
+
+
+def write_lines(file, lines):
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
 
 
 def test_questions_have_a_threshold_of_their_own(train):

@@ -11,6 +11,7 @@ from keras import ops
 from ..errors import HeadError
 from ..metrics.calibration import Calibration
 from .model import Head
+from .scale import scale_head
 from .together import HeadsTogether
 
 KINDS = ("classification", "multilabel", "regression", "span")
@@ -23,7 +24,6 @@ class MeanOfLogits(keras.layers.Layer):
     Args:
         kind: what they are of. "classification": the logarithm of the mean of the probabilities; "multilabel": the log
             odds of the mean of each class's probability; "regression" and "span": the mean of the numbers.
-        scale: what these are multiplied with, as `Calibration` has it.
     Call arguments:
         logits: a list of float tensors of one shape, (batch, …, outputs).
     Output: of their shape.
@@ -34,16 +34,14 @@ class MeanOfLogits(keras.layers.Layer):
         <tf.Tensor: shape=(1, 2), dtype=float32, numpy=array([[-0.35667497, -1.2039728 ]], dtype=float32)>
     """
 
-    def __init__(self, kind: str, scale: float | Sequence[float] = 1.0, **kwargs):
+    def __init__(self, kind: str, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         if kind not in KINDS:
             raise HeadError(f"`kind` {kind!r} is not known; known: {', '.join(KINDS)}.")
-        self.kind, self.scale = kind, scale
+        self.kind = kind
 
     def call(self, logits):
-        return self._average(ops.stack(logits)) * ops.convert_to_tensor(self.scale, "float32")
-
-    def _average(self, stacked):  # (models, batch, …, outputs)
+        stacked = ops.stack(logits)  # (models, batch, …, outputs)
         if self.kind == "classification":
             return _log_mean(ops.log_softmax(stacked))
         if self.kind == "multilabel":
@@ -54,7 +52,7 @@ class MeanOfLogits(keras.layers.Layer):
         return tuple(logits_shape[0])
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "kind": self.kind, "scale": self.scale}
+        return {**super().get_config(), "kind": self.kind}
 
 
 def average_heads(heads: Sequence[keras.Model], kind: str, calibration: Calibration | None = None) -> Head:
@@ -74,8 +72,8 @@ def average_heads(heads: Sequence[keras.Model], kind: str, calibration: Calibrat
     """
     copies = [_copy(head) for head in heads]
     images = copies[0].input
-    scale = 1.0 if calibration is None else calibration.scale
-    return Head(images, _average(HeadsTogether(copies, stacked=False)(images), kind, scale), name="mean")
+    mean = Head(images, _average(HeadsTogether(copies, stacked=False)(images), kind), name="mean")
+    return mean if calibration is None else scale_head(mean, calibration.scale)
 
 
 def _copy(head: keras.Model) -> keras.Model:
@@ -93,10 +91,10 @@ def _copy(head: keras.Model) -> keras.Model:
     return copy
 
 
-def _average(outputs: Sequence[Any], kind: str, scale: float | Sequence[float]) -> Any:
+def _average(outputs: Sequence[Any], kind: str) -> Any:
     """The mean of tensors, or of dicts of them by name."""
     if not isinstance(outputs[0], dict):
-        return MeanOfLogits(kind, scale, name="logits")(list(outputs))
+        return MeanOfLogits(kind, name="logits")(list(outputs))
     return {name: MeanOfLogits(kind, name=name)([output[name] for output in outputs]) for name in outputs[0]}
 
 

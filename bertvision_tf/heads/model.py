@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 
 from ..errors import HeadError
 from ..layers.shapes import check_matches
@@ -32,16 +31,3 @@ class Head(keras.Model):
         if getattr(getattr(image, "shape", None), "rank", 0) is not None:  # a graph may not know the rank yet
             check_matches(keras.ops.shape(image), own["hidden_states"].shape)
         return super().__call__({name: inputs.get(name) for name in own}, *args, **kwargs)
-
-
-def scale_logits(head: keras.Model, scale: float | np.ndarray, shift: float = 0.0) -> None:
-    """Makes a head give other logits: times `scale`, plus `shift`, by the weights of its last layer.
-
-    Args:
-        head: with one output, the layer "logits".
-        scale: one number for all outputs, or one for each.
-        shift: of all outputs.
-    """
-    last = head.get_layer("logits")
-    kernel, bias = last.get_weights()
-    last.set_weights([kernel * scale, bias * scale + shift])

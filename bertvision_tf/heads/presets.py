@@ -200,7 +200,7 @@ def _near(name: str) -> str:
     """The listed names nearest to this one, at the width that it asks for."""
     width = re.search(_DIM + r"(?=_|$)", name)
     listed = [re.sub(r"(?<=adapter_)" + _DIM, width[0], preset) if width else preset for preset in PRESETS]
-    near = difflib.get_close_matches(name, list(dict.fromkeys(listed)), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(dict.fromkeys([*listed, *SOLVED])), n=3, cutoff=0.5)
     return f" Near it: {', '.join(near)}." if near else ""
 
 

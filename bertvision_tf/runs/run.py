@@ -68,7 +68,7 @@ class Run:
         """The head of a seed; by default what predicts: the one chosen on the selection rows, or all as one model."""
         import keras
 
-        from ..heads import build, mean  # noqa: F401  # which register their classes with Keras
+        from ..heads import build, mean, scale  # noqa: F401  # which register their classes with Keras
 
         whole = seed is None and self.together
         file = self.path / "heads" / (MEAN_FILE if whole else f"seed-{self.best_seed if seed is None else seed}.keras")

@@ -78,6 +78,12 @@ def _describe_head(name: str, run: Run) -> list[str]:
         )
         + (f"; {show_score(results['mean'], results['std'], places)} over {seeds} seeds" if seeds > 1 else ""),
     ]
+    calibration = results.get("calibration")
+    if calibration:
+        lines.append(
+            f"- calibration error of its probabilities on dev: {calibration['error']:.3f}; exact ones would have "
+            f"{calibration['error_by_chance']:.3f} on so many rows"
+        )
     if rivals:
         lines.append(f"- rivals on the same rows: {rivals}")
     if "thresholds" in results:
@@ -89,7 +95,8 @@ def _describe_rows(results: Mapping[str, Any]) -> str:
     training, selection, folds = *(results["rows"][role] for role in ("training", "selection")), results.get("folds")
     if folds:
         return f"{training + selection:,} train rows in {folds} folds, each of which chose the epoch of one head"
-    return f"{training:,} training rows, {selection:,} selection rows that chose epoch and seed"
+    chosen = "regularisation" if results["head_config"].get("linear") else "epoch and seed"
+    return f"{training:,} training rows, {selection:,} selection rows that chose {chosen}"
 
 
 def _list(tensors: Mapping) -> str:

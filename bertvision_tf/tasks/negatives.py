@@ -34,8 +34,8 @@ def add_negatives(rows: Examples, share: float) -> Examples:
     groups = np.zeros(len(rows), int) if rows.groups is None else rows.groups
     if share and len(np.unique(groups)) == 1 and len(set(rows.text_pairs)) > 1:
         raise TaskError(
-            f"`negatives`: all rows of {rows.task} are of one article, and a question would be trained on and select too: "
-            "take more rows."
+            f"`negatives`: all rows of {rows.task} are of one article, and a question would be trained on and select "
+            "too: take more rows."
         )
     contexts: dict[int, dict[str, str]] = {}  # of each article, with what they are compared by
     for group, context in zip(groups.tolist(), rows.text_pairs, strict=True):

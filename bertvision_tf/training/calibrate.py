@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
-from ..heads.model import scale_logits
+from ..heads.scale import scale_head
 from ..kinds import Gold
 from ..metrics.calibration import Calibration
 from .fit import FitResult
 
 
 def calibrate_fit(fit: FitResult, selection: Gold) -> tuple[FitResult, Calibration | None]:
-    """Brings the logits of a trained head to another scale, by the weights of its last layer. No prediction changes.
+    """Brings the logits of a trained head to another scale. Neither a weight nor a prediction changes.
 
     Args:
-        fit: its head is changed.
+        fit: of the head.
         selection: what the selection rows are scored by.
 
     Returns:
-        the fit with logits as the head gives them now, and what was done; None where there are no probabilities.
+        the fit with a head of the same weights, and its logits, and what was done; None where there are no
+        probabilities.
     """
     found = selection.fit_calibration(fit.selection_logits)
     if found is None:
         return fit, None
-    scale_logits(fit.head, np.asarray(found.scale))
-    return dataclasses.replace(fit, selection_logits=found.apply(fit.selection_logits)), found
+    head, logits = scale_head(fit.head, found.scale), found.apply(fit.selection_logits)
+    return dataclasses.replace(fit, head=head, selection_logits=logits), found

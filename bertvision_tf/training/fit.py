@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from ..errors import RunError
 from ..heads import split_head
-from ..heads.model import scale_logits
 from ..heads.together import HeadsTogether
 from ..kinds import CLASSIFICATION, SPAN_LOGITS, Kind
 from ..random_states import keeps_random_states
@@ -210,7 +209,9 @@ class _Run:
         self.model.set_weights(self.best_weights)
         if self.training.scale:
             mean, deviation = self.training.scale
-            scale_logits(self.head, deviation, mean)
+            last = self.head.get_layer("logits")
+            kernel, bias = last.get_weights()
+            last.set_weights([kernel * deviation, bias * deviation + mean])
         return FitResult(self.head, self.best_score, self.best_logits, self.best_epoch, self.history)
 
 
