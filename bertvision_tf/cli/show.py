@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from ..reports.figures import tell_calibration
+from ..reports.calibration import tell_calibration
 from ..reports.table import (
     build_draw_rows,
     build_header,
