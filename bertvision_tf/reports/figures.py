@@ -45,7 +45,11 @@ def draw_run(path: Path, results: Mapping[str, Any], rows: DevRows) -> Iterator[
     Raises:
         RunError: its learning curves cannot be read.
     """
-    yield "curves", "Learning curves: thin a seed, thick their mean, a dot the epoch kept.", draw_curves(path, results)
+    if results["head_config"].get("linear"):
+        caption = "Loss and selection score by regularisation, the strongest first; a dot the one kept."
+    else:
+        caption = "Learning curves: thin a seed, thick their mean, a dot the epoch kept."
+    yield "curves", caption, draw_curves(path, results)
     layers = results["layers"]
     names = [str(name) for name in layers["names"]]
     if layers["weights"]:
@@ -103,7 +107,7 @@ def draw_curves(path: Path, results: Mapping[str, Any]) -> Figure:
             for epoch in range(longest)
         ]
         axes.plot(np.arange(1, longest + 1), means, color=BLUE, linewidth=2)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel("regularisation" if results["head_config"].get("linear") else "epoch")
         axes.set_ylabel(what)
         axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
