@@ -9,6 +9,7 @@ import pytest
 from scipy.special import softmax
 
 import bertvision_tf
+from bertvision_tf.cli.show import show_notes
 from bertvision_tf.errors import RunError
 from bertvision_tf.experiments.ensemble import ensemble_runs
 from bertvision_tf.kinds import AnswerPredictions
@@ -115,6 +116,16 @@ def test_a_run_keeps_silent_where_it_is_not_sure(train):
     del older.results["calibration"]
     with pytest.raises(RunError, match="does not have: train it anew"):
         older.predict(TEXTS, coverage=0.5)
+
+
+def test_a_linear_model_that_is_as_good_is_named(train, capsys):
+    results = train("rivalled", seeds=1, baselines=True).results
+    (linear,) = (one for name, one in results["baselines"].items() if name.startswith("all layers mean"))
+    for selected, said in ((1.0, True), (-1.0, False)):
+        linear["selection_score"] = selected
+        show_notes(results)
+        shown = capsys.readouterr().out
+        assert ("--head linear_all_layers" in shown) == said and "Calibration error on dev" in shown
 
 
 def test_seeds_that_draw_questions_of_other_numbers_of_windows(train):

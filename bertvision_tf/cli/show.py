@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..tuning import Search
 
 LISTED = 5  # trials of a search
+LINEAR = ("all layers mean", "kept layers mean")  # what the name of the rival begins with that is a linear head
 
 
 def show_written(*files: Path) -> None:
@@ -98,6 +99,14 @@ def show_notes(results: dict[str, Any]) -> None:
     )
     if results.get("calibration"):
         print(tell_calibration(results["calibration"]))
+    linear = next((one for name, one in results["baselines"].items() if name.startswith(LINEAR)), None)
+    if linear and not results["head_config"].get("linear"):
+        selected, head = linear["selection_score"], sum(results["selection_scores"]) / len(results["selection_scores"])
+        if selected >= head:
+            print(
+                f"On the selection rows a linear model on the means of all layers is as good ({selected:.3f}, heads "
+                f"{head:.3f}), in {linear['seconds']:.0f} s: --head linear_all_layers."
+            )
     chosen = results["layers"]["chosen"]
     if chosen:
         scores, kept, every = chosen["scores"], len(chosen["kept"]), len(chosen["ranking"])
