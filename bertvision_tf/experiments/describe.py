@@ -134,11 +134,7 @@ def predict_fine_tuned(
     """
     trial, length = trials[0], trials[0].stores[0].spec.max_length
     selected, golds = splits[0].select(trial.selection), (trial.selection_gold, trial.dev_golds[0])
-    own = []
-    for snapshot in snapshots:
-        chosen, dev = (snapshot.predict(rows, length) for rows in (selected, splits[1]))
-        calibration = golds[0].fit_calibration(chosen)  # as the heads', whose logits theirs are combined with
-        own.append((chosen, dev) if calibration is None else (calibration.apply(chosen), calibration.apply(dev)))
+    own = [(snapshot.predict(selected, length), snapshot.predict(splits[1], length)) for snapshot in snapshots]
     heads = [(one.fit.selection_logits, one.logits[0]) for one in outcomes]
     epochs, weights = (snapshots[0].facts[fact] for fact in ("epochs", "trainable_parameters"))
 
