@@ -95,7 +95,7 @@ class Classes(Kind):
     def fit_linear(
         self, features: np.ndarray, labels: Labels, outputs: int, strength: float, counts: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A class that no row has gets a logit that no other is below."""
+        """A class that no row has gets the logit ABSENT, whatever the features."""
         kernel, bias = np.zeros((features.shape[1], outputs)), np.full(outputs, ABSENT)
         held = np.unique(labels)
         if len(held) == 1:

@@ -108,7 +108,7 @@ def bin_rows(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> lis
         right: (rows,), whether the prediction is.
         bins: from 0 to 1.
     """
-    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    places = _find_bins(confidence, bins)
     return [
         Bin(float(confidence[own].mean()), float(right[own].mean()), int(own.sum()))
         for own in (places == place for place in np.unique(places))
@@ -118,18 +118,22 @@ def bin_rows(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> lis
 def measure_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
     """The expected calibration error: how far the confidence of a bin is from its share of right rows, in the mean over
     rows. Arguments as `bin_rows`'."""
-    return sum(one.rows * abs(one.confidence - one.right) for one in bin_rows(confidence, right, bins)) / len(right)
+    return _measure_error(_find_bins(confidence, bins), confidence, right)
 
 
 def expect_calibration_error(confidence: np.ndarray, bins: int = BINS) -> float:
     """What `measure_calibration_error` gives in the mean where each confidence is the very probability of being right:
     of few rows it is far from 0. Arguments as `bin_rows`'."""
-    random = np.random.default_rng(0)
-    return float(
-        np.mean(
-            [
-                measure_calibration_error(confidence, random.random(len(confidence)) < confidence, bins)
-                for _ in range(DRAWS)
-            ]
-        )
-    )
+    random, places = np.random.default_rng(0), _find_bins(confidence, bins)
+    drawn = (random.random(len(confidence)) < confidence for _ in range(DRAWS))
+    return float(np.mean([_measure_error(places, confidence, right) for right in drawn]))
+
+
+def _find_bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The place of the bin of each row."""
+    return np.minimum((confidence * bins).astype(int), bins - 1)
+
+
+def _measure_error(places: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> float:
+    """The error of rows whose bins are known: a bin's rows times the distance of its means is that of its sums."""
+    return float(np.abs(np.bincount(places, right - confidence)).sum() / len(right))

@@ -68,7 +68,7 @@ class Run:
         """The head of a seed; by default what predicts: the one chosen on the selection rows, or all as one model."""
         import keras
 
-        from ..heads import build, mean, scale  # noqa: F401  # which register their classes with Keras
+        from ..heads import build, mean  # noqa: F401  # which register their classes with Keras
 
         whole = seed is None and self.together
         file = self.path / "heads" / (MEAN_FILE if whole else f"seed-{self.best_seed if seed is None else seed}.keras")
@@ -173,11 +173,11 @@ class Run:
                 f"`coverage` needs the probabilities of classes, which {self.path} does not have"
                 + (": train it anew." if self.kind.single or self.kind.several else f": its task is a {self.kind}.")
             )
-        if not 0.05 <= coverage <= 1:
-            raise RunError(f"`coverage` needs 0.05 to 1, got {coverage}.")
+        shares, thresholds = ([one[name] for one in found["coverage"][::-1]] for name in ("share", "threshold"))
+        if not shares[0] <= coverage <= 1:
+            raise RunError(f"`coverage` needs {shares[0]:g} to 1, got {coverage}.")
         if coverage == 1:
             return 0.0
-        shares, thresholds = ([one[name] for one in found["coverage"][::-1]] for name in ("share", "threshold"))
         return float(np.interp(coverage, shares, thresholds))
 
     def predict(

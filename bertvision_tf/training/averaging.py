@@ -48,7 +48,7 @@ def average_outcomes(trial: Trial, outcomes: Sequence[Outcome], folds: bool) -> 
     """
     kind = trial.task.kind
     heads, mean, calibration = [one.head for one in outcomes], MeanOfLogits(str(kind)), None
-    chosen = [one.fit.selection_logits for one in outcomes]
+    chosen = [one.selection_logits for one in outcomes]
     if folds:
         selected = AnswerPredictions.pool([one.selection for one in outcomes]) if kind.answers else None
         scores = [one.fit.selection_score for one in outcomes]

@@ -173,13 +173,14 @@ class Trial:
 
     def build_training(self, seed: int, epochs: int) -> TrainingSet:
         """What the head of a seed is trained on, for some epochs."""
-        rows, kind = self.draw.rows(seed), self.task.kind
+        rows, size = self.draw.rows(seed), self.config.batch_size
         labels, images = self.examples[0].labels[rows], self.stores[0].find_images(rows)
-        return TrainingSet(
-            self.inputs[0].as_dataset(self.config.batch_size, shuffle=True, seed=ORDER, rows=images, epochs=epochs),
-            kind.choose_scale(labels),
-            balance(labels, self.task.num_outputs) if self.balance_classes else None,
-        )
+        batches = self.inputs[0].as_dataset(size, shuffle=True, seed=ORDER, rows=images, epochs=epochs)
+        return TrainingSet(batches, self.task.kind.choose_scale(labels), self.weigh_classes(labels))
+
+    def weigh_classes(self, labels: np.ndarray) -> dict[int, float] | None:
+        """What a row of each class counts among training rows of these labels; 1 with None."""
+        return balance(labels, self.task.num_outputs) if self.balance_classes else None
 
     def count_together(self) -> int:
         """How many heads are trained in one pass at most; fewer where a batch of images is large."""
@@ -269,7 +270,8 @@ def _fit_together(jobs: Sequence[tuple[Trial, int]]) -> list[FitResult | RunErro
 def _fit_linear(trial: Trial, seed: int) -> FitResult:
     """Fits a head at once."""
     store, source, gold = trial.stores[0], trial.inputs[0], trial.selection_gold
-    rows, labels = trial.draw.rows(seed), trial.examples[0].labels[trial.draw.rows(seed)]
+    rows = trial.draw.rows(seed)
+    labels = trial.examples[0].labels[rows]
     check_features(build_task_head(trial.head, store.spec, trial.task), len(rows))
     trial.progress(f"train seed {seed}", 0, 1)
     found = fit_linear_head(
@@ -278,7 +280,7 @@ def _fit_linear(trial: Trial, seed: int) -> FitResult:
         read_in_order(store, trial.selection, source),
         lambda logits: gold.score(gold.read(logits)),
         kind=trial.task.kind,
-        class_weights=balance(labels, trial.task.num_outputs) if trial.balance_classes else None,
+        class_weights=trial.weigh_classes(labels),
         measured=isinstance(source, MeasuredStore),
     )
     trial.progress(f"train seed {seed}", 1, 1)
