@@ -2,8 +2,9 @@
 
 python benchmarks/figures.py --data-dir glue [--quick] [--encoders minilm mpnet bert-base]
 
-It runs heads.py, extract.py, search.py and against_fine_tuning.py, which print tables of their own. With --quick only
-the first two, on fewer rows and measured once, in about four minutes.
+It runs heads.py, extract.py, search.py and against_fine_tuning.py, which print tables of their own. Of encoders larger
+than MiniLM it measures states alone, on fewer rows. With --quick it runs only the first two, on fewer rows and measured
+once, in about four minutes.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from contenders import describe_processor
 from extract import list_installed
 
 QUICK = ("states", "states-openvino", "pytorch", "openvino", "products", "store")
+LARGE = ("states", "states-openvino", "pytorch", "onnxruntime", "openvino", "kerashub", "products")
 ROWS, LARGE_ROWS = 400, 120  # texts of a task for MiniLM, and for encoders of eight times its products
 
 
@@ -32,10 +34,13 @@ def main() -> None:
             extraction = ["--quick", "--rows", "200", "--tasks", "RTE", "--contenders", *list_installed(QUICK)]
             parts = [("heads.py", ["--quick", "--tasks", "cola", *states]), ("extract.py", extraction)]
         else:
-            rows = {name: str(ROWS if name == "minilm" else LARGE_ROWS) for name in options.encoders}
+            large = ["--rows", str(LARGE_ROWS), "--contenders", *list_installed(LARGE)]
             parts = [
                 ("heads.py", states),
-                *(("extract.py", ["--rows", count, "--encoders", name]) for name, count in rows.items()),
+                *(
+                    ("extract.py", ["--encoders", name, *(["--rows", str(ROWS)] if name == "minilm" else large)])
+                    for name in options.encoders
+                ),
                 ("search.py", ["--store", f"{folder}/states", "--output", f"{folder}/runs"]),
                 ("against_fine_tuning.py", []),
             ]

@@ -1,4 +1,6 @@
-"""An encoder's forward pass of Keras layers: what fine-tuning trains of the families that KerasHub does not have."""
+"""An encoder's forward pass of Keras layers, which fine-tuning trains: whole, of the families that KerasHub does not
+have, and of all families the last blocks alone.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,9 @@ import tensorflow as tf
 
 from .architecture import Architecture
 from .families import FAMILIES
+
+# How the names of weights begin that only the embeddings read.
+EMBEDDINGS = ("token_embedding", "position_embedding", "segment_embedding", "embeddings_norm", "projection")
 
 
 class Backbone(keras.Model):
@@ -30,12 +35,7 @@ class Backbone(keras.Model):
     """
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray], dtype: str = "float32"):
-        groups: dict[str, dict[str, np.ndarray]] = {}
-        for name, value in weights.items():
-            block, _, part = name.partition(".") if name.startswith("block_") else ("shared", "", name)
-            block = "final" if part.startswith("final_norm.") else block
-            if not part.startswith("pooler."):  # which a head of its own replaces
-                groups.setdefault(block, {})[part] = value
+        groups = _group_weights(weights)
         names = ("token_ids", "segment_ids", "padding_mask")
         inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
         shared = _Shared(architecture, groups["shared"], dtype=dtype, name="embeddings")
@@ -191,3 +191,87 @@ class _Final(_Parts):
         """The last hidden state from the last block's output, both (batch, tokens, hidden)."""
         flat = tf.reshape(x, (-1, self.architecture.hidden_dim))
         return tf.reshape(self._family.finish(self, flat), tf.shape(x))
+
+
+class _Context(_Parts):
+    """What all blocks read beside the states, where the embeddings are not run."""
+
+    def call(self, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The context of a padding mask (batch, tokens)."""
+        lengths = tf.reduce_sum(tf.cast(padding_mask, tf.int32), axis=1)
+        return dict(self._family.prepare(self, lengths, tf.shape(padding_mask)[1]))
+
+
+class UpperBlocks(keras.layers.Layer):
+    """The last blocks of an encoder, with dropout, on the states below them: the lower layers of an image → all.
+
+    What lower blocks read too, such as a table of relative positions, is not trained: their states would be others.
+
+    Args:
+        architecture: of the encoder; no two of its layers share a block.
+        weights: what `read_weights` gives.
+        count: how many blocks, 1 to all.
+        dtype: of their products, or a Keras dtype policy.
+
+    Call arguments:
+        hidden_states: float32 (batch, layers, tokens, hidden_dim), the input of the lowest of these blocks the last.
+        padding_mask: int (batch, tokens), padding on the right.
+    Output: float32 (batch, layers + count, tokens, hidden_dim), 0 at padding.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, np.ndarray],
+        count: int,
+        dtype: str = "float32",
+        **options: Any,
+    ):
+        super().__init__(**options)  # in float32: it only passes on what it reads
+        groups = _group_weights(weights)
+        shared = {name: value for name, value in groups["shared"].items() if not name.startswith(EMBEDDINGS)}
+        self.context = _Context(architecture, shared, dtype=dtype, name="context")
+        self.context.trainable = False  # with its parts, which are there by now
+        last = range(architecture.num_layers - count, architecture.num_layers)
+        self.blocks = [
+            _Block(architecture, groups[f"block_{layer}"], layer, dtype=dtype, name=f"block_{layer}") for layer in last
+        ]
+        has_final = "final" in groups
+        self.final = _Final(architecture, groups["final"], dtype=dtype, name="final") if has_final else None
+
+    def call(self, hidden_states: tf.Tensor, padding_mask: tf.Tensor, training: bool = False) -> tf.Tensor:
+        context, x = self.context(padding_mask), hidden_states[:, -1]  # (batch, tokens, hidden)
+        states = []
+        for block in self.blocks:
+            x = block(x, context, training=training)
+            states.append(x)
+        if self.final is not None:
+            states[-1] = self.final(x)
+        upper = tf.stack([tf.cast(state, tf.float32) for state in states], axis=1)
+        upper *= tf.cast(padding_mask[:, None, :, None], tf.float32)
+        return tf.concat([hidden_states, upper], axis=1)
+
+    def compute_output_shape(self, hidden_states_shape: Any, padding_mask_shape: Any) -> tuple[Any, ...]:
+        batch, layers, *rest = hidden_states_shape
+        return (batch, layers + len(self.blocks), *rest)
+
+    def read_weights(self) -> dict[str, np.ndarray]:
+        """The blocks' weights by our names, and those of the norm after the last, float32."""
+        parts = {f"{block.name}.": block for block in self.blocks} | ({"": self.final} if self.final else {})
+        return {
+            f"{start}{name}": np.array(variable, np.float32)
+            for start, part in parts.items()
+            for name, variable in part.find_variables().items()
+        }
+
+
+def _group_weights(weights: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Weights by the block that has them, within it by their part's name: "shared" before the blocks, "final" after
+    them; without the pooler, which a head of its own replaces."""
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in weights.items():
+        block, _, part = name.partition(".") if name.startswith("block_") else ("shared", "", name)
+        block = "final" if part.startswith("final_norm.") else block
+        if not part.startswith("pooler."):
+            groups.setdefault(block, {})[part] = value
+    return groups

@@ -158,10 +158,10 @@ def predict_fine_tuned(
 def describe_fine_tuning(
     gold: Gold, snapshots: Sequence[Snapshot], encoders: Sequence[Baseline], ensembles: Sequence[Baseline]
 ) -> dict[str, Any]:
-    """Scores of the encoders' own heads, and of the ensembles, on the dev rows that `gold` is of."""
+    """What the encoders cost, and the scores of their own heads, where they have some, and of the ensembles with them,
+    on the dev rows that `gold` is of."""
     facts = [snapshot.facts for snapshot in snapshots]
-    alone, both = (_score_models(gold, models) for models in (encoders, ensembles))
-    return {
+    described = {
         "epochs": facts[0]["epochs"],
         "steps": facts[0]["steps"],
         "seeds": [fact["seed"] for fact in facts],
@@ -169,6 +169,11 @@ def describe_fine_tuning(
         "seconds": [fact["seconds"] for fact in facts],
         "memory_bytes": max(fact.get("memory_bytes", 0) for fact in facts),
         "disk_bytes": max(snapshot.bytes for snapshot in snapshots),
+    }
+    if not encoders:
+        return described
+    alone, both = (_score_models(gold, models) for models in (encoders, ensembles))
+    return described | {
         "selection_scores": [one.selection_score for one in encoders],
         "selection_ensemble_scores": [one.selection_score for one in ensembles],
         "ensemble_scores": both["scores"],

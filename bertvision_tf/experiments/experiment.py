@@ -25,8 +25,9 @@ from ..training import Snapshot
 from ..training.averaging import Together, average_outcomes
 from ..training.baselines import Baseline
 from ..training.cost import Cost
-from ..training.draw import Draw, draw_sample
+from ..training.draw import Draw, balance, draw_sample
 from ..training.layer_use import LayerChoice, choose_layers
+from ..training.top_tuning import TopTuning
 from ..training.trial import Outcome, Trial
 from .calibration import describe_calibration
 from .describe import (
@@ -39,6 +40,7 @@ from .describe import (
     fit_simple_rivals,
     predict_fine_tuned,
 )
+from .from_run import read_fit, score_beginning
 from .preparation import Preparation, describe_settings, describe_sources, find_finished, make_logs, plan_run, prepare
 from .run_files import write_contents
 
@@ -101,7 +103,32 @@ def fine_tune(work: Preparation) -> dict[int, Snapshot]:
     tuning = work.settings.tuning
     if not tuning.fine_tune_epochs:
         return {}
+    if work.plan.beginning is not None:
+        return fine_tune_top(work)
     return work.tuning.fine_tune_each(work.settings.head.all_seeds, tuning.fine_tune_seeds, tuning.fine_tune_epochs)
+
+
+def fine_tune_top(work: Preparation) -> dict[int, Snapshot]:
+    """The encoder of each seed, its last blocks fine-tuned under the seed's head of another run."""
+    plan, beginning, settings, train = work.plan, work.plan.beginning, work.settings, work.splits[0]
+    assert beginning is not None
+    store = extract_once(work.encoder, train, plan.store, work.progress, **work.states)
+    tuning = TopTuning(
+        *(work.encoder, plan.task, train, store, work.roles[1], plan.store),
+        epochs=int(settings.tuning.fine_tune_epochs),
+        config=plan.fine_tune,
+        strategy=settings.head.strategy,
+    )
+    found = {}
+    for seed in settings.head.all_seeds:
+        rows = work.draw.rows(seed)
+        found[seed] = tuning.run(
+            *(beginning.load_head(seed), rows, seed),
+            class_weights=balance(train.labels[rows], plan.task.num_outputs) if settings.rows.balance_classes else None,
+            logs=plan.logs and plan.logs / f"seed-{seed}",
+            progress=functools.partial(work.progress, f"fine-tune {plan.fine_tune.parts} seed {seed}"),
+        )
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,7 +206,8 @@ class Heads:
 
 
 def train_heads(work: Preparation, states: States) -> Heads:
-    """Trains a head with each seed, on the states of the encoders in turn, or on each fold of train."""
+    """Trains a head with each seed, on the states of the encoders in turn, or on each fold of train; or takes those
+    that were fine-tuned with the encoders."""
     settings, new_trial = work.settings.head, _new_trial(work)
     seeds = settings.all_seeds
     with Cost() as training:
@@ -190,7 +218,10 @@ def train_heads(work: Preparation, states: States) -> Heads:
                 draw = dataclasses.replace(work.draw, training=rows)
                 distinct.append(new_trial(stores=own, draw=draw, selection=selection, measured=measured))
         trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
-        shared = [trial.run_all(seeds[place :: len(distinct)]) for place, trial in enumerate(distinct)]
+        if work.plan.beginning is not None:  # whose heads were fine-tuned with the encoder, each with its own
+            shared = [trial.conclude([read_fit(trial, one)]) for trial, one in zip(distinct, states.tuned, strict=True)]
+        else:
+            shared = [trial.run_all(seeds[place :: len(distinct)]) for place, trial in enumerate(distinct)]
         outcomes = [shared[place % len(distinct)][place // len(distinct)] for place in range(len(seeds))]
         together = average_outcomes(trials[0], outcomes, bool(settings.folds)) if settings.averages else None
     return Heads(trials, outcomes, together, training)
@@ -203,12 +234,18 @@ def _new_trial(work: Preparation) -> functools.partial[Trial]:
 
 def fit_rivals(work: Preparation, states: States, heads: Heads) -> list[Baseline]:
     """What the heads are compared with: simple models, and the encoder's own head after its best epoch."""
-    settings, seeds = work.settings, work.settings.head.all_seeds
+    settings, seeds, beginning = work.settings, work.settings.head.all_seeds, work.plan.beginning
     rivals: list[Baseline] = []
+    trial, stores = heads.trials[0], states.stores[0]
+    if beginning is not None:  # of the frozen encoder
+        stores = [
+            extract_once(work.encoder, rows, work.plan.store, work.progress, **work.states) for rows in work.splits
+        ]
+    if beginning is not None or settings.head.folds:  # simple rivals have one split of train
+        trial = _new_trial(work)(stores=stores, draw=work.draw, selection=work.roles[1])
+    if beginning is not None:
+        rivals += score_beginning(trial, beginning, seeds)
     if settings.rivals.baselines:
-        trial = heads.trials[0]
-        if work.settings.head.folds:  # simple rivals have one split of train
-            trial = _new_trial(work)(stores=states.stores[0], draw=work.draw, selection=work.roles[1])
         rivals += fit_simple_rivals(trial, work.encoder, work.splits, seeds)
     for parts in settings.rivals.baseline_parts:
         rival = dataclasses.replace(work.tuning, config=work.plan.fine_tune.for_parts(parts))
@@ -220,9 +257,11 @@ def fit_rivals(work: Preparation, states: States, heads: Heads) -> list[Baseline
 def describe_results(work: Preparation, states: States, heads: Heads, rivals: Sequence[Baseline]) -> dict[str, Any]:
     """results.json."""
     name, trials, outcomes, tuned = work.plan.head_name, heads.trials, heads.outcomes, states.tuned
-    gold = trials[0].dev_golds[0]
-    own_heads, ensembles = predict_fine_tuned(trials, tuned, work.splits, outcomes) if tuned else ([], [])
-    called = name_head(name, work.settings.tuning.fine_tune_epochs)
+    gold, beginning = trials[0].dev_golds[0], work.plan.beginning
+    has_own = bool(tuned) and beginning is None
+    own_heads, ensembles = predict_fine_tuned(trials, tuned, work.splits, outcomes) if has_own else ([], [])
+    parts = work.plan.fine_tune.parts if beginning else "all"
+    called = name_head(name, work.settings.tuning.fine_tune_epochs, parts)
     chosen = name_together(called, len(outcomes)) if heads.together else called, heads.predictor.predictions[0]
     results = {
         **describe_scores(trials, work.encoder, name, work.settings.head.all_seeds, outcomes),
@@ -241,8 +280,10 @@ def describe_results(work: Preparation, states: States, heads: Heads, rivals: Se
         "significance": describe_significance(gold, chosen, [*rivals, *own_heads, *ensembles]),
         "layers": describe_layers(trials, outcomes, states.choice),
     }
-    if results["fine_tune"]:
+    if has_own:
         results["encoder_scores"] = results["fine_tune"]["scores"]
+    if beginning is not None:
+        results["fine_tune"] |= {"parts": parts, "from": str(beginning.run.path), "seconds_before": beginning.seconds}
     results["rows"]["skipped"] = sum(rows.skipped for rows in work.splits)
     return results
 

@@ -1,4 +1,7 @@
-"""What is settled before a run's encoder has run: what is asked is checked, and the rows and the encoder are read."""
+"""What is settled before a run's encoder has run: what is asked is checked, and the rows and the encoder are read.
+
+Over 300 lines, since all that a run is asked goes through one door.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig, get_strategy
 from ..training.draw import Draw, check_draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
+from ..training.top_tuning import count_top
 from ..training.trial import build_task_head
+from .from_run import Beginning, check_alike, open_beginning, settle
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
@@ -46,6 +51,7 @@ class Plan:
         fit: how it is trained: a FitConfig, or what differs from its usual one.
         fine_tune: how the encoder is fine-tuned, if it is.
         store, output, logs: folders; no logs with None.
+        beginning: the run whose heads this one begins with, if it does.
     """
 
     settings: RunSettings
@@ -57,6 +63,7 @@ class Plan:
     store: Path
     output: Path
     logs: Path | None
+    beginning: Beginning | None = None
 
 
 def read_task(settings: RunSettings) -> TaskSpec:
@@ -80,14 +87,18 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     if rows.balance_classes and not task.kind.single:
         raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
     check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
+    beginning = open_beginning(settings, task)
+    if beginning is not None:
+        settings = settle(settings)
+        tuning = settings.tuning
+    head, name, fit = _choose_head(settings, task) if beginning is None else (beginning.head, beginning.name, {})
     check_predictor(settings)
-    head, name, fit = _choose_head(settings, task)
     seeds, alike = settings.head.all_seeds, not (rows.drawn or settings.head.folds or tuning.fine_tune_epochs)
     if head.linear and alike and len(seeds) > 1 and not rivals.baseline_parts:
         note(f"a linear head is the same with every seed: only that of seed {seeds[0]} is fitted.")
         settings = settings.change(seeds=seeds[:1])
     fine_tune = tuning.choose(task)
-    usual = "-".join([f"runs/{task.name}-{name}", *name_folders(settings)])
+    usual = "-".join([f"runs/{task.name}-{name}", *name_folders(settings, fine_tune.parts if beginning else None)])
     places = settings.places
     output, store = read_path(places.output or usual).resolve(), read_path(places.store)
     logs = None if places.tensorboard is None else read_path(places.tensorboard)
@@ -96,7 +107,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
             raise RunError(
                 f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
             )
-    return Plan(settings, task, head, name, fit, fine_tune, store, output, logs)
+    return Plan(settings, task, head, name, fit, fine_tune, store, output, logs, beginning)
 
 
 def check_predictor(settings: RunSettings) -> None:
@@ -107,11 +118,17 @@ def check_predictor(settings: RunSettings) -> None:
         raise RunError("`predict_with` mean needs heads on one encoder: fine-tune one alone, with `fine_tune_seeds` 1.")
 
 
-def name_folders(settings: RunSettings) -> list[str]:
-    """What tells a run from others of its task and head, as parts of its folder's name."""
+def name_folders(settings: RunSettings, parts: str | None = None) -> list[str]:
+    """What tells a run from others of its task and head, as parts of its folder's name.
+
+    Args:
+        settings: all options.
+        parts: of the encoder, where these are fine-tuned under the heads of another run.
+    """
     shots, share, epochs = settings.rows.shots, settings.rows.train_share, settings.tuning.fine_tune_epochs
     names = [f"shots-{shots}"] if shots else [f"share-{share:g}"] if share < 1 else []
     names += [f"folds-{settings.head.folds}"] if settings.head.folds else []
+    names += [parts] if parts else []
     return names + ([f"epochs-{epochs:g}"] if epochs else [])
 
 
@@ -186,6 +203,9 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     check_rows(task, work.draw, settings.head.all_seeds)
     for training, _ in work.folds if settings.head.folds else ():
         check_rows(task, dataclasses.replace(work.draw, training=training), settings.head.all_seeds)
+    if plan.beginning is not None:
+        check_alike(plan.beginning, describe_settings(work), encoder.num_hidden_states)
+        count_top(encoder, plan.fine_tune.parts)
     return work
 
 
@@ -213,9 +233,11 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "baseline_epochs": list(rivals.baseline_epochs) if rivals.baseline_parts else [],
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         "fit": dataclasses.asdict(work.fit),
+        **(plan.beginning.facts if plan.beginning else {}),
     }
     left_out = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
     left_out |= {"seeds"} if settings.head.folds else set()  # which would not go with folds
+    left_out |= {"fit"} if plan.beginning else {"fine_tune_from"}  # heads of another run were trained as it says
     return {name: value for name, value in (settings.to_dict() | found).items() if name not in left_out}
 
 

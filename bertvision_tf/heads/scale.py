@@ -38,6 +38,12 @@ class ScaleLogits(keras.layers.Layer):
         return {**super().get_config(), "scale": self.scale}
 
 
+def unscale_head(head: keras.Model) -> keras.Model:
+    """A head with its layers and weights, whose logits are on the scale that they were trained on."""
+    last = head.layers[-1]
+    return Head(head.input, last.input, name=head.name) if isinstance(last, ScaleLogits) else head
+
+
 def scale_head(head: keras.Model, scale: float | Sequence[float]) -> Head:
     """A head with its layers and weights, whose logits are on another scale.
 

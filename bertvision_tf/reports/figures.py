@@ -195,7 +195,7 @@ def draw_by_epochs(results: Sequence[Mapping[str, Any]]) -> Figure:
     for run in sorted(choose_most_rows(results), key=_read_epochs):
         tuned, epochs = run["fine_tune"], _read_epochs(run)
         lines.setdefault(escape_math(run["head"]), Line()).add(epochs, run["mean"], run["std"])
-        if tuned:
+        if tuned and "scores" in tuned:
             lines.setdefault("encoder's own head", Line()).add(epochs, tuned["mean"], tuned["std"])
             ensemble = tuned["ensemble"]
             lines.setdefault("ensemble", Line()).add(epochs, ensemble["mean"], ensemble["std"])

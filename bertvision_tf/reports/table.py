@@ -95,9 +95,10 @@ def show_epochs(epochs: float) -> str:
     return f"{epochs:g} epoch{'s' * (epochs > 1)}"
 
 
-def name_head(head: str, epochs: float) -> str:
-    """A head with what its encoder was fine-tuned, if it was."""
-    return f"{head}, {show_epochs(epochs)}" if epochs else head
+def name_head(head: str, epochs: float, parts: str = "all") -> str:
+    """A head with what its encoder was fine-tuned, if it was; with the blocks, where only the last were, under it."""
+    blocks = "" if parts == "all" else f", {parts.replace('_', ' ')}"
+    return f"{head}{blocks}, {show_epochs(epochs)}" if epochs else head
 
 
 def name_together(head: str, count: int) -> str:
@@ -125,20 +126,21 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
         encoders = len(tuned["seconds"]) if tuned else 1
         extraction = run["seconds"]["extract"] / encoders
         costs = {"memory_bytes": max(run["memory_bytes"].values()), "disk_bytes": run["store"]["bytes"] // encoders}
-        weights, before, epochs = 0, 0.0, 0.0  # of the encoder's fine-tuning
+        weights, before, epochs, parts = 0, 0.0, 0.0, "all"  # of the encoder's fine-tuning
         if tuned:
             weights, before, epochs = tuned["trainable_parameters"], sum(tuned["seconds"]) / encoders, tuned["epochs"]
+            parts, before = tuned.get("parts", parts), before + tuned.get("seconds_before", 0.0)
             name = f"{own}: encoder" if own else name_head("encoder", epochs)
-            rows.append(_build_row(run, name, tuned, weights, before, tuned))
+            rows += [_build_row(run, name, tuned, weights, before, tuned)] if "scores" in tuned else []
             costs = {
                 "memory_bytes": max(costs["memory_bytes"], tuned["memory_bytes"]),
                 "disk_bytes": costs["disk_bytes"] + tuned["disk_bytes"],
             }
-        name = own or name_head(run["head"], epochs)
+        name = own or name_head(run["head"], epochs, parts)
         trained = run["seconds"]["train"]
         each = run["trainable_parameters"], trained / len(run["seeds"])
         models = [(name, run, *each)]
-        if tuned:
+        if tuned and "ensemble" in tuned:
             models.append((f"{own}: ensemble" if own else name_head("ensemble", epochs), tuned["ensemble"], *each))
         if together:
             name = name_together(name, together["heads"])

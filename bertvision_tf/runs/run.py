@@ -63,19 +63,14 @@ class Run:
         thresholds = self.results.get("thresholds")
         return thresholds[self.results["seeds"].index(self.best_seed)] if thresholds else 0.0
 
-    @keeps_random_states
     def load_head(self, seed: int | None = None) -> keras.Model:
         """The head of a seed; by default what predicts: the one chosen on the selection rows, or all as one model."""
-        import keras
-
-        from ..heads import build, mean  # noqa: F401  # which register their classes with Keras
+        from ..heads.load import load_head
 
         whole = seed is None and self.together
-        file = self.path / "heads" / (MEAN_FILE if whole else f"seed-{self.best_seed if seed is None else seed}.keras")
-        try:
-            return keras.models.load_model(file, compile=False)
-        except (OSError, ValueError) as error:
-            raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+        return load_head(
+            self.path / "heads" / (MEAN_FILE if whole else f"seed-{self.best_seed if seed is None else seed}.keras")
+        )
 
     @keeps_random_states
     def load_encoder(self) -> Encoder:

@@ -144,11 +144,15 @@ class TuningSettings:
             and used again; a longer fine-tuning continues a shorter one.
         fine_tune_seeds: number of fine-tuned encoders; the seeds of the heads use them in turn. Default: one for each
             seed.
+        fine_tune_from: folder of a finished run on the frozen encoder. Its heads, one for each seed, are fine-tuned
+            together with the encoder's last blocks; the states below the blocks come from the store. Defaults then:
+            3 epochs, of which the selection rows choose one, and top_2.
         fine_tune: a FineTuneConfig; or only what differs from FineTuneConfig.for_task's.
     """
 
     fine_tune_epochs: float = 0.0
     fine_tune_seeds: int | None = None
+    fine_tune_from: str | Path | None = None
     fine_tune: FineTuneConfig | Mapping[str, Any] | None = None
 
     def __post_init__(self):

@@ -107,7 +107,7 @@ def fine_tune(
     path = read_path(root) / task.name / "encoders" / recipe
     snapshot = path / f"epochs-{epochs:g}"
     if not (snapshot / "config.json").is_file():
-        lock = wait_for(lambda: _lock(path))
+        lock = wait_for(lambda: lock_recipe(path))
         try:
             if not (snapshot / "config.json").is_file():  # another process may have made it meanwhile
                 training = _FineTuning(
@@ -122,7 +122,13 @@ def fine_tune(
     return read_snapshot(snapshot, encoder.dtype, encoder.engine)
 
 
-def _lock(path: Path) -> int | None:
+def lock_recipe(path: Path) -> int | None:
+    """Makes the folder of a recipe, and locks it for this process.
+
+    Raises:
+        StoreError: another process has it.
+        RunError: it cannot be written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         return lock_folder(path)

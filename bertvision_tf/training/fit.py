@@ -32,7 +32,7 @@ class FitResult:
         head: with the weights of its best epoch.
         selection_score: of that epoch.
         selection_logits: of the selection rows after that epoch, as `build_predictor` gives them.
-        best_epoch: counted from 1.
+        best_epoch: counted from 1; 0 of a head that had been trained before, and got no better.
         history: one list of numbers an epoch for loss and selection_score.
     """
 
@@ -53,6 +53,8 @@ class Candidate:
         config: how it is trained.
         seed: of its first weights and of dropout.
         logs: the folder that gets TensorBoard's logs in the place of those that are there; none with None.
+        optimizer: makes what trains it, from the steps of an epoch; by default as `config` says.
+        trained: whether it has been trained before, so that it may be best as it is.
     """
 
     build: Callable[[], keras.Model]
@@ -60,6 +62,8 @@ class Candidate:
     config: FitConfig = dataclasses.field(default_factory=FitConfig)
     seed: int = 0
     logs: Path | None = None
+    optimizer: Callable[[int], keras.optimizers.Optimizer] | None = None
+    trained: bool = False
 
 
 def fit_head(
@@ -140,6 +144,9 @@ def fit_heads(
             heads = active
             passes.take([run.model for run in heads], [training.index(run.training) for run in heads])
             predict = build_predictors([run.model for run in heads])
+        if not epoch and any(run.trained for run in heads):
+            for run, logits in zip(heads, predict(selection), strict=True):
+                run.begin(logits, score)
         losses = passes.run(steps)
         for run, loss, logits in zip(heads, losses, predict(selection), strict=True):
             if not run.ended:
@@ -166,6 +173,7 @@ class _Run:
 
     def __init__(self, candidate: Candidate, steps: int, measured: bool, strategy: tf.distribute.Strategy):
         self.config, self.training, self.ended = candidate.config, candidate.training, False
+        self.trained = candidate.trained
         self.error: RunError | None = None
         self.history: dict[str, list[float]] = {"loss": [], "selection_score": []}
         self.best_score, self.best_epoch = -np.inf, 0
@@ -174,12 +182,20 @@ class _Run:
             self.head = candidate.build()
             self.model = choose_part(self.head, measured)
             config = self.config
-            optimizer = build_optimizer(
-                steps * config.epochs, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
-            )
+            if candidate.optimizer is not None:
+                optimizer = candidate.optimizer(steps)
+            else:
+                optimizer = build_optimizer(
+                    steps * config.epochs, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
+                )
             self.model.compile(optimizer=optimizer)
             optimizer.build(self.model.trainable_variables)
         self.board = None if candidate.logs is None else _open_board(candidate.logs, self.model)
+
+    def begin(self, logits: np.ndarray, score: Callable[[np.ndarray], float]) -> None:
+        """Takes down what a head that was trained before is, before the first epoch."""
+        if self.trained:
+            self._keep_better(0, score(logits), logits)
 
     def note(self, loss: float, logits: np.ndarray, score: Callable[[np.ndarray], float]) -> None:
         """Takes down an epoch, and ends the run after its last or where no better one comes."""
@@ -195,10 +211,13 @@ class _Run:
             self.history[name].append(float(value))
         if self.board is not None:
             self.board.on_epoch_end(epoch - 1, {"loss": float(loss), "selection_score": float(found)})
+        self._keep_better(epoch, found, logits)
+        self.ended = epoch == self.config.epochs or epoch - self.best_epoch >= self.config.patience
+
+    def _keep_better(self, epoch: int, found: float, logits: np.ndarray) -> None:
         if found > self.best_score:
             self.best_score, self.best_epoch = found, epoch
             self.best_logits, self.best_weights = logits, self.model.get_weights()
-        self.ended = epoch == self.config.epochs or epoch - self.best_epoch >= self.config.patience
 
     def finish(self) -> FitResult | RunError:
         """The head with the weights of its best epoch, on the scale of the labels."""

@@ -1,4 +1,7 @@
-"""A fine-tuned encoder on disk: a checkpoint's folder, with its own head in it and how it came to be."""
+"""A fine-tuned encoder on disk: a checkpoint's folder, which says how it came to be.
+
+Its own head is in it, or beside it the head on all its states that it was fine-tuned under.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from ..encoders import Classifier, Encoder, SpanClassifier, load_encoder
+from ..heads.load import load_head
 from ..images import tokenize_examples
 from ..tasks import Examples
 
 FACTS = "bertvision_tf"  # the entry of its config.json
+HEAD_FILE = "head.keras"  # beside the snapshot's folder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,14 +30,14 @@ class Snapshot:
     Attributes:
         path: its folder.
         encoder: itself.
-        classifier: its own head.
+        classifier: its own head; None where it was fine-tuned under a head on all its states.
         facts: epochs, steps, seconds of training so far, memory_bytes (the most that the process held in it),
             trainable_parameters, seed, config, base and rows.
     """
 
     path: Path
     encoder: Encoder
-    classifier: Classifier | SpanClassifier
+    classifier: Classifier | SpanClassifier | None
     facts: Mapping[str, Any]
 
     @property
@@ -39,10 +45,19 @@ class Snapshot:
         """Of its files on disk."""
         return sum(file.stat().st_size for file in self.path.iterdir())
 
+    def load_head(self) -> keras.Model:
+        """The head on all its states, as it was trained with the encoder.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        return load_head(self.path.parent / HEAD_FILE)
+
     def predict(self, examples: Examples, max_length: int) -> np.ndarray:
         """Logits of its own head, float32 (rows, outputs); of questions with answers (tokens, 2), of the tokens of all
         windows back to back."""
         tokens, _ = tokenize_examples(self.encoder, examples, max_length)
+        assert self.classifier is not None
         last = self.encoder.num_hidden_states - 1
         if isinstance(self.classifier, SpanClassifier):
             logits = np.zeros((len(tokens.token_ids), 2), np.float32)
@@ -60,5 +75,8 @@ class Snapshot:
 def read_snapshot(path: Path, dtype: str = "float32", engine: str = "tensorflow") -> Snapshot:
     """Opens a snapshot; its encoder has products of `dtype`."""
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    kind = SpanClassifier if config["architectures"][0].endswith("ForQuestionAnswering") else Classifier
-    return Snapshot(path, load_encoder(str(path), dtype, engine), kind.read(path), config[FACTS])
+    facts, classifier = config[FACTS], None
+    if "head" not in facts:
+        answers = config["architectures"][0].endswith("ForQuestionAnswering")
+        classifier = (SpanClassifier if answers else Classifier).read(path)
+    return Snapshot(path, load_encoder(str(path), dtype, engine), classifier, facts)

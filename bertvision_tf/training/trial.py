@@ -1,4 +1,7 @@
-"""Heads on the stores of one task: which rows they are trained and scored on."""
+"""Heads on the stores of one task: which rows they are trained and scored on.
+
+Over 300 lines, since all that a trial knows of its stores is one class.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +139,11 @@ class Trial:
         Raises:
             RunError: the loss of one is no number.
         """
-        calibrated = [calibrate_fit(fit, self.selection_gold) for fit in self.fit_all(seeds)]
+        return self.conclude(self.fit_all(seeds))
+
+    def conclude(self, found: Sequence[FitResult]) -> list[Outcome]:
+        """Calibrates trained heads, and predicts the dev splits with them."""
+        calibrated = [calibrate_fit(fit, self.selection_gold) for fit in found]
         fits, calibrations = zip(*calibrated, strict=True)
         logits = [self.predict_all([fit.head for fit in fits], split) for split in range(1, len(self.stores))]
         outcomes = []

@@ -148,6 +148,8 @@ def _check_search(settings: RunSettings, tuner: str, trials: int, folds: int | N
     if trials < 1 or (folds is not None and folds < 2):
         raise RunError("a search needs 1 trial or more, and 2 folds or more if any.")
     check_folds(folds, settings.tuning.fine_tune_epochs)
+    if settings.tuning.fine_tune_from is not None:
+        raise RunError("a search trains heads of its own: leave `fine_tune_from` out.")
     if settings.states.dtype == AUTO and is_shared():
         raise RunError("`dtype` auto could differ from process to process: name float32 or bfloat16.")
     if settings.states.auto:

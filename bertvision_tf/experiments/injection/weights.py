@@ -98,6 +98,8 @@ def open_fine_tuned(
     config = run.config
     if not config["snapshots"]:
         raise RunError(f"{run.path} has a frozen encoder, into which no weights can be put back.")
+    if config.get("fine_tune_from"):
+        raise RunError(f"{run.path} has an encoder without a head of its own, by which weights put back are scored.")
     if config["shots"] or config["train_share"] < 1:
         raise RunError(f"{run.path} has other training rows for each seed: take a run on all of them.")
     if config["task"] not in TASKS:

@@ -1,0 +1,24 @@
+"""A head from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from ..errors import RunError
+from ..random_states import keeps_random_states
+from . import build, mean  # noqa: F401  # which register their classes with Keras
+
+
+@keeps_random_states
+def load_head(file: Path) -> keras.Model:
+    """The head that a run or a fine-tuning kept in a .keras file.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        return keras.models.load_model(file, compile=False)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None

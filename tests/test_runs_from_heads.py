@@ -1,0 +1,199 @@
+"""Whole runs that begin with the heads of another, under which the last blocks of the encoder are fine-tuned."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bertvision_tf as bv
+from bertvision_tf.errors import RunError
+from bertvision_tf.settings import RunSettings
+from bertvision_tf.training.snapshot import read_snapshot
+
+from .command import run_here
+
+TINY = str(Path(__file__).parent / "checkpoints" / "bert-gelu-eps1e-12-segments2")
+FIT = bv.FitConfig(epochs=1, learning_rate=1e-4)  # heads that have much to learn yet
+OPTIONS = {"limit": 300, "baselines": False, "codec": "float32", "seeds": 2}
+TUNING = {"fine_tune": {"learning_rate": 1e-2, "parts": "top_1"}, "fine_tune_epochs": 6}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("from-heads")
+
+
+@pytest.fixture(scope="module")
+def task(root):
+    """Texts of which one word tells the class."""
+    lines = [
+        f"the {('cat', 'dog')[row % 2]} can {'not ' * (row % 17)}run,{('good', 'bad')[row % 2]}" for row in range(400)
+    ]
+    for name, part in (("train", lines[:300]), ("dev", lines[300:])):
+        (root / f"{name}.csv").write_text("\n".join(["text,label", *part]) + "\n")
+    return bv.task_from_table(root / "train.csv", dev=root / "dev.csv", name="words")
+
+
+@pytest.fixture(scope="module")
+def first(root, task, tiny_encoder):
+    options = OPTIONS | {"head": "adapter_16_shared", "fit": FIT}
+    return bv.train(task, tiny_encoder, store=root / "states", output=root / "first", **options)
+
+
+@pytest.fixture(scope="module")
+def run(root, task, first, tiny_encoder):
+    options = OPTIONS | TUNING | {"fine_tune_from": first.path, "store": root / "states", "output": root / "run"}
+    return bv.train(task, tiny_encoder, **options)
+
+
+def open_snapshots(run):
+    return [read_snapshot(Path(one["path"])) for one in run.config["snapshots"].values()]
+
+
+def test_each_seed_has_blocks_of_its_own_and_all_share_what_lies_below(run, tiny_encoder):
+    snapshots = open_snapshots(run)
+    assert len({one.encoder.fingerprint for one in snapshots} | {tiny_encoder.fingerprint}) == 3
+    last = f"block_{tiny_encoder.architecture.num_layers - 1}."
+    for snapshot in snapshots:
+        assert snapshot.classifier is None
+        changed = {
+            name for name, value in snapshot.encoder.weights.items() if (value != tiny_encoder.weights[name]).any()
+        }
+        assert changed and all(name.startswith(last) for name in changed)
+        assert not changed - {name for name in tiny_encoder.weights if name.startswith(last)}
+
+
+def test_a_head_predicts_what_its_scores_say(run, task):
+    dev = task.load("dev")
+    found = run.predict(dev.texts).labels
+    names = run.config["label_names"]
+    right = np.mean([names[label] == one for label, one in zip(dev.labels, found, strict=True)])
+    assert right == pytest.approx(run.results["scores"][run.results["seeds"].index(run.best_seed)])
+    store = run.open_stores(run.best_seed)[1]
+    images = next(iter(store.as_dataset(batch_size=300)))[0]
+    head = run.load_head()
+    logits = np.asarray(head({name: images[name] for name in head.input}))
+    assert (logits.argmax(axis=1) == dev.labels).mean() == pytest.approx(right)
+
+
+def test_blocks_learn_and_no_epoch_is_worse_on_the_selection_rows(run, first):
+    assert max(first.results["selection_scores"]) < 0.7 < 0.8 < min(run.results["selection_scores"])
+    assert max(first.results["scores"]) < 0.7 < 0.8 < min(run.results["scores"])
+    for before, after, snapshot in zip(
+        first.results["selection_scores"], run.results["selection_scores"], open_snapshots(run), strict=True
+    ):
+        assert after >= before - 1e-6  # epoch 0 is the head as it was
+        assert after == pytest.approx(snapshot.facts["selection_score"])
+        assert 1 <= snapshot.facts["best_epoch"] <= 6
+        assert len(snapshot.facts["history"]["loss"]) == 6
+    assert run.results["best_epochs"] == [one.facts["best_epoch"] for one in open_snapshots(run)]
+
+
+def test_the_head_as_it_was_is_a_rival(run, first):
+    rival = run.results["baselines"]["adapter_16_shared, frozen encoder"]
+    assert rival["scores"] == pytest.approx(first.results["scores"])
+    assert rival["mean"] == pytest.approx(first.results["mean"])
+    assert rival["trainable_parameters"] == first.results["trainable_parameters"]
+    tuned = run.results["fine_tune"]
+    assert (tuned["epochs"], tuned["parts"], tuned["from"]) == (6, "top_1", str(first.path))
+    assert "scores" not in tuned and run.results["encoder_scores"] == []
+
+
+def test_a_rate_of_nothing_changes_nothing(root, task, first, tiny_encoder):
+    tuning = {"fine_tune": {"learning_rate": 1e-30, "parts": "top_2", "weight_decay": 0.0}, "fine_tune_epochs": 1}
+    options = OPTIONS | tuning | {"store": root / "states", "output": root / "still", "seeds": 1}
+    still = bv.train(task, tiny_encoder, fine_tune_from=first.path, **options)
+    assert still.results["scores"] == pytest.approx(first.results["scores"][:1])
+    assert still.results["best_epochs"] == [0]
+    weights = open_snapshots(still)[0].encoder.weights
+    for name, value in tiny_encoder.weights.items():
+        np.testing.assert_array_equal(weights[name], value)
+
+
+def test_the_same_command_finds_what_is_there(run, root, task, first, tiny_encoder, monkeypatch):
+    monkeypatch.setattr("bertvision_tf.training.top_tuning.TopTuning._fit", lambda *a: pytest.fail("it was fine-tuned"))
+    options = OPTIONS | TUNING | {"fine_tune_from": first.path, "store": root / "states", "output": root / "again"}
+    again = bv.train(task, tiny_encoder, **options)
+    assert again.results["scores"] == run.results["scores"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "starter"}, "is of words, not of starter"),
+        ({"head": "learned_pooling"}, "leave `head` and `fit` out"),
+        ({"fit": FIT}, "leave `head` and `fit` out"),
+        ({"limit": 200}, "was trained with limit 300, now it is 200"),
+        ({"max_length": 20}, "was trained with max_length"),
+        ({"codec": "int8"}, "was trained with codec float32, now it is int8"),
+        ({"seeds": 3}, "has no head of seed 2; its seeds: 0, 1"),
+        ({"folds": 2, "seeds": 5}, "folds"),
+        ({"fine_tune_seeds": 1}, "leave `fine_tune_seeds` out"),
+        ({"fine_tune_epochs": 0.5}, "for whole epochs, got 0.5"),
+        ({"fine_tune": {"parts": "all"}}, "parts need to be top_K, got all"),
+        ({"fine_tune": {"parts": "top_9"}}, "top_9 is more than the 2 blocks"),
+        ({"layers": [0, 2]}, "blocks are fine-tuned under heads on all layers, this run keeps"),
+        ({"predict_with": "mean"}, "needs heads on one encoder"),
+        ({"train_share": 0.5}, "was trained with train_share 1.0, now it is 0.5"),
+        ({"fine_tune_from": "nowhere"}, "no finished run at nowhere"),
+    ],
+)
+def test_what_does_not_go_together(root, task, first, tiny_encoder, options, message):
+    given = (
+        OPTIONS | TUNING | {"fine_tune_from": first.path, "store": root / "states", "output": root / "bad"} | options
+    )
+    with pytest.raises(RunError, match=message):
+        bv.train(given.pop("task", task), tiny_encoder, **given)
+    assert not (root / "bad").exists()
+
+
+def test_a_run_on_a_fine_tuned_encoder_is_no_beginning(run, root, task, tiny_encoder):
+    with pytest.raises(RunError, match="has a fine-tuned encoder: name a run on a frozen one"):
+        bv.train(task, tiny_encoder, fine_tune_from=run.path, store=root / "states", **OPTIONS)
+
+
+def test_questions_on_contexts(root, tiny_encoder):
+    options = {"limit": 60, "baselines": False, "seeds": 1, "store": root / "states"}
+    first = bv.train("starter_qa", tiny_encoder, head="cnn_1x5_64", fit=FIT, output=root / "qa", **options)
+    found = bv.train(
+        "starter_qa", tiny_encoder, fine_tune_from=first.path, output=root / "qa-tuned", **options | TUNING
+    )
+    assert found.results["selection_scores"][0] >= first.results["selection_scores"][0] - 2
+    assert isinstance(found.answer("Who has eaten?", "The cat has eaten.").text, str)
+
+
+def test_scores_of_pairs(root, tiny_encoder):
+    table = root / "scores.csv"
+    rows = [(f"{'ab'[row % 2]} {row}", f"{'ab'[row % 3 % 2]} {row}", 1000.0 * (row % 7)) for row in range(120)]
+    table.write_text("one,two,score\n" + "\n".join(f"{one},{two},{score}" for one, two, score in rows))
+    task = bv.task_from_table(table, text="one", text_pair="two", label="score")
+    options = {"baselines": False, "seeds": 1, "store": root / "states"}
+    first = bv.train(task, tiny_encoder, head="comparison_adapter_16", fit=FIT, output=root / "pairs", **options)
+    found = bv.train(task, tiny_encoder, fine_tune_from=first.path, output=root / "pairs-tuned", **options | TUNING)
+    assert found.results["selection_scores"][0] >= first.results["selection_scores"][0] - 0.02
+    predicted = found.predict(["a 0"], ["b 0"]).labels[0]
+    assert -20_000 < float(predicted) < 20_000
+
+
+def test_the_command(root, first, monkeypatch):
+    monkeypatch.chdir(root)
+    common = ("--encoder", TINY, "--limit", "300", "--no-baselines", "--store", "states", "--codec", "float32")
+    done = run_here(
+        "train", "--task", "starter", "--seeds", "1", "--head", "learned_pooling", "--epochs", "1", *common,
+        "--output", "runs/before",
+    )  # fmt: skip
+    assert done.returncode == 0, done.output
+    done = run_here("train", "--task", "starter", "--seeds", "1", "--fine-tune-from", "runs/before", *common)
+    assert done.returncode == 0, done.output
+    assert "learned_pooling, top 2, 3 epochs" in done.output
+    assert "learned_pooling, frozen encoder" in done.output
+    made = root / "runs" / "starter-learned_pooling-top_2-epochs-3"
+    config = json.loads((made / "config.json").read_text())
+    assert config["fine_tune_from"] == str((root / "runs" / "before").resolve())
+    settings = RunSettings.from_file(made / "config.json")
+    assert settings.head.head is None and settings.tuning.fine_tune_epochs == 3
+    shown = run_here("report", str(made), "--output", "page")
+    assert shown.returncode == 0, shown.output
+    assert dataclasses.asdict(settings.tuning)["fine_tune_from"] == config["fine_tune_from"]
