@@ -20,6 +20,7 @@ from ..reports.table import (
     count_places,
     group_by_draw,
     show_bytes,
+    tell_tuning,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def show_tasks(results: Sequence[dict[str, Any]]) -> None:
 
 
 def _describe_encoder(results: Sequence[dict[str, Any]]) -> str:
+    if all("from" in (run["fine_tune"] or {}) for run in results):
+        return f"encoder {results[0]['encoder']}, {tell_tuning(results[0]['fine_tune'])}"
     tuned = [f"{run['fine_tune']['epochs']:g}" if run["fine_tune"] else "0" for run in results]
     epochs = ", ".join(dict.fromkeys(tuned))
     return f"encoder {results[0]['encoder']}, " + ("frozen" if epochs == "0" else f"fine-tuned {epochs} epochs")

@@ -231,7 +231,7 @@ class UpperBlocks(keras.layers.Layer):
         groups = _group_weights(weights)
         shared = {name: value for name, value in groups["shared"].items() if not name.startswith(EMBEDDINGS)}
         self.context = _Context(architecture, shared, dtype=dtype, name="context")
-        self.context.trainable = False  # with its parts, which are there by now
+        self.context.trainable = False  # after its parts are made, which it is set for too
         last = range(architecture.num_layers - count, architecture.num_layers)
         self.blocks = [
             _Block(architecture, groups[f"block_{layer}"], layer, dtype=dtype, name=f"block_{layer}") for layer in last

@@ -158,8 +158,8 @@ def predict_fine_tuned(
 def describe_fine_tuning(
     gold: Gold, snapshots: Sequence[Snapshot], encoders: Sequence[Baseline], ensembles: Sequence[Baseline]
 ) -> dict[str, Any]:
-    """What the encoders cost, and the scores of their own heads, where they have some, and of the ensembles with them,
-    on the dev rows that `gold` is of."""
+    """What the encoders cost. Where they have heads of their own, also the scores of these, and of their ensembles with
+    the heads on their states, on the dev rows that `gold` is of."""
     facts = [snapshot.facts for snapshot in snapshots]
     described = {
         "epochs": facts[0]["epochs"],

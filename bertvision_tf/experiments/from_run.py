@@ -14,8 +14,9 @@ from ..heads import HeadConfig
 from ..heads.describe import count_trainable
 from ..heads.scale import unscale_head
 from ..runs import Run, load_run
-from ..runs.folder import RESULTS
+from ..runs.folder import CURVES
 from ..settings import RunSettings
+from ..settings.groups import MEAN
 from ..tasks import TaskSpec
 from ..training import FitResult, Snapshot
 from ..training.baselines import Baseline
@@ -23,18 +24,19 @@ from ..training.trial import Trial
 
 EPOCHS = 3  # where none are asked for
 PARTS = "top_2"
-ALIKE = (  # entries of config.json that the two runs share, as their options are called
-    *("limit", "negatives", "balance_classes", "train_share", "shots", "encoder", "dtype", "max_length", "codec"),
-    *("examples", "selection_rows", "encoder_fingerprint"),
+CODECS = ("float32", "float16", "bfloat16", "int8")  # close enough to what the blocks below say
+SAME = (  # entries of config.json in which the two runs may not differ; the first that does is named
+    *("examples", "encoder_fingerprint", "max_length", "tokens", "pooler", "layers", "codec"),
+    *("train_share", "shots", "balance_classes", "selection_rows"),
 )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Beginning:
-    """The run whose heads are there.
+    """The finished run whose heads another begins with.
 
     Attributes:
-        run: finished, of a frozen encoder.
+        run: of a frozen encoder.
         head: which heads it has.
         name: of the head.
     """
@@ -45,20 +47,24 @@ class Beginning:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What config.json says of it: another training of it is another beginning."""
-        results = (self.run.path / RESULTS).read_bytes()
-        return {"fine_tune_from": str(self.run.path), "first_results": hashlib.sha256(results).hexdigest()[:32]}
+        """What config.json says of it. Heads that were trained in another way are other heads."""
+        curves = (self.run.path / CURVES).read_bytes()
+        return {"fine_tune_from": str(self.run.path), "first_heads": hashlib.sha256(curves).hexdigest()[:32]}
 
     @property
     def seconds(self) -> float:
-        """That one of its heads took, extraction included."""
+        """Seconds of extraction, and of one head's training."""
         seconds = self.run.results["seconds"]
         return seconds["extract"] + seconds["train"] / len(self.run.results["seeds"])
 
-    def load_head(self, seed: int) -> keras.Model:
-        """The head that a seed begins with: its own, or the only one; its logits as they were trained."""
+    def choose_seed(self, seed: int) -> int:
+        """The seed of the head that a seed begins with: its own, or that of the only one."""
         seeds = self.run.results["seeds"]
-        return unscale_head(self.run.load_head(seeds[0] if len(seeds) == 1 else seed))
+        return seeds[0] if len(seeds) == 1 else seed
+
+    def load_head(self, seed: int) -> keras.Model:
+        """The head that a seed begins with; its logits as they were trained."""
+        return unscale_head(self.run.load_head(self.choose_seed(seed)))
 
 
 def open_beginning(settings: RunSettings, task: TaskSpec) -> Beginning | None:
@@ -71,55 +77,63 @@ def open_beginning(settings: RunSettings, task: TaskSpec) -> Beginning | None:
     if tuning.fine_tune_from is None:
         return None
     run = load_run(tuning.fine_tune_from)
-    config, what = run.config, f"`fine_tune_from`: {run.path}"
+    config, what, seeds = run.config, f"`fine_tune_from`: {run.path}", run.results["seeds"]
     if config["task"] != task.name:
         raise RunError(f"{what} is of {config['task']}, not of {task.name}.")
     if config.get("snapshots"):
         raise RunError(f"{what} has a fine-tuned encoder: name a run on a frozen one.")
-    if run.results.get("folds") or head.folds:
-        raise RunError(f"{what}: folds of train would be scored with blocks that were trained on them: leave them out.")
+    if run.results.get("folds"):
+        raise RunError(f"{what} has heads of folds, which were trained on each other's selection rows: name another.")
     if config["tokens"] != "all":
         raise RunError(f"{what} has kept the first token's states alone: blocks need those of all tokens.")
-    if head.head is not None or head.fit:
-        raise RunError(f"{what} has heads: leave `head` and `fit` out, its own are trained on as `fine_tune` says.")
+    if config["codec"] not in CODECS:
+        raise RunError(f"{what} has states in {config['codec']}, too coarse for blocks: {', '.join(CODECS)} are not.")
+    if settings.states.auto:
+        raise RunError(f"{what} has chosen its states: leave `layers` out.")
     if tuning.fine_tune_seeds is not None:
         raise RunError(f"{what}: blocks are fine-tuned under each head: leave `fine_tune_seeds` out.")
-    if settings.head.predict_with == "mean" and len(head.all_seeds) > 1:
+    if head.predict_with == MEAN and len(head.all_seeds) > 1:
         raise RunError(f"{what}: `predict_with` mean needs heads on one encoder, and each has blocks of its own.")
-    seeds = run.results["seeds"]
     lacking = [seed for seed in head.all_seeds if seed not in seeds]
-    if lacking and len(seeds) > 1:
-        raise RunError(f"{what} has no head of seed {lacking[0]}; its seeds: {', '.join(map(str, seeds))}.")
+    if lacking and (len(seeds) > 1 or settings.rows.drawn):
+        raise RunError(f"{what} has no head of seed {lacking[0]}: give `seeds` of {', '.join(map(str, seeds))}.")
     return Beginning(run, HeadConfig.from_dict(config["head"]), config["head_name"])
 
 
-def settle(settings: RunSettings) -> RunSettings:
-    """The settings with what a run that begins with another has where nothing is said: epochs and parts."""
+def complete(settings: RunSettings) -> RunSettings:
+    """The settings of a run that begins with another, with epochs and parts where nothing is said of them."""
     tuning = settings.tuning
-    changes: dict[str, Any] = {} if tuning.fine_tune_epochs else {"fine_tune_epochs": EPOCHS}
-    given = tuning.fine_tune
+    epochs, given = tuning.fine_tune_epochs or EPOCHS, tuning.fine_tune
     if given is None or (isinstance(given, Mapping) and "parts" not in given):
-        changes["fine_tune"] = {"parts": PARTS, **(given or {})}
-    settings = settings.change(**changes)
-    if settings.tuning.fine_tune_epochs != int(settings.tuning.fine_tune_epochs):
-        raise RunError(
-            f"under a run's heads an encoder is fine-tuned for whole epochs, got {settings.tuning.fine_tune_epochs:g}."
-        )
-    return settings
+        given = {"parts": PARTS, **(given or {})}
+    check_whole(epochs)
+    return settings.change(fine_tune_epochs=epochs, fine_tune=given)
 
 
-def check_alike(beginning: Beginning, asked: Mapping[str, Any], num_hidden_states: int) -> None:
+def check_whole(epochs: float) -> None:
+    """Raises RunError where an encoder cannot be fine-tuned so under heads, whose selection rows choose an epoch."""
+    if epochs != int(epochs) or epochs < 1:
+        raise RunError(f"under a run's heads an encoder is fine-tuned for whole epochs, got {epochs:g}.")
+
+
+def check_same(beginning: Beginning, asked: Mapping[str, Any], num_hidden_states: int) -> None:
     """Raises RunError where rows, encoder or states are not those of the first run."""
-    config = beginning.run.config
-    for name in ALIKE:
-        if config.get(name) != asked[name]:
-            raise RunError(
-                f"`fine_tune_from`: {beginning.run.path} was trained with {name} {config.get(name)}, now it is "
-                f"{asked[name]}."
-            )
-    for what, layers in ((str(beginning.run.path), config["layers"]), ("this run", asked["layers"])):
-        if layers != [*range(num_hidden_states)]:
-            raise RunError(f"`fine_tune_from`: blocks are fine-tuned under heads on all layers, {what} keeps {layers}.")
+    config, path = beginning.run.config, beginning.run.path
+    for name in SAME:
+        if config.get(name) == asked[name]:
+            continue
+        shown = next((one for one in ROWS if config.get(one) != asked[one]), name) if name == "examples" else name
+        raise RunError(
+            f"`fine_tune_from`: {path} was trained with {shown} {config.get(shown)}, now it is {asked[shown]}: both "
+            "runs need the same."
+        )
+    if config["layers"] != [*range(num_hidden_states)]:
+        raise RunError(
+            f"`fine_tune_from`: blocks are fine-tuned under heads on all layers, {path} keeps {config['layers']}."
+        )
+
+
+ROWS = ("limit", "negatives")  # options that decide which rows are read
 
 
 def read_fit(trial: Trial, snapshot: Snapshot) -> FitResult:
@@ -139,14 +153,14 @@ def _score(trial: Trial, head: keras.Model, epoch: int, history: Mapping[str, Se
 
 
 def score_beginning(trial: Trial, beginning: Beginning, seeds: Sequence[int]) -> list[Baseline]:
-    """The heads as they were before, as rivals.
+    """The heads as they were before, as rivals; each once.
 
     Args:
         trial: of the states of the frozen encoder.
         beginning: whose heads.
         seeds: of the run that begins with them.
     """
-    fits = [_score(trial, beginning.load_head(seed), 0, {}) for seed in seeds]
+    own = dict.fromkeys(beginning.choose_seed(seed) for seed in seeds)
     name = f"{beginning.name}, frozen encoder"
     return [
         Baseline(
@@ -157,5 +171,5 @@ def score_beginning(trial: Trial, beginning: Beginning, seeds: Sequence[int]) ->
             beginning.seconds,
             disk_bytes=beginning.run.results["store"]["bytes"],
         )
-        for one in trial.conclude(fits)
+        for one in trial.conclude([_score(trial, beginning.load_head(seed), 0, {}) for seed in own])
     ]

@@ -23,6 +23,7 @@ from ..tasks import GLUE, TaskSpec, get_task
 from ..training.draw import check_draw
 from ..training.encoder_trial import check_rivals
 from .experiment import train
+from .from_run import check_whole
 from .preparation import check_predictor, read_task
 
 
@@ -132,6 +133,11 @@ def _check_grid(grid: Grid, settings: RunSettings) -> None:
         raise RunError(f"a grid needs epochs from 0 on, got {list(grid.epochs)}.")
     check_rivals(settings.rivals.baseline_parts, settings.rivals.baseline_epochs)
     check_predictor(settings.change(fine_tune_epochs=max(grid.epochs)))
+    if settings.tuning.fine_tune_from is not None and len(grid) > 1:
+        if len(grid.tasks) > 1 or len(grid.draws) > 1:
+            raise RunError("`fine_tune_from` names a run of one task and one draw of its rows: give one of each.")
+        for epochs in grid.epochs:
+            check_whole(epochs)
 
 
 def plot_grid(grid: Grid, runs: Sequence[Run], folder: str | Path) -> list[Path]:

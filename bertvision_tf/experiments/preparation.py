@@ -33,7 +33,7 @@ from ..training.draw import Draw, check_draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
 from ..training.top_tuning import count_top
 from ..training.trial import build_task_head
-from .from_run import Beginning, check_alike, open_beginning, settle
+from .from_run import Beginning, check_same, complete, open_beginning
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
@@ -89,7 +89,8 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
     beginning = open_beginning(settings, task)
     if beginning is not None:
-        settings = settle(settings)
+        _check_heads(beginning, settings, task)
+        settings = complete(settings)
         tuning = settings.tuning
     head, name, fit = _choose_head(settings, task) if beginning is None else (beginning.head, beginning.name, {})
     check_predictor(settings)
@@ -102,7 +103,8 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     places = settings.places
     output, store = read_path(places.output or usual).resolve(), read_path(places.store)
     logs = None if places.tensorboard is None else read_path(places.tensorboard)
-    for what, folder in (("states", store), ("logs", logs)):
+    first = beginning.run.path if beginning else None
+    for what, folder in (("states", store), ("logs", logs), ("first run", first)):
         if folder is not None and folder.resolve().is_relative_to(output):
             raise RunError(
                 f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
@@ -204,7 +206,7 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     for training, _ in work.folds if settings.head.folds else ():
         check_rows(task, dataclasses.replace(work.draw, training=training), settings.head.all_seeds)
     if plan.beginning is not None:
-        check_alike(plan.beginning, describe_settings(work), encoder.num_hidden_states)
+        check_same(plan.beginning, describe_settings(work), encoder.num_hidden_states)
         count_top(encoder, plan.fine_tune.parts)
     return work
 
@@ -293,6 +295,17 @@ def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str
         fit = fit if isinstance(fit, FitConfig) else {**searched, **fit}
     config = HeadConfig.from_dict(head) if isinstance(head, Mapping) else head
     return config, f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}", fit
+
+
+def _check_heads(beginning: Beginning, settings: RunSettings, task: TaskSpec) -> None:
+    """Raises RunError where other heads are asked for than those that a run begins with."""
+    given, path = settings.head, beginning.run.path
+    if given.head is not None and _choose_head(settings, task)[0] != beginning.head:
+        raise RunError(f"`fine_tune_from`: {path} has heads {beginning.name}: leave `head` out.")
+    fit = given.fit if isinstance(given.fit, Mapping) or given.fit is None else dataclasses.asdict(given.fit)
+    trained = beginning.run.config.get("fit", {})
+    if any(trained.get(name) != value for name, value in (fit or {}).items()):
+        raise RunError(f"`fine_tune_from`: the heads of {path} are trained on as `fine_tune` says: leave `fit` out.")
 
 
 def _check_choices(plan: Plan, fit: FitConfig, states: StoreSpec) -> None:

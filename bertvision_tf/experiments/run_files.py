@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import RunError
 from ..kinds import Gold
 from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
-from ..runs.folder import CONFIG, MEAN_FILE, RESULTS, write_csv, write_json
+from ..runs.folder import CONFIG, CURVES, MEAN_FILE, RESULTS, write_csv, write_json
 from ..tasks import Examples, TaskSpec
 from ..training.averaging import Together
 from ..training.trial import Outcome
@@ -54,7 +54,7 @@ def write_contents(
             for seed, one in zip(results["seeds"], outcomes, strict=True)
         }
         write_predictions(folder, suffix, rows, gold, predictor.predictions[place], predictor.logits[place], every)
-    _write_curves(folder / "curves.csv", results["seeds"], outcomes)
+    _write_curves(folder / CURVES, results["seeds"], outcomes)
     layers = results["layers"]
     names = [str(name) for name in layers["names"]]
     if layers["weights"]:

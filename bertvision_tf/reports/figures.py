@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RunError
-from ..runs.folder import read_csv
+from ..runs.folder import CURVES, read_csv
 from .calibration import draw_calibration, tell_calibration
 from .plots import (
     BLUE,
@@ -25,12 +25,11 @@ from .plots import (
     new_figure,
 )
 from .rows import DevRows
-from .table import TableRow, build_rows, choose_most_rows, group_by_draw
+from .table import TableRow, build_rows, choose_most_rows, group_by_draw, is_fitted_at_once, name_head
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CURVES = "curves.csv"
 MOST_CLASSES = 20  # of a confusion matrix
 
 
@@ -45,10 +44,11 @@ def draw_run(path: Path, results: Mapping[str, Any], rows: DevRows) -> Iterator[
     Raises:
         RunError: its learning curves cannot be read.
     """
-    if results["head_config"].get("linear"):
+    if is_fitted_at_once(results):
         caption = "Loss and selection score by regularisation, the strongest first; a dot the one kept."
     else:
         caption = "Learning curves: thin a seed, thick their mean, a dot the epoch kept."
+        caption += " No dot: none was better than the head as it was." if 0 in results["best_epochs"] else ""
     yield "curves", caption, draw_curves(path, results)
     layers = results["layers"]
     names = [str(name) for name in layers["names"]]
@@ -101,13 +101,14 @@ def draw_curves(path: Path, results: Mapping[str, Any]) -> Figure:
         for (_, curve), best in zip(curves.items(), results["best_epochs"], strict=True):
             epochs = np.arange(1, len(curve) + 1)
             axes.plot(epochs, curve[:, column], color=BLUE, linewidth=0.8, alpha=0.5)
-            axes.plot(best, curve[best - 1, column], "o", color=RED, markersize=4)
+            if best:  # 0 is a head that had been trained before
+                axes.plot(best, curve[best - 1, column], "o", color=RED, markersize=4)
         means = [
             np.mean([curve[epoch, column] for curve in curves.values() if epoch < len(curve)])
             for epoch in range(longest)
         ]
         axes.plot(np.arange(1, longest + 1), means, color=BLUE, linewidth=2)
-        axes.set_xlabel("regularisation" if results["head_config"].get("linear") else "epoch")
+        axes.set_xlabel("regularisation" if is_fitted_at_once(results) else "epoch")
         axes.set_ylabel(what)
         axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
@@ -194,7 +195,9 @@ def draw_by_epochs(results: Sequence[Mapping[str, Any]]) -> Figure:
     lines: dict[str, Line] = {}
     for run in sorted(choose_most_rows(results), key=_read_epochs):
         tuned, epochs = run["fine_tune"], _read_epochs(run)
-        lines.setdefault(escape_math(run["head"]), Line()).add(epochs, run["mean"], run["std"])
+        parts = (tuned or {}).get("parts", "all")
+        name = run["head"] if parts == "all" else name_head(run["head"], epochs, parts).rpartition(", ")[0]
+        lines.setdefault(escape_math(name), Line()).add(epochs, run["mean"], run["std"])
         if tuned and "scores" in tuned:
             lines.setdefault("encoder's own head", Line()).add(epochs, tuned["mean"], tuned["std"])
             ensemble = tuned["ensemble"]

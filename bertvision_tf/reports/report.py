@@ -22,7 +22,7 @@ from .mistakes import choose_examples, collect_mistakes, show_label, show_predic
 from .plots import to_svg, write_png
 from .rows import DevRows, read_dev_rows
 from .slices import slice_rows
-from .table import build_header, build_named_rows
+from .table import build_header, build_named_rows, tell_tuning
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -229,8 +229,7 @@ def _list_facts(run: Run) -> dict[str, str]:
     tuned = results["fine_tune"]
     return {
         "folder": str(run.path),
-        "encoder": f"{results['encoder']}, {results['encoder_parameters']:,} weights, "
-        + (f"fine-tuned {tuned['epochs']:g} epochs" if tuned else "frozen"),
+        "encoder": f"{results['encoder']}, {results['encoder_parameters']:,} weights, " + tell_tuning(tuned),
         "hidden states": f"{', '.join(map(str, results['layers']['names']))}; {config['tokens']} tokens, "
         f"{config['codec']}",
         "head": f"{results['head']}, {results['trainable_parameters']:,} weights",

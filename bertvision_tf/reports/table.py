@@ -101,6 +101,21 @@ def name_head(head: str, epochs: float, parts: str = "all") -> str:
     return f"{head}{blocks}, {show_epochs(epochs)}" if epochs else head
 
 
+def tell_tuning(tuned: Mapping[str, Any] | None) -> str:
+    """What was done to a run's encoder, by its results' `fine_tune`."""
+    if not tuned:
+        return "frozen"
+    if "from" in tuned:
+        blocks = tuned["parts"].removeprefix("top_")
+        return f"its last {blocks} blocks fine-tuned together with the head, {tuned['epochs']:g} epochs at most"
+    return f"fine-tuned {tuned['epochs']:g} epochs"
+
+
+def is_fitted_at_once(run: Mapping[str, Any]) -> bool:
+    """Whether what results.json calls epochs of a run are regularisations."""
+    return bool(run["head_config"].get("linear")) and "from" not in (run["fine_tune"] or {})
+
+
 def name_together(head: str, count: int) -> str:
     """Several heads as one model."""
     return f"{head}, {count} together"
@@ -207,7 +222,8 @@ def build_named_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str])
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     for place, run in enumerate(results):
-        epochs = run["fine_tune"]["epochs"] if run["fine_tune"] else 0
+        tuned = run["fine_tune"]
+        epochs = tuned["epochs"] if tuned and "from" not in tuned else 0  # there rivals read frozen states
         states = (run["encoder_fingerprint"], *run["layers"]["names"], epochs)
         groups.setdefault((name_draw(run), run["rows"]["training"], states), []).append(place)
     by_draw = len({drawn for drawn, *_ in groups}) == len(groups)

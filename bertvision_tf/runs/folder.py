@@ -33,6 +33,7 @@ from ..store.writer import lock_folder
 
 RESULTS = "results.json"
 CONFIG = "config.json"
+CURVES = "curves.csv"
 MEAN_FILE = "mean.keras"  # in a run's heads, where all of them together predict
 MEMBERS = "runs"  # the entry of an ensemble's config.json
 

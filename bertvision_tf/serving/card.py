@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..reports.table import count_places, show_score
+from ..reports.table import count_places, is_fitted_at_once, show_score, tell_tuning
 from ..runs import Run, describe_versions
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _describe_head(name: str, run: Run) -> list[str]:
         f"- task: {results['task']}, a {config['kind']}"
         + (f" of {', '.join(config['label_names'])}" if config["label_names"] else ""),
         f"- head: {results['head']}, {results['trainable_parameters']:,} weights, on an encoder "
-        + (f"fine-tuned {tuned['epochs']:g} epochs on the same rows" if tuned else "that was not fine-tuned"),
+        + (f"{tell_tuning(tuned)}, on the same rows" if tuned else "that was not fine-tuned"),
         f"- data: {_describe_rows(results)}, {rows['dev']:,} dev rows",
         f"- {results['metric']} on dev: "
         + (
@@ -95,7 +95,7 @@ def _describe_rows(results: Mapping[str, Any]) -> str:
     training, selection, folds = *(results["rows"][role] for role in ("training", "selection")), results.get("folds")
     if folds:
         return f"{training + selection:,} train rows in {folds} folds, each of which chose the epoch of one head"
-    chosen = "regularisation" if results["head_config"].get("linear") else "epoch and seed"
+    chosen = "regularisation" if is_fitted_at_once(results) else "epoch and seed"
     return f"{training:,} training rows, {selection:,} selection rows that chose {chosen}"
 
 

@@ -141,12 +141,12 @@ class TuningSettings:
 
     Attributes:
         fine_tune_epochs: passes over the training rows; 0 leaves the encoder frozen. Snapshots are kept in the store
-            and used again; a longer fine-tuning continues a shorter one.
+            and used again; a longer fine-tuning continues a shorter one, but not one of `fine_tune_from`.
         fine_tune_seeds: number of fine-tuned encoders; the seeds of the heads use them in turn. Default: one for each
             seed.
         fine_tune_from: folder of a finished run on the frozen encoder. Its heads, one for each seed, are fine-tuned
-            together with the encoder's last blocks; the states below the blocks come from the store. Defaults then:
-            3 epochs, of which the selection rows choose one, and top_2.
+            together with the encoder's last blocks; the states below the blocks come from the store. The selection rows
+            choose an epoch. Defaults then: 3 epochs, and top_2.
         fine_tune: a FineTuneConfig; or only what differs from FineTuneConfig.for_task's.
     """
 

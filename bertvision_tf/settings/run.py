@@ -95,8 +95,8 @@ class RunSettings:
         options = {name: value for name, value in content.items() if name in known}
         if content.get("choose_layers"):
             options["layers"] = "auto"
-        if content.get("fine_tune_from"):
-            options.pop("head", None)  # it is that run's
+        if content.get("first_heads"):
+            options.pop("head", None)  # it is that of the run that this one began with
         elif not str(content.get("head_name", "custom-")).startswith("custom-"):
             options["head"] = content["head_name"]
         return cls.from_options(**options)
@@ -153,7 +153,7 @@ class OnceLoader(yaml.SafeLoader):
 
 FOUND = {  # what config.json says beside the options: of the rows, the encoder and what came of it
     *("examples", "selection_rows", "kind", "text", "text_pair", "label_names"),
-    *("encoder_fingerprint", "snapshots", "choose_layers", "head_name", "first_results"),
+    *("encoder_fingerprint", "snapshots", "choose_layers", "head_name", "first_heads"),
 }
 
 

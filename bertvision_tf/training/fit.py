@@ -195,12 +195,12 @@ class _Run:
     def begin(self, logits: np.ndarray, score: Callable[[np.ndarray], float]) -> None:
         """Takes down what a head that was trained before is, before the first epoch."""
         if self.trained:
+            logits = self._restore(logits)
             self._keep_better(0, score(logits), logits)
 
     def note(self, loss: float, logits: np.ndarray, score: Callable[[np.ndarray], float]) -> None:
         """Takes down an epoch, and ends the run after its last or where no better one comes."""
-        mean, deviation = self.training.scale or (0.0, 1.0)
-        logits = logits * deviation + mean
+        logits = self._restore(logits)
         epoch = len(self.history["loss"]) + 1
         if not np.isfinite(loss):
             self.error = RunError(f"the loss of epoch {epoch} is {loss}: try a lower learning rate.")
@@ -213,6 +213,11 @@ class _Run:
             self.board.on_epoch_end(epoch - 1, {"loss": float(loss), "selection_score": float(found)})
         self._keep_better(epoch, found, logits)
         self.ended = epoch == self.config.epochs or epoch - self.best_epoch >= self.config.patience
+
+    def _restore(self, logits: np.ndarray) -> np.ndarray:
+        """Logits on the scale of the labels."""
+        mean, deviation = self.training.scale or (0.0, 1.0)
+        return logits * deviation + mean
 
     def _keep_better(self, epoch: int, found: float, logits: np.ndarray) -> None:
         if found > self.best_score:

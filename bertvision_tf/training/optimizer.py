@@ -117,5 +117,5 @@ def build_tuning_optimizer(
     """
     rate = WarmUp(config.learning_rate, rising, end)
     optimizer = kind(rate, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embedding"])
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "embedding", "gain", "layer_logits"])
     return optimizer

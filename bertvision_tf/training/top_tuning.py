@@ -36,6 +36,7 @@ from ..settings.fine_tune import check_parts
 from ..store import Store
 from ..store.waiting import wait_for
 from ..tasks import Examples, TaskSpec
+from ..tasks.selection import fingerprint_rows
 from .cost import Cost
 from .fine_tuning import lock_recipe
 from .fit import Candidate, FitResult, fit_heads, raise_first
@@ -108,6 +109,8 @@ class TopTuning:
             "base": self.encoder.fingerprint,
             "task": self.task.name,
             "examples": self.examples.fingerprint,
+            "selection": fingerprint_rows(self.selection),
+            "metric": self.task.main_metric,
             "rows": hashlib.sha256(np.asarray(rows, np.int64).tobytes()).hexdigest()[:32],
             "states": states,
             "head": _fingerprint(head),
@@ -128,6 +131,7 @@ class TopTuning:
                         found = self._fit(head, rows, seed, class_weights, logs, progress)
                     batches = -(-len(self.store.find_images(rows)) // self.config.batch_size)
                     self._save(found, snapshot, facts | {"steps": batches * self.epochs}, cost)
+                    del found
             finally:
                 if lock is not None:
                     os.close(lock)
