@@ -10,6 +10,7 @@ from keras import ops
 
 from ..errors import HeadError
 from ..metrics.calibration import Calibration
+from .copy import copy_head
 from .model import Head
 from .scale import scale_head
 from .together import HeadsTogether
@@ -70,25 +71,10 @@ def average_heads(heads: Sequence[keras.Model], kind: str, calibration: Calibrat
         >>> sorted(average_heads(heads, "classification").input)
         ['hidden_states', 'padding_mask']
     """
-    copies = [_copy(head) for head in heads]
+    copies = [copy_head(head, head.name, f"{head.name}_") for head in heads]
     images = copies[0].input
     mean = Head(images, _average(HeadsTogether(copies, stacked=False)(images), kind), name="mean")
     return mean if calibration is None else scale_head(mean, calibration.scale)
-
-
-def _copy(head: keras.Model) -> keras.Model:
-    """A head without its optimizer, its layers called by its name too."""
-
-    def rename(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return type(layer).from_config({**layer.get_config(), "name": f"{head.name}_{layer.name}"})
-
-    plain = keras.Model(head.input, head.output)
-    copy = keras.models.clone_model(plain, clone_function=rename)
-    copy.set_weights(plain.get_weights())  # in the order of its own layers
-    for layer in copy.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # or it would go on with the numbers that it was built with
-    return copy
 
 
 def _average(outputs: Sequence[Any], kind: str) -> Any:

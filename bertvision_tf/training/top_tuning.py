@@ -27,6 +27,7 @@ import numpy as np
 from ..encoders import Encoder, save_encoder
 from ..encoders.trainable import UpperBlocks
 from ..errors import RunError
+from ..heads.copy import copy_head
 from ..heads.model import Head
 from ..heads.scale import unscale_head
 from ..paths import read_path
@@ -266,9 +267,7 @@ def build_tuned(
     shape = (encoder.num_hidden_states - blocks, None, encoder.hidden_dim)
     inputs["hidden_states"] = keras.Input(shape, name="hidden_states")
     whole = upper(inputs["hidden_states"], inputs["padding_mask"])
-    own = keras.models.clone_model(unscale_head(head))
-    own.set_weights(head.get_weights())
-    own.name = HEAD
+    own = copy_head(unscale_head(head), HEAD)
     outputs = own({name: whole if name == "hidden_states" else inputs[name] for name in own.input})
     if scale is not None:
         mean, deviation = scale
