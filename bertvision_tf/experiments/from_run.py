@@ -23,7 +23,7 @@ from ..training.baselines import Baseline
 from ..training.trial import Trial
 
 EPOCHS = 3  # where none are asked for
-PARTS = "top_2"
+USUAL = {"parts": "top_2", "learning_rate": 2e-4}  # where nothing is said; a few blocks bear a higher rate than all do
 CODECS = ("float32", "float16", "bfloat16", "int8")  # close enough to what the blocks below say
 SAME = (  # entries of config.json in which the two runs may not differ; the first that does is named
     *("examples", "encoder_fingerprint", "max_length", "tokens", "pooler", "layers", "codec"),
@@ -101,11 +101,11 @@ def open_beginning(settings: RunSettings, task: TaskSpec) -> Beginning | None:
 
 
 def complete(settings: RunSettings) -> RunSettings:
-    """The settings of a run that begins with another, with epochs and parts where nothing is said of them."""
+    """The settings of a run that begins with another, with epochs, parts and rate where nothing is said of them."""
     tuning = settings.tuning
     epochs, given = tuning.fine_tune_epochs or EPOCHS, tuning.fine_tune
-    if given is None or (isinstance(given, Mapping) and "parts" not in given):
-        given = {"parts": PARTS, **(given or {})}
+    if given is None or isinstance(given, Mapping):
+        given = {**USUAL, **(given or {})}
     check_whole(epochs)
     return settings.change(fine_tune_epochs=epochs, fine_tune=given)
 

@@ -146,7 +146,7 @@ class TuningSettings:
             seed.
         fine_tune_from: folder of a finished run on the frozen encoder. Its heads, one for each seed, are fine-tuned
             together with the encoder's last blocks; the states below the blocks come from the store. The selection rows
-            choose an epoch. Defaults then: 3 epochs, and top_2.
+            choose an epoch. Defaults then: 3 epochs, top_2, and a learning rate of 2e-4.
         fine_tune: a FineTuneConfig; or only what differs from FineTuneConfig.for_task's.
     """
 
