@@ -198,7 +198,7 @@ def draw_by_epochs(results: Sequence[Mapping[str, Any]]) -> Figure:
         parts = (tuned or {}).get("parts", "all")
         name = run["head"] if parts == "all" else name_head(run["head"], epochs, parts).rpartition(", ")[0]
         lines.setdefault(escape_math(name), Line()).add(epochs, run["mean"], run["std"])
-        if tuned and "scores" in tuned:
+        if tuned and "from" not in tuned:
             lines.setdefault("encoder's own head", Line()).add(epochs, tuned["mean"], tuned["std"])
             ensemble = tuned["ensemble"]
             lines.setdefault("ensemble", Line()).add(epochs, ensemble["mean"], ensemble["std"])

@@ -146,7 +146,8 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
             weights, before, epochs = tuned["trainable_parameters"], sum(tuned["seconds"]) / encoders, tuned["epochs"]
             parts, before = tuned.get("parts", parts), before + tuned.get("seconds_before", 0.0)
             name = f"{own}: encoder" if own else name_head("encoder", epochs)
-            rows += [_build_row(run, name, tuned, weights, before, tuned)] if "scores" in tuned else []
+            if "from" not in tuned:
+                rows.append(_build_row(run, name, tuned, weights, before, tuned))
             costs = {
                 "memory_bytes": max(costs["memory_bytes"], tuned["memory_bytes"]),
                 "disk_bytes": costs["disk_bytes"] + tuned["disk_bytes"],
@@ -155,7 +156,7 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
         trained = run["seconds"]["train"]
         each = run["trainable_parameters"], trained / len(run["seeds"])
         models = [(name, run, *each)]
-        if tuned and "ensemble" in tuned:
+        if tuned and "from" not in tuned:
             models.append((f"{own}: ensemble" if own else name_head("ensemble", epochs), tuned["ensemble"], *each))
         if together:
             name = name_together(name, together["heads"])
