@@ -25,7 +25,7 @@ from ..training import Snapshot
 from ..training.averaging import Together, average_outcomes
 from ..training.baselines import Baseline
 from ..training.cost import Cost
-from ..training.draw import Draw, balance, draw_sample
+from ..training.draw import Draw, draw_sample
 from ..training.layer_use import LayerChoice, choose_layers
 from ..training.top_tuning import TopTuning
 from ..training.trial import Outcome, Trial
@@ -124,7 +124,7 @@ def fine_tune_top(work: Preparation) -> dict[int, Snapshot]:
         rows = work.draw.rows(seed)
         found[seed] = tuning.run(
             *(beginning.load_head(seed), rows, seed),
-            class_weights=balance(train.labels[rows], plan.task.num_outputs) if settings.rows.balance_classes else None,
+            class_weights=work.tuning.weigh_classes(rows),
             logs=plan.logs and plan.logs / f"seed-{seed}",
             progress=functools.partial(work.progress, f"fine-tune {plan.fine_tune.parts} seed {seed}"),
         )

@@ -29,6 +29,7 @@ SAME = (  # entries of config.json in which the two runs may not differ; the fir
     *("examples", "encoder_fingerprint", "max_length", "tokens", "pooler", "layers", "codec"),
     *("train_share", "shots", "balance_classes", "selection_rows"),
 )
+ROWS = ("limit", "negatives")  # options that decide which rows are read
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,9 +132,6 @@ def check_same(beginning: Beginning, asked: Mapping[str, Any], num_hidden_states
         raise RunError(
             f"`fine_tune_from`: blocks are fine-tuned under heads on all layers, {path} keeps {config['layers']}."
         )
-
-
-ROWS = ("limit", "negatives")  # options that decide which rows are read
 
 
 def read_fit(trial: Trial, snapshot: Snapshot) -> FitResult:

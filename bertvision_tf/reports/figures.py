@@ -25,7 +25,7 @@ from .plots import (
     new_figure,
 )
 from .rows import DevRows
-from .table import TableRow, build_rows, choose_most_rows, group_by_draw, is_fitted_at_once, name_head
+from .table import TableRow, build_rows, choose_most_rows, group_by_draw, is_fitted_at_once, name_blocks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -195,8 +195,7 @@ def draw_by_epochs(results: Sequence[Mapping[str, Any]]) -> Figure:
     lines: dict[str, Line] = {}
     for run in sorted(choose_most_rows(results), key=_read_epochs):
         tuned, epochs = run["fine_tune"], _read_epochs(run)
-        parts = (tuned or {}).get("parts", "all")
-        name = run["head"] if parts == "all" else name_head(run["head"], epochs, parts).rpartition(", ")[0]
+        name = name_blocks(run["head"], (tuned or {}).get("parts", "all"))
         lines.setdefault(escape_math(name), Line()).add(epochs, run["mean"], run["std"])
         if tuned and "from" not in tuned:
             lines.setdefault("encoder's own head", Line()).add(epochs, tuned["mean"], tuned["std"])

@@ -1,4 +1,7 @@
-"""Results as rows of one table: the rivals first, the heads after them."""
+"""Results as rows of one table: the rivals first, the heads after them.
+
+Over 300 lines, since tables of runs, of tasks and of draws share their rows and the names in them.
+"""
 
 from __future__ import annotations
 
@@ -97,8 +100,12 @@ def show_epochs(epochs: float) -> str:
 
 def name_head(head: str, epochs: float, parts: str = "all") -> str:
     """A head with what its encoder was fine-tuned, if it was; with the blocks, where only the last were, under it."""
-    blocks = "" if parts == "all" else f", {parts.replace('_', ' ')}"
-    return f"{head}{blocks}, {show_epochs(epochs)}" if epochs else head
+    return f"{name_blocks(head, parts)}, {show_epochs(epochs)}" if epochs else head
+
+
+def name_blocks(head: str, parts: str) -> str:
+    """A head with the blocks that were fine-tuned under it, where these were not all."""
+    return head if parts == "all" else f"{head}, {parts.replace('_', ' ')}"
 
 
 def tell_tuning(tuned: Mapping[str, Any] | None) -> str:

@@ -80,10 +80,14 @@ class EncoderTrial:
             seed=seed,
             max_length=self.max_length,
             config=self.config,
-            class_weights=balance(train.labels[rows], self.task.num_outputs) if self.balance_classes else None,
+            class_weights=self.weigh_classes(rows),
             strategy=self.strategy,
             progress=functools.partial(self.progress, f"{what} seed {seed}"),
         )
+
+    def weigh_classes(self, rows: np.ndarray) -> dict[int, float] | None:
+        """What a row of each class counts among these training rows; 1 with None."""
+        return balance(self.splits[0].labels[rows], self.task.num_outputs) if self.balance_classes else None
 
     def fine_tune_each(self, seeds: Sequence[int], count: int | None, epochs: float) -> dict[int, Snapshot]:
         """The encoder of each seed: of the first `count` of them, which the others take in turn; all with None."""

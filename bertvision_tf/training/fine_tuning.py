@@ -103,18 +103,39 @@ def fine_tune(
         facts["decayed_over"] = epochs
     if strategy != "one_device":
         facts["strategy"] = strategy
+
+    def make(snapshot: Path) -> None:
+        training = _FineTuning(
+            encoder, task, examples, rows, snapshot.parent, epochs, facts, config, class_weights, strategy
+        )
+        training.run(snapshot, progress)
+
+    return make_snapshot(root, facts, epochs, encoder, make)
+
+
+def make_snapshot(
+    root: str | Path, facts: Mapping[str, Any], epochs: float, encoder: Encoder, make: Callable[[Path], None]
+) -> Snapshot:
+    """Makes the snapshot of a recipe, or finds the one that is there, or that another process makes meanwhile.
+
+    Args:
+        root: of all stores.
+        facts: all that it depends on, with the task's name; the recipe is their fingerprint.
+        epochs: after which it is.
+        encoder: whose dtype and engine the snapshot's has.
+        make: writes it into a folder, whole or not at all.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
     recipe = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    path = read_path(root) / task.name / "encoders" / recipe
+    path = read_path(root) / facts["task"] / "encoders" / recipe
     snapshot = path / f"epochs-{epochs:g}"
     if not (snapshot / "config.json").is_file():
-        lock = wait_for(lambda: lock_recipe(path))
+        lock = wait_for(lambda: _lock(path))
         try:
             if not (snapshot / "config.json").is_file():  # another process may have made it meanwhile
-                training = _FineTuning(
-                    encoder, task, examples, rows, path, epochs, facts, config, class_weights, strategy
-                )
-                training.run(snapshot, progress)
-                del training
+                make(snapshot)
         finally:
             if lock is not None:
                 os.close(lock)
@@ -122,13 +143,7 @@ def fine_tune(
     return read_snapshot(snapshot, encoder.dtype, encoder.engine)
 
 
-def lock_recipe(path: Path) -> int | None:
-    """Makes the folder of a recipe, and locks it for this process.
-
-    Raises:
-        StoreError: another process has it.
-        RunError: it cannot be written.
-    """
+def _lock(path: Path) -> int | None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         return lock_folder(path)

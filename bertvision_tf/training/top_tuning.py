@@ -13,9 +13,7 @@ A head that is trained first keeps a fine-tuning from spoiling what the encoder 
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,25 +26,26 @@ from ..encoders import Encoder, save_encoder
 from ..encoders.trainable import UpperBlocks
 from ..errors import RunError
 from ..heads.copy import copy_head
+from ..heads.describe import count_trainable
 from ..heads.model import Head
 from ..heads.scale import unscale_head
-from ..paths import read_path
 from ..random_states import keeps_random_states
 from ..settings import FineTuneConfig, FitConfig
 from ..settings.fine_tune import check_parts
 from ..store import Store
-from ..store.waiting import wait_for
 from ..tasks import Examples, TaskSpec
 from ..tasks.selection import fingerprint_rows
 from .cost import Cost
-from .fine_tuning import lock_recipe
+from .fine_tuning import make_snapshot
 from .fit import Candidate, FitResult, fit_heads, raise_first
 from .gold import build_gold
 from .measured import read_in_order
 from .optimizer import build_tuning_optimizer
 from .passes import TrainingSet
-from .snapshot import FACTS, HEAD_FILE, Snapshot, read_snapshot
+from .snapshot import FACTS, HEAD_FILE, Snapshot
 from .strategy import get_strategy
+
+UPPER, HEAD = "upper_blocks", "head"  # the layers of a tuned model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,23 +120,14 @@ class TopTuning:
             "config": dataclasses.asdict(self.config),
             "strategy": self.strategy,
         }
-        recipe = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-        path = read_path(self.root) / self.task.name / "encoders" / recipe
-        snapshot = path / f"epochs-{self.epochs:g}"
-        if not (snapshot / "config.json").is_file():
-            lock = wait_for(lambda: lock_recipe(path))
-            try:
-                if not (snapshot / "config.json").is_file():  # another process may have made it meanwhile
-                    with Cost() as cost:
-                        found = self._fit(head, rows, seed, class_weights, logs, progress)
-                    batches = -(-len(self.store.find_images(rows)) // self.config.batch_size)
-                    self._save(found, snapshot, facts | {"steps": batches * self.epochs}, cost)
-                    del found
-            finally:
-                if lock is not None:
-                    os.close(lock)
-            gc.collect()  # of Keras models in cycles
-        return read_snapshot(snapshot, self.encoder.dtype, self.encoder.engine)
+
+        def make(snapshot: Path) -> None:
+            with Cost() as cost:
+                found = self._fit(head, rows, seed, class_weights, logs, progress)
+            batches = -(-len(self.store.find_images(rows)) // self.config.batch_size)
+            self._save(found, snapshot, facts | {"steps": batches * self.epochs}, cost)
+
+        return make_snapshot(self.root, facts, self.epochs, self.encoder, make)
 
     def _fit(
         self,
@@ -189,14 +179,14 @@ class TopTuning:
 
     def _save(self, found: FitResult, snapshot: Path, facts: Mapping[str, Any], cost: Cost) -> None:
         """Keeps the head and then the encoder, which says that both are there."""
-        upper, head = (found.head.get_layer(name) for name in ("upper_blocks", HEAD))
+        upper, head = (found.head.get_layer(name) for name in (UPPER, HEAD))
         weights = dict(self.encoder.weights) | upper.read_weights()
         base = self.encoder
         encoder = Encoder(str(snapshot), base.architecture, base.tokenizer, weights, base.dtype, base.engine)
         whole = dict(facts) | {
             "seconds": cost.seconds,
             "memory_bytes": cost.memory_bytes,
-            "trainable_parameters": sum(int(np.prod(one.shape)) for one in upper.trainable_variables),
+            "trainable_parameters": count_trainable(upper),
             "best_epoch": found.best_epoch,
             "selection_score": found.selection_score,
             "history": found.history,
@@ -208,9 +198,6 @@ class TopTuning:
         except OSError as error:
             raise RunError(f"{file} cannot be written: {error.strerror or error}.") from None
         save_encoder(encoder, snapshot, settings={FACTS: whole})
-
-
-HEAD = "head"  # the layer of a tuned model that is the head
 
 
 def count_top(encoder: Encoder, parts: str) -> int:
@@ -256,7 +243,7 @@ def build_tuned(
         a model of the head's inputs, with the hidden_states below the blocks alone.
     """
     policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
-    upper = UpperBlocks(encoder.architecture, encoder.weights, blocks, policy, name="upper_blocks")
+    upper = UpperBlocks(encoder.architecture, encoder.weights, blocks, policy, name=UPPER)
     inputs = {
         name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
         for name, tensor in head.input.items()
