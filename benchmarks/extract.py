@@ -10,6 +10,7 @@ size, the others at the size that is usual for them (12 blocks of 768, ModernBER
 
     states              this library: all states of each batch as float32 arrays in memory
     states-openvino     the same with --engine openvino
+    states-xla          the same with --engine xla; runs only if it is named
     pytorch             transformers' AutoModel, the same batches, all states stacked as float32; the better of its
                         eager and sdpa attention (and of torch.compile with --compile)
     onnxruntime         ONNX Runtime, float32 whatever --dtype says, on PyTorch's export of the same
@@ -229,13 +230,17 @@ ENCODERS = ("minilm", "bert", "roberta", "xlm-roberta", "distilbert", "albert", 
 OURS = {
     "states": run_states,
     "states-openvino": functools.partial(run_states, engine="openvino"),
+    "states-xla": functools.partial(run_states, engine="xla"),
     "kerashub": run_kerashub,
     "products": run_products,
     "store": run_store,
     "store-openvino": functools.partial(run_store, engine="openvino"),
     "research": run_research,
 }
-CONTENDERS = ("states", "states-openvino", *PEERS, "kerashub", "products", "store", "store-openvino", "research")
+CONTENDERS = (
+    *("states", "states-openvino", "states-xla", *PEERS),
+    *("kerashub", "products", "store", "store-openvino", "research"),
+)
 
 
 PRECISIONS = {"float32": ("pytorch", "onnxruntime", "openvino", "kerashub"), "bfloat16": ("pytorch", "openvino")}
@@ -286,7 +291,7 @@ def compare(options):
 
         options.dtype = choose_dtype()
     if options.contenders is None:
-        options.contenders = list_installed(CONTENDERS)
+        options.contenders = list_installed(name for name in CONTENDERS if name != "states-xla")
     print(f"{describe_processor()}; {options.dtype}\n")
     print("| encoder | texts | contender | tokens/s | states / it |\n| --- | --- | --- | ---: | ---: |")
     figures, notes = {}, []

@@ -3,7 +3,7 @@
 from .classifier import Classifier, SpanClassifier
 from .dtype import AUTO, choose_dtype, measure_dtype
 from .encoder import Encoder
-from .engine import OPENVINO, TENSORFLOW
+from .engine import OPENVINO, TENSORFLOW, XLA
 from .load import load_encoder
 from .packaged import fetch
 from .save import save_encoder
@@ -13,6 +13,7 @@ __all__ = [
     "AUTO",
     "OPENVINO",
     "TENSORFLOW",
+    "XLA",
     "Classifier",
     "Encoder",
     "SpanClassifier",

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ..errors import EncoderError
 from ..forks import check_process
@@ -19,9 +18,19 @@ from ..settings import DTYPES
 from ..settings.checks import is_count
 from .architecture import Architecture
 from .blocks import LONG
-from .engine import OPENVINO, Run, check_engine, check_equal, make_inputs, run_openvino, run_tensorflow
+from .engine import (
+    OPENVINO,
+    TENSORFLOW,
+    Run,
+    check_engine,
+    check_equal,
+    make_inputs,
+    run_openvino,
+    run_tensorflow,
+)
 from .families import FAMILIES, Family
 from .forward import Forward
+from .graph import Choice, build_graph
 from .tokenizer import Tokenizer, Tokens, Windows, choose_windows
 
 ONE_AT_A_TIME = threading.Lock()  # graphs are built
@@ -37,8 +46,9 @@ class Encoder:
         weights: what `read_weights` gives.
         dtype: "float32", or "bfloat16" (two to four times as fast where the processor multiplies them; states are
             off by 0.7% in the mean, less than an int8 store rounds away).
-        engine: what runs the graph: "tensorflow", or "openvino" where it is installed and there is no GPU. In float32
-            states are equal but for float noise. Texts of more than 512 tokens run in TensorFlow.
+        engine: what runs the graph: "tensorflow"; "openvino" where it is installed and there is no GPU; or "xla", which
+            compiles it for each of a few shapes. In float32 states are equal but for float noise. Texts of more than
+            512 tokens run in TensorFlow.
 
     Example:
         >>> encoder = load_encoder("minilm")
@@ -70,7 +80,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.weights = weights
         self.dtype, self.engine = dtype, engine
-        self._graphs: dict = {}  # one for each choice of tokens, pooler, layers and kind of length
+        self._graphs: dict[Choice, Run] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """An encoder can be pickled: another process builds the graphs for itself."""
@@ -207,7 +217,7 @@ class Encoder:
         if pooler and "pooler.kernel" not in self.weights:
             raise EncoderError(f"{self.name} has no pooler: leave `pooler` out.")
         check_process()
-        run = self._graph(mode, pooler, layers, mask.shape[1] > LONG, grid is not None)
+        run = self._graph(Choice(mode, pooler, layers, mask.shape[1] > LONG, grid is not None))
         inputs = (ids, tokens["segment_ids"], mask.sum(axis=1))
         return run(*(np.asarray(one, np.int32) for one in inputs), *(grid or ()))
 
@@ -234,41 +244,24 @@ class Encoder:
         """The forward pass; for a SavedModel with `portable`, in any of DTYPES."""
         return Forward(self.architecture, self.weights, dtype, portable)
 
-    def _graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:
-        choice = (mode, pooler, layers, long, rounded)
+    def _graph(self, choice: Choice) -> Run:
         if choice not in self._graphs:
             with ONE_AT_A_TIME:
                 if choice not in self._graphs:  # another thread may have built it meanwhile
-                    self._graphs[choice] = self._build_graph(*choice)
+                    self._graphs[choice] = self._build_graph(choice)
         return self._graphs[choice]
 
-    def _build_graph(self, mode: str, pooler: bool, layers: tuple[int, ...], long: bool, rounded: bool) -> Run:
-        in_openvino = self.engine == OPENVINO and not long  # which has no loops of tensor lists
-        forward = self._plain_forward if in_openvino else self._forward
-        num_blocks = self.architecture.num_layers if pooler else max(layers)
-        matrices = [tf.TensorSpec((None, None), tf.int32, name) for name in ("token_ids", "segment_ids")]
-        lengths = tf.TensorSpec((None,), tf.int32, "lengths")
-        grid = [tf.TensorSpec((None, None), tf.float32)] * 2 if rounded else []
-
-        @tf.function(input_signature=[*matrices, lengths, *grid], autograph=False)
-        def run(token_ids, segment_ids, lengths, *grid):
-            states = forward(token_ids, segment_ids, lengths, num_blocks, long)  # each (batch · tokens, hidden)
-            width = tf.shape(token_ids)[1]
-            if mode == "cls":
-                kept = tf.range(tf.size(lengths)) * width
-            else:
-                kept = tf.cast(tf.where(tf.reshape(tf.sequence_mask(lengths, width), (-1,)))[:, 0], tf.int32)
-            chosen = [tf.gather(states[index], kept) for index in layers]  # each (rows, hidden)
-            if pooler:
-                chosen.insert(0, forward.pool(tf.gather(states[-1], kept)))
-            found = tf.cast(tf.stack(chosen, axis=1), tf.float32)  # (rows, states, hidden)
-            if not rounded:
-                return found
-            factor, offset = grid
-            return tf.cast(tf.round(tf.clip_by_value(found * factor + offset, -127.0, 127.0)), tf.int8)
-
-        if not in_openvino:
-            return run_tensorflow(run)
-        found = run_openvino(run, self.dtype)
-        check_equal(found, run_tensorflow(run), make_inputs(self.architecture), self.dtype, self.name)
+    def _build_graph(self, choice: Choice) -> Run:
+        engine = TENSORFLOW if choice.long else self.engine  # the others have no loops of tensor lists
+        forward = self._plain_forward if engine == OPENVINO else self._forward
+        graph = build_graph(forward, choice)
+        plain = run_tensorflow(graph)
+        if engine == TENSORFLOW:
+            return plain
+        if engine == OPENVINO:
+            found = run_openvino(graph, self.dtype)
+        else:
+            found = run_tensorflow(build_graph(forward, choice, compiled=True))
+        if not choice.rounded:  # as the first graph of an extraction is not
+            check_equal(engine, found, plain, make_inputs(self.architecture), self.dtype, self.name)
         return found

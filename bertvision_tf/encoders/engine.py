@@ -1,6 +1,6 @@
-"""Engines: what runs the graph of an encoder's forward pass. TensorFlow, or OpenVINO where it is installed.
+"""Engines: what runs the graph of an encoder's forward pass. TensorFlow as it is, compiled by XLA, or OpenVINO.
 
-Both take numpy arrays and return one. OpenVINO reads TensorFlow's graph, so that a family is written once for both.
+Each takes numpy arrays and returns one. All read TensorFlow's graph, so that a family is written once for all.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from .architecture import Architecture
 
 Run = Callable[..., np.ndarray]
 
-TENSORFLOW, OPENVINO = ENGINES = ("tensorflow", "openvino")
+TENSORFLOW, OPENVINO, XLA = ENGINES = ("tensorflow", "openvino", "xla")
+TITLES = {TENSORFLOW: "TensorFlow", OPENVINO: "OpenVINO", XLA: "XLA"}
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.3}  # of the largest difference, in standard deviations of the states
+BUCKETS = (1, 2, 3, *(count << shift for shift in range(28) for count in (4, 5, 6, 7)))  # at most a quarter apart
 
 
 def check_engine(name: str, dtype: str) -> None:
@@ -72,11 +74,32 @@ def run_openvino(function: tf.types.experimental.PolymorphicFunction, dtype: str
     return run
 
 
-def check_equal(run: Run, reference: Run, inputs: list[np.ndarray], dtype: str, name: str) -> None:
+def pad_to_bucket(
+    token_ids: tf.Tensor, segment_ids: tf.Tensor, lengths: tf.Tensor, longest: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Pads a batch to one of few shapes, since XLA compiles each shape for seconds.
+
+    Args:
+        token_ids, segment_ids: int32, (batch, tokens).
+        lengths: int32, (batch,).
+        longest: tokens that the encoder takes at most.
+
+    Returns:
+        the same, of BUCKETS texts (those added have 0 tokens) and 8 · BUCKETS tokens, or `longest`.
+    """
+    sizes = tf.constant(BUCKETS)
+    batch, tokens = tf.unstack(tf.shape(token_ids))
+    texts, eighths = tf.unstack(tf.gather(sizes, tf.searchsorted(sizes, [batch, (tokens + 7) // 8])))
+    rows, columns = [0, texts - batch], [0, tf.minimum(8 * eighths, longest) - tokens]
+    return tf.pad(token_ids, [rows, columns]), tf.pad(segment_ids, [rows, columns]), tf.pad(lengths, [rows])
+
+
+def check_equal(engine: str, run: Run, reference: Run, inputs: list[np.ndarray], dtype: str, name: str) -> None:
     """Raises EncoderError where an engine's states are not TensorFlow's.
 
     Args:
-        run, reference: the graph in OpenVINO, and in TensorFlow.
+        engine: one of ENGINES.
+        run, reference: the graph in this engine, and in TensorFlow.
         inputs: of both.
         dtype: of the first one's products.
         name: the encoder's, for the error.
@@ -89,7 +112,7 @@ def check_equal(run: Run, reference: Run, inputs: list[np.ndarray], dtype: str, 
         if difference <= TOLERANCES[dtype]:
             return
         what = f"{difference:.2g} standard deviations from TensorFlow's"
-    raise EncoderError(f"OpenVINO's hidden states of {name} are {what}: take engine tensorflow.")
+    raise EncoderError(f"hidden states of {name} by {TITLES[engine]} are {what}: take engine tensorflow.")
 
 
 def make_inputs(architecture: Architecture) -> list[np.ndarray]:

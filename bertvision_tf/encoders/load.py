@@ -33,7 +33,7 @@ def load_encoder(name: str | Path, dtype: str = "float32", engine: str = "tensor
             (`families/`), or a KerasHub preset of BERT, RoBERTa, XLM-R, DistilBERT, ALBERT, ELECTRA or DeBERTa v3 by
             its name or folder.
         dtype: "float32" or "bfloat16"; "auto" for the faster of the two on this machine (`measure_dtype`).
-        engine: "tensorflow" or "openvino", see `Encoder`.
+        engine: "tensorflow", "openvino" or "xla", see `Encoder`.
 
     Raises:
         EncoderError: not found, not readable, or of an architecture that is not known; or there is no such engine here.

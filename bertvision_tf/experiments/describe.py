@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..encoders import OPENVINO, TENSORFLOW
+from ..encoders import OPENVINO, TENSORFLOW, XLA
 from ..heads.describe import count_trainable
 from ..kinds import AnswerPredictions, Gold
 from ..metrics.glue import compute_metric
@@ -56,7 +56,7 @@ def describe_scores(
         "encoder_fingerprint": encoder.fingerprint,
         "encoder_parameters": encoder.num_parameters,
         "dtype": encoder.dtype,
-        "engine": OPENVINO if OPENVINO in stores[0].manifest.made_with else TENSORFLOW,
+        "engine": next(name for name in (OPENVINO, XLA, TENSORFLOW) if name in stores[0].manifest.made_with),
         "head": head,
         "head_config": trial.head.to_dict(),
         "trainable_parameters": count_trainable(outcomes[0].fit.head),

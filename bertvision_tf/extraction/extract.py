@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
-from ..encoders import OPENVINO, Encoder, Tokens, Windows, choose_windows
+from ..encoders import OPENVINO, XLA, Encoder, Tokens, Windows, choose_windows
 from ..errors import StoreError
 from ..images import tokenize_examples
 from ..paths import read_path
@@ -273,5 +273,6 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
 
 def _describe_versions(encoder: Encoder) -> dict[str, str]:
     device = "GPU" if has_gpu() else "CPU"
-    engine = {"openvino": version("openvino")} if encoder.engine == OPENVINO else {}
+    packages = {OPENVINO: "openvino", XLA: "tensorflow"}  # which brings XLA
+    engine = {name: version(package) for name, package in packages.items() if name == encoder.engine}
     return {name: version(name) for name in VERSIONED} | engine | {"device": device, "dtype": encoder.dtype}

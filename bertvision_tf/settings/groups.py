@@ -93,8 +93,9 @@ class StateSettings:
     Attributes:
         dtype: type of the encoder's matrix products, float32 or bfloat16; auto: the faster of the two, measured on
             this machine. Used if the encoder is given by name.
-        engine: what runs the encoder: tensorflow; or openvino, which is faster on a processor and needs the extra of
-            its name. Used if the encoder is given by name.
+        engine: what runs the encoder: tensorflow; openvino, which is faster on some processors and needs the extra of
+            its name; or xla, which compiles it for seconds at each of a few shapes, for a GPU. Used if the encoder is
+            given by name.
         max_length: maximum number of tokens of a text, special tokens included. Default: the task's own.
         tokens: tokens whose states are kept: all, or cls for the first of each text.
         pooler: also keep the pooler's output, before the other states; needs tokens cls.

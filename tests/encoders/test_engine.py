@@ -1,4 +1,4 @@
-"""OpenVINO as an encoder's engine: what it may and may not run, and what is said."""
+"""OpenVINO and XLA as an encoder's engines: what they may and may not run, and what is said."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +101,59 @@ def test_the_engine_is_pickled_and_in_the_manifest(tmp_path, tiny_examples):
     plain = extract(encoder.change(engine="tensorflow"), tiny_examples, tmp_path / "plain", max_length=16)
     assert "openvino" not in plain.manifest.made_with
     np.testing.assert_array_equal(store.lengths, plain.lengths)
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokens", "padded"),
+    [
+        (1, 1, (1, 8)),
+        (3, 8, (3, 8)),
+        (9, 9, (10, 16)),
+        (33, 70, (40, 80)),
+        (1000, 129, (1024, 160)),
+        (5, 495, (5, 500)),
+    ],
+)
+def test_batches_are_padded_to_few_shapes(texts, tokens, padded):
+    ids = np.ones((texts, tokens), np.int32)
+    found = engine.pad_to_bucket(ids, ids, np.full(texts, tokens, np.int32), longest=500)
+    assert found[0].shape == found[1].shape == padded and found[2].shape == padded[:1]
+    assert found[0].numpy().sum() == texts * tokens and (found[2].numpy()[texts:] == 0).all()
+
+
+def test_there_are_few_shapes():
+    """What XLA compiles for texts of 1 to 128 tokens in batches of 32,768."""
+    shapes = set()
+    for tokens in range(1, 129):
+        ids = np.ones((32768 // tokens, tokens), np.int32)
+        shapes.add(tuple(engine.pad_to_bucket(ids, ids, ids[:, 0], longest=512)[0].shape))
+    assert len(shapes) == 35
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "cls", "pooler": True, "layers": (0, 2)}, {"layers": (1,)}])
+def test_what_xla_keeps_is_what_tensorflow_keeps(options):
+    encoder = load_encoder(TINY)
+    tokens = encoder.tokenize([*TEXTS, "she", "the cat"])  # padded to five texts of 16 tokens
+    found = encoder.change(engine="xla").hidden_state_rows(tokens, **options)
+    np.testing.assert_allclose(found, encoder.hidden_state_rows(tokens, **options), atol=1e-5)
+
+
+def test_xla_rounds_in_the_graph():
+    encoder = load_encoder(TINY)
+    tokens = encoder.tokenize(TEXTS)
+    grid = np.full((3, 8), 20.0, np.float32), np.full((3, 8), -3.0, np.float32)
+    states = encoder.change(engine="xla").hidden_state_rows(tokens, grid=grid)
+    assert states.dtype == np.int8
+    steps = np.abs(states - encoder.hidden_state_rows(tokens, grid=grid).astype(int))
+    assert steps.max() <= 1 and steps.mean() < 0.01  # a state that lies between two steps may go to either
+
+
+def test_a_run_by_xla_says_so(tmp_path):
+    options = {"limit": 60, "seeds": 1, "baselines": False, "fit": {"epochs": 1}, "head": "adapter_4_shared"}
+    options |= {"output": tmp_path / "run", "store": tmp_path / "states"}
+    run = bertvision_tf.train("starter", TINY, engine="xla", **options)
+    assert run.config["engine"] == run.results["engine"] == "xla"
+    assert run.load_encoder().engine == "tensorflow"
 
 
 @needs_openvino

@@ -18,7 +18,9 @@ LONG = sorted(path.parent for path in CHECKPOINTS.glob("*/long.npz"))
 
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
-in_each_engine = pytest.mark.parametrize("engine", ["tensorflow", pytest.param("openvino", marks=needs_openvino)])
+in_each_engine = pytest.mark.parametrize(
+    "engine", ["tensorflow", "xla", pytest.param("openvino", marks=needs_openvino)]
+)
 
 SENTENCES = ["the cat has eaten .", "she can not run", "who is running , the dogs or the cat ?"]
 PAIRS = ["a dog eats", "he is a bird .", "the"]
