@@ -96,6 +96,22 @@ def test_blocks_learn_and_no_epoch_is_worse_on_the_selection_rows(run, first):
     assert run.results["best_epochs"] == [one.facts["best_epoch"] for one in open_snapshots(run)]
 
 
+def test_a_tuned_encoder_runs_over_what_is_scored_alone(run, first):
+    """Its heads are trained: train's other rows are read no more."""
+    stores = run.open_stores(run.best_seed)
+    assert [store.spec.split for store in stores] == ["selection", "dev"]
+    assert [len(store) for store in stores] == [run.results["rows"]["selection"], 100]
+    assert run.results["rows"] == first.results["rows"]
+
+
+def test_it_joins_an_ensemble_with_the_run_that_it_began_with(run, first, root, task):
+    found = bv.ensemble_runs([first, run], output=root / "ensemble", task=task)
+    for member, own in zip(found.members, (first, run), strict=True):
+        place = own.results["seeds"].index(own.best_seed)
+        assert member.selection_score == pytest.approx(own.results["selection_scores"][place])
+        assert member.metrics["accuracy"] == pytest.approx(own.results["scores"][place])
+
+
 def test_the_head_as_it_was_is_a_rival(run, first):
     rival = run.results["baselines"]["adapter_16_shared, frozen encoder"]
     assert rival["scores"] == pytest.approx(first.results["scores"])
@@ -249,6 +265,9 @@ def test_questions_on_contexts(root, tiny_encoder):
     assert found.results["selection_scores"][0] >= first.results["selection_scores"][0] - 1e-6
     losses = open_snapshots(found)[0].facts["history"]["loss"]
     assert losses[-1] < losses[0]
+    together = bv.ensemble_runs([found, first], output=root / "qa-together", task="starter_qa")
+    for member, own in zip(together.members, (found, first), strict=True):
+        assert member.selection_score == pytest.approx(own.results["selection_scores"][0])
 
 
 def test_scores_of_pairs(root, tiny_encoder):

@@ -18,7 +18,7 @@ from ..runs.folder import CONFIG, MEMBERS, RESULTS, write_json
 from ..runs.open import describe_versions, read_folder
 from ..store import Store
 from ..tasks import TASKS, Examples, TaskSpec, get_task
-from ..tasks.selection import fingerprint_rows
+from ..tasks.selection import SELECTION, fingerprint_rows, take_selection
 from ..training import predict_logits
 from ..training.draw import split_task
 from ..training.gold import build_gold
@@ -123,9 +123,8 @@ def ensemble_runs(
         for place, (run, own) in enumerate(zip(runs, stores, strict=True)):
             progress("predict", place, len(runs))
             head = run.load_head()
-            parts.append(
-                (predict_logits(head, read_in_order(own[0], selection)), predict_logits(head, read_in_order(own[1])))
-            )
+            asked = read_in_order(own[0], None if own[0].spec.split == SELECTION else selection)
+            parts.append((predict_logits(head, asked), predict_logits(head, read_in_order(own[1]))))
         progress("predict", len(runs), len(runs))
         names = name_runs(runs)
         members = [_score(name, selected, gold, *pair)[0] for name, pair in zip(names, parts, strict=True)]
@@ -166,7 +165,11 @@ def _build_golds(
     task: TaskSpec, splits: Sequence[Examples], stores: Sequence[Store], selection: np.ndarray
 ) -> tuple[Gold, Gold]:
     """Of the selection rows and of dev."""
-    return build_gold(task, splits[0], stores[0], selection), build_gold(task, splits[1], stores[1])
+    if stores[0].spec.split == SELECTION:
+        selected = build_gold(task, take_selection(splits[0], selection), stores[0])
+    else:
+        selected = build_gold(task, splits[0], stores[0], selection)
+    return selected, build_gold(task, splits[1], stores[1])
 
 
 def _check_tokens(run: Run, first: Run, one: Gold, other: Gold) -> None:

@@ -12,6 +12,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..encoders import Encoder
 from ..extraction import extract_once
 from ..progress import Progress, ignore
@@ -20,7 +22,8 @@ from ..reports.table import name_head, name_together
 from ..runs import Run, load_run, write_run, writing_to
 from ..settings import RunSettings, takes_options
 from ..store import Store
-from ..tasks import TaskSpec
+from ..tasks import Examples, TaskSpec
+from ..tasks.selection import take_selection
 from ..training import Snapshot
 from ..training.averaging import Together, average_outcomes
 from ..training.baselines import Baseline
@@ -137,12 +140,14 @@ class States:
 
     Attributes:
         tuned: the fine-tuned encoders, each once.
-        stores: of each encoder, a store for each split.
+        splits: train and the dev splits; the selection rows and the dev splits where nothing more is trained.
+        stores: of each encoder, a store for each of the splits.
         choice: why these layers, where they were chosen.
         choosing, extracting: what it cost.
     """
 
     tuned: list[Snapshot]
+    splits: list[Examples]
     stores: list[list[Store]]
     choice: LayerChoice | None
     choosing: Cost
@@ -155,18 +160,18 @@ class States:
 
 
 def extract_states(work: Preparation, tuned: list[Snapshot]) -> States:
-    """Runs each encoder once over all rows, after layers have been chosen if they are to be."""
-    plan, choice = work.plan, None
+    """Runs each encoder once over all rows that are read, after layers have been chosen if they are to be."""
+    plan, choice, splits = work.plan, None, work.splits
+    if plan.beginning is not None:  # the heads are trained
+        splits = [take_selection(splits[0], work.roles[1]), *splits[1:]]
     encoders = [snapshot.encoder for snapshot in tuned] or [work.encoder]
     with Cost() as choosing:
         if work.settings.states.auto:
             choice = _choose_layers(work, encoders[0])
     kept = dict(work.states) | ({} if choice is None else {"layers": list(choice.kept)})
     with Cost() as extracting:
-        stores = [
-            [extract_once(one, rows, plan.store, work.progress, **kept) for rows in work.splits] for one in encoders
-        ]
-    return States(tuned, stores, choice, choosing, extracting)
+        stores = [[extract_once(one, rows, plan.store, work.progress, **kept) for rows in splits] for one in encoders]
+    return States(tuned, splits, stores, choice, choosing, extracting)
 
 
 def _choose_layers(work: Preparation, encoder: Encoder) -> LayerChoice:
@@ -216,7 +221,11 @@ def train_heads(work: Preparation, states: States) -> Heads:
             measured: dict[str, Any] = {}  # of these stores, for all folds
             for rows, selection in work.folds:
                 draw = dataclasses.replace(work.draw, training=rows)
-                distinct.append(new_trial(stores=own, draw=draw, selection=selection, measured=measured))
+                if work.plan.beginning is not None:
+                    selection = np.arange(len(selection))  # which are all of the first split
+                distinct.append(
+                    new_trial(stores=own, examples=states.splits, draw=draw, selection=selection, measured=measured)
+                )
         trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
         if work.plan.beginning is not None:  # whose heads were fine-tuned with the encoder, each with its own
             shared = [trial.conclude([read_fit(trial, one)]) for trial, one in zip(distinct, states.tuned, strict=True)]
@@ -283,6 +292,7 @@ def describe_results(work: Preparation, states: States, heads: Heads, rivals: Se
     if has_own:
         results["encoder_scores"] = results["fine_tune"]["scores"]
     if beginning is not None:
+        results["rows"]["truncated"] = beginning.run.results["rows"]["truncated"]  # in train too
         results["fine_tune"] |= {"parts": parts, "from": str(beginning.run.path), "seconds_before": beginning.seconds}
     results["rows"]["skipped"] = sum(rows.skipped for rows in work.splits)
     return results

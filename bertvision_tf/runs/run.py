@@ -130,7 +130,8 @@ class Run:
 
     def open_stores(self, seed: int | None = None) -> list[Store]:
         """The stores that the head of a seed was trained and scored on: train's, dev's, and a further dev split's; with
-        None those of all encoders, which the seeds took in turn.
+        None those of all encoders, which the seeds took in turn. A run that began with another's heads has the
+        selection rows' instead of train's.
 
         Raises:
             StoreError: they are not there any more.

@@ -1,5 +1,6 @@
 """Selection rows: the part of train that no encoder and no head is trained on, and where every choice is made."""
 
+import dataclasses
 import hashlib
 from bisect import bisect
 
@@ -7,6 +8,9 @@ import numpy as np
 
 from ..errors import TaskError
 from ..notes import note
+from .examples import Examples
+
+SELECTION = "selection"  # the split of these rows, where they stand alone
 
 FRACTION = 0.1
 AT_LEAST = 200
@@ -163,6 +167,16 @@ def split_folds(
     splitter = kind(count, shuffle=True, random_state=SPLIT_SEED)
     parts = splitter.split(np.zeros(len(labels)), labels if classes else None, groups if grouped else None)
     return [(np.sort(training), np.sort(selection)) for training, selection in parts]
+
+
+def take_selection(train: Examples, rows: np.ndarray) -> Examples:
+    """The selection rows alone, as a split of their own.
+
+    Args:
+        train: the whole.
+        rows: their indices.
+    """
+    return dataclasses.replace(train.select(rows), split=SELECTION)
 
 
 def fingerprint_rows(rows: np.ndarray) -> str:
