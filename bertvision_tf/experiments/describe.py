@@ -20,7 +20,9 @@ from ..tasks import Examples
 from ..training import Snapshot
 from ..training.averaging import Together
 from ..training.baselines import Baseline, Rows, fit_baselines
+from ..training.fit import FitResult
 from ..training.layer_use import REPORT_ROWS, LayerChoice, measure_layer_losses, read_layer_weights
+from ..training.solvers import PENALTIES
 from ..training.span_rivals import fit_span_rivals
 from ..training.trial import Outcome, Trial
 
@@ -279,8 +281,18 @@ def describe_layers(trials: Sequence[Trial], outcomes: Sequence[Outcome], choice
         "names": names,
         "weights": [shares.tolist() for shares in weights if shares is not None],
         "losses": measure_layer_losses(fitted[best].head, trial, rows),
+        **_describe_path(fitted[best], len(names)),
         "chosen": dataclasses.asdict(choice) if choice else None,
     }
+
+
+def _describe_path(fit: FitResult, layers: int) -> dict[str, Any]:
+    """Which layers a head keeps at each penalty, where it is fitted so and reads several: the norms of their weights,
+    a list a layer."""
+    norms = [values for name, values in fit.history.items() if name.startswith("layer_")]
+    if len(norms) < max(layers, 2):
+        return {}
+    return {"path": {"penalties": PENALTIES.tolist(), "norms": norms, "chosen": fit.best_epoch - 1}}
 
 
 def summarize(scores: Sequence[float]) -> dict[str, float | None]:

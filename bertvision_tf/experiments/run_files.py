@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..kinds import Gold
-from ..reports.plots import draw_layer_losses, draw_layer_weights, write_png
+from ..reports.plots import draw_layer_losses, draw_layer_path, draw_layer_weights, write_png
 from ..runs.folder import CONFIG, CURVES, MEAN_FILE, RESULTS, write_csv, write_json
 from ..tasks import Examples, TaskSpec
 from ..training.averaging import Together
@@ -60,6 +60,8 @@ def write_contents(
     if layers["weights"]:
         write_png(draw_layer_weights(np.array(layers["weights"]), names), folder / "layer_weights.png")
     write_png(draw_layer_losses(layers["losses"], names, results["metric"]), folder / "layer_losses.png")
+    if "path" in layers:
+        write_png(draw_layer_path(layers["path"], names), folder / "layer_path.png")
     if export:
         _export(predictor.head, folder / "saved_model")
     write_json(folder / CONFIG, asked)

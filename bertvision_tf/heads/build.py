@@ -3,6 +3,7 @@
 Over 300 lines, since all that a config may ask for stands here, each a few lines, in the order an image meets them.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..layers import (
     Conv1x1Adapter,
     DetectParts,
     ImageConvolution,
+    KernelReadout,
     LayerAveragePooling,
     LayerDropout,
     LayerWeightPooling,
@@ -32,13 +34,14 @@ from ..layers import (
 )
 from ..layers.shapes import check_size
 from .bodies import build_abbreviated_xception, build_token_inception, build_token_xception, build_xception
-from .config import Body, Convolution, HeadConfig, HeadKind, Pooling, TokenPoolingMode, VisionView, choose
+from .config import Body, Convolution, HeadConfig, HeadKind, Pooling, Solver, TokenPoolingMode, VisionView, choose
 from .model import Head
 from .presets import get_preset
 from .vision import build_vision
 
 SMALLEST_PICTURE = 9  # wide: Xception's stem leaves one column of it
 SCALE_POOLED = "scale_layers"  # the layer that brings a linear head's features to one scale
+FLATTENED = ("flatten", "flat_similarities")  # the layers whose outputs, side by side, a readout reads
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
 
 
@@ -228,7 +231,24 @@ def _turn(image: Tensor, padding_mask: Tensor, config: HeadConfig) -> Tensor:
     return keras.layers.Permute((2, 1), name="layers_last")(_pool_tokens(image, padding_mask, config, ""))
 
 
+def list_groups(head: keras.Model) -> list[tuple[int, int]]:
+    """What the features of a head that is fitted at once belong to, in their order.
+
+    Returns:
+        of each group of features the layer, counted from 0, and their number. A comparison has a group for each layer
+        and view, and one for each layer's similarities.
+    """
+    groups = []
+    names = {layer.name for layer in head.layers}
+    for flat in FLATTENED[: 1 + (FLATTENED[1] in names)]:
+        layers, *parts, size = head.get_layer(flat).input.shape[1:]
+        groups += [(place, size) for place in range(layers) for _ in range(math.prod(parts))]
+    return groups
+
+
 def _read_out(features: Tensor, config: HeadConfig, num_outputs: int) -> Tensor:
+    if config.solver is Solver.KERNEL:
+        return KernelReadout(num_outputs, name="logits")(features)
     if config.dropout:
         features = keras.layers.Dropout(config.dropout, name="dropout")(features)
     return keras.layers.Dense(num_outputs, dtype="float32", name="logits")(features)

@@ -28,6 +28,14 @@ class Body(StrEnum):
     VISION = "vision"
 
 
+class Solver(StrEnum):
+    """How the readout of a head that is fitted at once is found."""
+
+    REGRESSION = "regression"
+    GROUPS = "groups"
+    KERNEL = "kernel"
+
+
 class VisionView(StrEnum):
     """What a vision backbone sees as height and width."""
 
@@ -147,8 +155,10 @@ class HeadConfig:
         token_pooling: "mean", "max", "cls", "flat", "mean_max_cls" or "attention" (a learned query a layer); a span
             head does not read it.
         dropout: share of features dropped in training before the last dense layer, 0 <= dropout < 1.
-        linear: only the last dense layer is trained, at once, by regularised regression. It reads the pooled tokens of
-            the layers, every (layer, channel) on one scale. In a comparison it reads the views and the similarities.
+        linear: only the last layer is trained, at once. It reads the pooled tokens of the layers, each (layer, channel)
+            on one scale. In a comparison it reads the views and the similarities.
+        solver: how, with `linear`: "regression", regularised; "groups", regression that drops whole layers (in a
+            comparison, views of layers); or "kernel", ridge regression on likenesses to the training rows.
     Raises:
         HeadError: a value out of bounds, or two that contradict each other; the message names them.
     Example:
@@ -182,6 +192,7 @@ class HeadConfig:
     token_pooling: TokenPoolingMode = field(default=TokenPoolingMode.MEAN, metadata=_one_of(TokenPoolingMode))
     dropout: float = field(default=0.0, metadata=_RATE)
     linear: bool = field(default=False, metadata=_FLAG)
+    solver: Solver = field(default=Solver.REGRESSION, metadata=_one_of(Solver))
 
     def __post_init__(self) -> None:
         for own in dataclasses.fields(self):
@@ -190,10 +201,12 @@ class HeadConfig:
             raise HeadError(contradiction)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field as plain Python, choices as strings; `linear` only where it is set, as older configs lack it."""
+        """Every field as plain Python, choices as strings; `linear` and `solver` only where they are set, as older
+        configs lack them."""
         values = dataclasses.asdict(self)
-        if not self.linear:
-            del values["linear"]
+        for own in dataclasses.fields(self):
+            if own.name in ("linear", "solver") and values[own.name] == own.default:
+                del values[own.name]
         return {name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()}
 
     def to_json(self) -> str:
@@ -244,6 +257,8 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
             "`linear=True` trains nothing but the last layer: it goes with `comparison`, a fixed `pooling`, and a "
             "`token_pooling` of mean, max, cls or mean_max_cls alone."
         )
+    if config.solver is not Solver.REGRESSION and not config.linear:
+        yield f"`solver='{config.solver}'` fits a head at once: set `linear=True`, or leave it out."
     if config.comparison and (
         config.standardize or convolved or branches or config.layer_dropout or config.token_cutout
     ):

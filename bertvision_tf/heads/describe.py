@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from .build import build_head
-from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode, VisionView
+from .config import Body, Convolution, HeadConfig, Pooling, Solver, TokenPoolingMode, VisionView
 from .presets import get_preset
 
 
@@ -96,9 +96,16 @@ def describe_head(head: str | HeadConfig) -> str:
     return ", ".join(_describe(config))
 
 
+SOLVED = {
+    Solver.REGRESSION: "a linear model, fitted at once",
+    Solver.GROUPS: "a linear model of few layers, fitted at once",
+    Solver.KERNEL: "ridge regression on likenesses to the training rows, fitted at once",
+}
+
+
 def _describe(config: HeadConfig):
     if config.linear:
-        yield "a linear model, fitted at once"
+        yield SOLVED[config.solver]
     if config.comparison:
         yield "the two texts of a pair compared: means, difference, product, cosines"
     if config.similarity_dim:

@@ -10,15 +10,22 @@ from typing import Any, NamedTuple
 
 from ..errors import HeadError
 from ..paths import read_object, read_path
-from .config import Body, Convolution, HeadConfig, Pooling, TokenPoolingMode, VisionView
+from .config import Body, Convolution, HeadConfig, Pooling, Solver, TokenPoolingMode, VisionView
 
 _POOLINGS = {
     "last_layer": Pooling.LAST,
     "average_pooling": Pooling.AVERAGE,
     "learned_pooling": Pooling.LEARNED,
 }
-_SOLVED = re.compile(r"linear_(?:comparison|(?P<layers>all_layers|last_layer)(?:_(?P<tokens>max|mean_max_cls|cls))?)")
-SOLVED = ("linear_last_layer", "linear_all_layers", "linear_all_layers_mean_max_cls", "linear_comparison")
+_SOLVERS = {"linear": Solver.REGRESSION, "sparse": Solver.GROUPS, "kernel": Solver.KERNEL}
+_SOLVED = re.compile(
+    rf"(?P<solver>{'|'.join(_SOLVERS)})_"
+    r"(?:comparison|(?P<layers>all_layers|last_layer)(?:_(?P<tokens>max|mean_max_cls|cls))?)"
+)
+SOLVED = (
+    *("linear_last_layer", "linear_all_layers", "linear_all_layers_mean_max_cls", "linear_comparison"),
+    *("sparse_all_layers", "sparse_comparison", "kernel_all_layers", "kernel_comparison"),
+)
 """Heads that are fitted at once; those of layers may end in `_max`, `_mean_max_cls` or `_cls`."""
 _DIM = r"[1-9][0-9]*"
 _STANDARDIZED = "standardized_"
@@ -70,12 +77,13 @@ def _compared(parts: Mapping[str, str | None]) -> dict:
     }
 
 
-def _solved(layers: str | None, tokens: str | None) -> HeadConfig:
-    """A linear head: of a comparison, or of layers and what is read of their tokens."""
+def _solved(solver: str, layers: str | None, tokens: str | None) -> HeadConfig:
+    """A head that is fitted at once: on a comparison, or on layers and what is read of their tokens."""
     if layers is None:
-        return HeadConfig(linear=True, comparison=True)
+        return HeadConfig(linear=True, solver=_SOLVERS[solver], comparison=True)
     pooling = Pooling.LAST if layers == "last_layer" else Pooling.NONE
-    return HeadConfig(linear=True, pooling=pooling, token_pooling=TokenPoolingMode(tokens or "mean"))
+    tokens = TokenPoolingMode(tokens or "mean")
+    return HeadConfig(linear=True, solver=_SOLVERS[solver], pooling=pooling, token_pooling=tokens)
 
 
 def _cnn(parts: Mapping[str, str | None]) -> dict:
@@ -162,7 +170,7 @@ def get_preset(name: str) -> HeadConfig:
     any width. One name serves classification, scores and spans. Tokens are pooled by their masked mean unless
     the name ends in `_cls`, `_flat` or `_attention`; a span head keeps its tokens. `standardized_` before a name puts
     each (layer, channel) of the image on one scale first. `comparison_adapter_64` reads pairs of texts only.
-    `linear_all_layers` is fitted at once.
+    `linear_all_layers`, `sparse_all_layers` and `kernel_all_layers` are fitted at once.
 
     Raises:
         HeadError: no such name; the message has near ones and the grammar.
@@ -187,7 +195,7 @@ def get_preset(name: str) -> HeadConfig:
             fields = family.fields(found.groupdict())
             return HeadConfig(**fields, standardize=standardize, token_pooling=token_pooling)
     raise HeadError(
-        f"No head is named {name!r}.{_near(name)} Linear ones: {', '.join(SOLVED)}. Names are read as {GRAMMAR}."
+        f"No head is named {name!r}.{_near(name)} Fitted at once: {', '.join(SOLVED)}. Names are read as {GRAMMAR}."
     )
 
 

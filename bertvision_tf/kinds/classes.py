@@ -108,6 +108,14 @@ class Classes(Kind):
             kernel[:, held], bias[held] = model.coef_.T, model.intercept_
         return kernel, bias
 
+    def list_targets(self, labels: Labels, outputs: int) -> np.ndarray:
+        return np.eye(outputs)[labels]
+
+    def expect(self, logits: np.ndarray) -> np.ndarray:
+        from scipy.special import softmax
+
+        return softmax(logits, axis=1)
+
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         import tensorflow as tf
 

@@ -41,6 +41,7 @@ class Kind(str, ABC):
         head: the kind of head, as `build_head` takes it.
         modes: how several models may be combined.
         linear: what the linear model of the baselines is called.
+        curvature: of a row's loss in its logits, at most.
         layer_strengths: scikit-learn's C to choose from, on standardised states; a ridge regression's alpha is 1 / C.
         score_name: what the mean of `score_cells`, times `score_factor`, is called.
         confidence_name: what `read_confidence` is called; "" where there is none.
@@ -53,6 +54,7 @@ class Kind(str, ABC):
     head = "classification"
     modes: tuple[str, ...] = MODES
     linear = "logistic regression"
+    curvature = 1.0
     layer_strengths: tuple[float, ...] = (0.0003, 0.001, 0.01, 0.1)
     score_name = "accuracy"
     score_factor = 1
@@ -210,6 +212,14 @@ class Kind(str, ABC):
             strength: as `build_linear`'s.
             counts: what each row counts, of single classes; 1 with None.
         """
+        raise NotImplementedError
+
+    def list_targets(self, labels: Labels, outputs: int) -> np.ndarray:
+        """What `expect` of a row's logits should be: float (rows, outputs)."""
+        raise NotImplementedError
+
+    def expect(self, logits: np.ndarray) -> np.ndarray:
+        """What logits (rows, outputs) say of the targets; the loss's slope is its difference from them."""
         raise NotImplementedError
 
     def measure_loss(self, logits: np.ndarray, labels: Labels) -> float:

@@ -129,6 +129,14 @@ class LabelSets(Kind):
             kernel[:, place], bias[place] = model.coef_[0], model.intercept_[0]
         return kernel, bias
 
+    def list_targets(self, labels: Labels, outputs: int) -> np.ndarray:
+        return labels.astype(float)
+
+    def expect(self, logits: np.ndarray) -> np.ndarray:
+        from scipy.special import expit
+
+        return expit(logits)
+
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         import tensorflow as tf
 

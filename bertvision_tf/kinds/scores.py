@@ -109,6 +109,12 @@ class Scores(Kind):
         model = self.build_linear(strength).fit(features.astype(np.float64), labels)  # it squares them
         return model.coef_.reshape(-1, 1), np.reshape(model.intercept_, 1)
 
+    def list_targets(self, labels: Labels, outputs: int) -> np.ndarray:
+        return labels.reshape(-1, 1)
+
+    def expect(self, logits: np.ndarray) -> np.ndarray:
+        return logits
+
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         return {"score": logits[:, 0]}
 

@@ -8,6 +8,7 @@ from .adapter_pooler import AdapterPooler
 from .conv1x1_adapter import Conv1x1Adapter
 from .detect_parts import DetectParts
 from .image_convolution import ImageConvolution
+from .kernel_readout import KernelReadout
 from .layer_average_pooling import LayerAveragePooling
 from .layer_dropout import LayerDropout
 from .layer_injection import LayerInjection
@@ -29,6 +30,7 @@ __all__ = [
     "Conv1x1Adapter",
     "DetectParts",
     "ImageConvolution",
+    "KernelReadout",
     "LayerAveragePooling",
     "LayerDropout",
     "LayerInjection",

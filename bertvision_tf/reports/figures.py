@@ -19,6 +19,7 @@ from .plots import (
     RED,
     Line,
     draw_layer_losses,
+    draw_layer_path,
     draw_layer_weights,
     draw_lines,
     escape_math,
@@ -59,6 +60,9 @@ def draw_run(path: Path, results: Mapping[str, Any], rows: DevRows) -> Iterator[
         "What the head loses on the selection rows when a layer says nothing.",
         draw_layer_losses(layers["losses"], names, results["metric"]),
     )
+    if "path" in layers:
+        caption = "Which layers a sparse head keeps as its penalty falls; dashed the one that the selection rows chose."
+        yield "layer-path", caption, draw_layer_path(layers["path"], names)
     calibration = results.get("calibration")  # older runs have none
     if calibration:
         yield "calibration", tell_calibration(calibration), draw_calibration(calibration)

@@ -64,6 +64,29 @@ def draw_layer_losses(losses: Sequence[float], names: Sequence[str], metric: str
     return figure
 
 
+def draw_layer_path(path: Mapping[str, Any], names: Sequence[str]) -> Figure:
+    """How much a sparse head reads of each layer as its penalty falls.
+
+    Args:
+        path: penalties, a share of the one that leaves no layer; of each layer the norms of its weights at these; and
+            which of the penalties was chosen.
+        names: of the layers.
+    """
+    from matplotlib import colormaps
+
+    figure, axes = new_figure(7.0, 3.6)
+    for place, (name, norms) in enumerate(zip(names, path["norms"], strict=True)):
+        axes.plot(path["penalties"], norms, label=name, color=colormaps["viridis"](place / len(names)))
+    axes.axvline(path["penalties"][path["chosen"]], color=RED, linewidth=1, linestyle="--", label="chosen")
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.set_xlabel("penalty (1: no layer is left)")
+    axes.set_ylabel("norm of the layer's weights")
+    axes.set_title("Which layers survive")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), title="hidden state")
+    return figure
+
+
 @dataclasses.dataclass
 class Line:
     """A curve: values with their deviations, where there are several of each."""

@@ -9,6 +9,7 @@ predictions.json    of questions: what each id is answered, "" for nothing, as t
                     null_odds.json, and the five best spans of each in nbest_predictions.json
 curves.csv          seed, epoch, loss, selection_score
 layer_weights.png   where the head pools layers by weights
+layer_path.png      where the head drops layers by a penalty
 saved_model/        on request: what predicts, images in, logits out
 
 That of an ensemble has results.json, predictions, and a config.json that names the runs.

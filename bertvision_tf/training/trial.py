@@ -286,6 +286,7 @@ def _fit_linear(trial: Trial, seed: int) -> FitResult:
         (read_in_order(store, rows, source), labels),
         read_in_order(store, trial.selection, source),
         lambda logits: gold.score(gold.read(logits)),
+        solver=trial.head.solver,
         kind=trial.task.kind,
         class_weights=trial.weigh_classes(labels),
         measured=isinstance(source, MeasuredStore),

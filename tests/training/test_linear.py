@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import bertvision_tf as bv
 from bertvision_tf.errors import HeadError, RunError
 from bertvision_tf.heads import HeadConfig, adapt_head, build_head, describe_head, get_preset
+from bertvision_tf.heads.build import list_groups
 from bertvision_tf.heads.presets import SOLVED
 from bertvision_tf.kinds import find_kind
 from bertvision_tf.training import linear
@@ -113,9 +114,83 @@ def test_rows_that_count_more():
 @pytest.mark.parametrize("name", SOLVED)
 def test_names(name):
     head = build_head(name, num_hidden_states=3, hidden_dim=8)
-    assert describe_head(name).startswith("a linear model, fitted at once")
+    assert "fitted at once" in describe_head(name)
     assert HeadConfig.from_json(get_preset(name).to_json()) == get_preset(name)
     assert head.count_params() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [
+        ("sparse_all_layers", [(0, 8), (1, 8), (2, 8)]),
+        ("sparse_all_layers_mean_max_cls", [(0, 24), (1, 24), (2, 24)]),
+        ("sparse_last_layer", [(0, 8)]),
+        ("sparse_comparison", [*[(layer, 8) for layer in (0, 0, 0, 1, 1, 1, 2, 2, 2)], (0, 5), (1, 5), (2, 5)]),
+    ],
+)
+def test_groups_are_layers_and_views(name, groups):
+    head = build_head(name, num_hidden_states=3, hidden_dim=8)
+    assert list_groups(head) == groups
+    assert sum(size for _, size in groups) == head.get_layer("logits").kernel.shape[0]
+
+
+def test_a_sparse_head_tells_which_layers_survive(train, tmp_path):
+    run = train("sparse", head="sparse_all_layers", baselines=False)
+    path = run.results["layers"]["path"]
+    norms = np.array(path["norms"])  # (layers, penalties)
+    assert norms.shape == (3, 16) and (norms[:, -1] > 0).any() and (norms[:, 0] == 0).any()
+    assert path["chosen"] == run.results["best_epochs"][0] - 1
+    kernel = run.load_head().get_layer("logits").get_weights()[0].reshape(3, 8, 2)
+    np.testing.assert_allclose(np.sqrt(np.square(kernel).sum(axis=(1, 2))), norms[:, path["chosen"]], rtol=1e-4)
+    assert (run.path / "layer_path.png").stat().st_size > 1000
+    report = bv.write_report([run], tmp_path / "report")
+    assert "Which layers a sparse head keeps" in report.read_text(encoding="utf-8")
+    last = train("sparse-last", head="sparse_last_layer", baselines=False)
+    assert "path" not in last.results["layers"]  # there is nothing to choose from
+
+
+@pytest.mark.parametrize("name", ["sparse_all_layers", "kernel_all_layers", "kernel_comparison"])
+@pytest.mark.parametrize("kind", ["classes", "scores", "sets"])
+def test_all_kinds_are_fitted_and_found_again(train, tmp_path, name, kind):
+    random = np.random.default_rng(0)
+    rows = [["the cat has eaten", "she can not run"][row % 2] + " ." * int(random.integers(4)) for row in range(240)]
+    labels = {
+        "classes": [["x", "y", "z"][len(text) % 3] for text in rows],
+        "scores": [1000.0 + len(text) for text in rows],
+        "sets": [["cat"] * ("cat" in text) + ["long"] * (len(text) > 17) for text in rows],
+    }
+    table = {"one": rows, "two": rows[::-1], "label": labels[kind]}
+    pair = {"text_pair": "two"} if name == "kernel_comparison" else {}
+    task = bv.task_from_table(table, text="one", label="label", name="table", **pair)
+    run = train(f"{name}-{kind}", task, head=name, limit=None, baselines=False)
+    seed = run.results["seeds"][0]
+    head, dev = run.load_head(seed), run.open_stores()[1]
+    images = next(iter(dev.as_dataset(batch_size=len(dev))))[0]
+    logits = head({name: images[name] for name in head.input}).numpy()
+    assert np.isfinite(logits).all() and logits.std() > 0
+    gold = run.results["scores"][0]
+    said = run.predict(rows[:50], rows[::-1][:50] if pair else None).labels
+    if kind == "scores":
+        assert np.corrcoef([float(one) for one in said], labels[kind][:50])[0, 1] > 0.5
+    assert gold == gold and len(said) == 50
+
+
+def test_a_kernel_head_counts_its_rows(train, monkeypatch):
+    run = train("kernel", head="kernel_all_layers", baselines=False, shots=8, seeds=2)
+    assert run.results["trainable_parameters"] == 16 * (3 * 8) + 16 * 2 + 2
+    kept = [run.load_head(seed).get_layer("logits").get_weights()[0] for seed in (0, 1)]
+    assert kept[0].shape == (16, 24) and not np.allclose(*kept)
+    together = train("together", head="kernel_all_layers", baselines=False, shots=8, seeds=2, predict_with="mean")
+    assert together.results["together"] is not None
+    monkeypatch.setattr(linear, "KERNEL_ROWS", 100)
+    with pytest.raises(RunError, match="a kernel head keeps all its 150 training rows, and 100 is the most"):
+        train("large-kernel", head="kernel_all_layers", baselines=False)
+
+
+def test_a_solver_needs_a_head_that_is_fitted_at_once():
+    with pytest.raises(HeadError, match="`solver='kernel'` fits a head at once: set `linear=True`"):
+        HeadConfig(solver="kernel")
+    assert "solver" not in HeadConfig(linear=True).to_dict() and HeadConfig.from_dict({"linear": True}).linear
 
 
 def test_what_it_does_not_go_with():
