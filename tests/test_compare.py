@@ -16,6 +16,7 @@ from bertvision_tf.experiments.compare import (
     format_comparison,
     plan_cells,
 )
+from bertvision_tf.runs import load_run
 
 WORDS = "the a cat cats dog dogs bird has have eat is can not run".split()
 HEADS = ["learned_pooling", "adapter_4_shared_flat", "comparison_adapter_4"]
@@ -50,6 +51,13 @@ def run(data, tiny_encoder, tmp_path):
         return compare_heads(file, tiny_encoder, plan, data_dir=data, store=tmp_path / "states", **options)
 
     return compare_them
+
+
+def test_a_head_that_is_fitted_once_counts_once(run, tmp_path):
+    (cell,) = [one for one in run(tmp_path / "cells.csv", ["linear_all_layers"]) if one.task == "cola"]
+    results = load_run(tmp_path / "cells" / "cola-linear_all_layers").results
+    assert (cell.seeds, cell.std) == (2, None)
+    assert cell.selection == results["selection_scores"][0] and cell.seconds == results["seconds"]["train"]
 
 
 def test_cells_are_kept_and_gone_on_with(run, tmp_path, tiny_encoder):

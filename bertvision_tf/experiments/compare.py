@@ -146,7 +146,7 @@ def compare_heads(
             yield Failure(head, task, str(error))
             continue
         results = run.results
-        versions = results["versions"]
+        versions, trained = results["versions"], len(results["seeds"])  # fewer than asked of a linear head
         cell = Cell(
             head,
             task,
@@ -155,9 +155,9 @@ def compare_heads(
             results["metric"],
             results["mean"],
             results["std"],
-            sum(results["selection_scores"]) / count,
+            sum(results["selection_scores"]) / trained,
             results["trainable_parameters"],
-            results["seconds"]["train"] / count,
+            results["seconds"]["train"] / trained,
             datetime.date.today().isoformat(),
             ", ".join(f"{name} {versions[name]}" for name in ("bertvision-tf", "tensorflow", "keras")),
         )
