@@ -22,6 +22,7 @@ size, the others at the size that is usual for them (12 blocks of 768, ModernBER
     products            only the matrix products of BERT's blocks at the encoder's size, on the same batches
     store,              this library: texts to a finished int8 store, tokenizing, checksums and flushing included;
     store-openvino      the same with --engine openvino
+    store-xla           the same with --engine xla; runs only if it is named
     research            float32, padded to 128 tokens, 16 texts a batch, one HDF5 file an example
 
 Without --contenders, those run whose package is installed: `pip install "bertvision_tf[bench]"` has all.
@@ -235,11 +236,12 @@ OURS = {
     "products": run_products,
     "store": run_store,
     "store-openvino": functools.partial(run_store, engine="openvino"),
+    "store-xla": functools.partial(run_store, engine="xla"),
     "research": run_research,
 }
 CONTENDERS = (
     *("states", "states-openvino", "states-xla", *PEERS),
-    *("kerashub", "products", "store", "store-openvino", "research"),
+    *("kerashub", "products", "store", "store-openvino", "store-xla", "research"),
 )
 
 
@@ -291,7 +293,7 @@ def compare(options):
 
         options.dtype = choose_dtype()
     if options.contenders is None:
-        options.contenders = list_installed(name for name in CONTENDERS if name != "states-xla")
+        options.contenders = list_installed(name for name in CONTENDERS if not name.endswith("-xla"))
     print(f"{describe_processor()}; {options.dtype}\n")
     print("| encoder | texts | contender | tokens/s | states / it |\n| --- | --- | --- | ---: | ---: |")
     figures, notes = {}, []

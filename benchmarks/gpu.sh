@@ -26,7 +26,7 @@ echo
 echo "Tokens a second, bfloat16:"
 echo
 timeout 200 "$python" benchmarks/extract.py --data-dir "$data" --tasks RTE --encoders bert-base --rows 2000 \
-    --repeats 1 --dtype bfloat16 --contenders states states-xla pytorch products store
+    --repeats 1 --dtype bfloat16 --contenders states states-xla pytorch products store store-xla
 echo
 echo "Heads:"
 echo

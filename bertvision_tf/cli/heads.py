@@ -41,7 +41,7 @@ def heads(
     from rich.table import Table
 
     from ..encoders import load_encoder
-    from ..heads import describe_head, list_presets, measure_head
+    from ..heads import describe_head, get_preset, list_presets, measure_head
     from ..heads.presets import SOLVED
 
     encoder = load_encoder(settings.encoder)
@@ -61,8 +61,12 @@ def heads(
                 raise
             table.add_row(name, "", "", "", f"not here: {error}")
             continue
+        words = describe_head(name)
+        if get_preset(name).solver == "kernel":
+            table.add_row(name, "grow with the rows", "", "", words)
+            continue
         share = f"{size.trainable_parameters / encoder.num_parameters:.3%}"
-        table.add_row(name, f"{size.trainable_parameters:,}", share, f"{size.multiply_adds:,}", describe_head(name))
+        table.add_row(name, f"{size.trainable_parameters:,}", share, f"{size.multiply_adds:,}", words)
     print_table(table, 180)
 
 

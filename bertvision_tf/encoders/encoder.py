@@ -1,5 +1,6 @@
 """An encoder: texts in, every hidden state out."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -21,6 +22,7 @@ from .blocks import LONG
 from .engine import (
     OPENVINO,
     TENSORFLOW,
+    XLA,
     Run,
     check_engine,
     check_equal,
@@ -230,8 +232,9 @@ class Encoder:
         return build_backbone(self.architecture, self.weights)
 
     @functools.cached_property
+    @keeps_random_states
     def _forward(self) -> Forward:
-        return self.build_forward(self.dtype)
+        return Forward(self.architecture, self.weights, self.dtype, constants=self.engine != XLA)
 
     @functools.cached_property
     @keeps_random_states
@@ -262,6 +265,8 @@ class Encoder:
             found = run_openvino(graph, self.dtype)
         else:
             found = run_tensorflow(build_graph(forward, choice, compiled=True))
-        if not choice.rounded:  # as the first graph of an extraction is not
+        if not choice.rounded:
             check_equal(engine, found, plain, make_inputs(self.architecture), self.dtype, self.name)
+        elif not self._graphs:  # an extraction that is gone on with: what has not been checked before
+            self._build_graph(dataclasses.replace(choice, rounded=False))
         return found

@@ -26,6 +26,7 @@ class Forward:
         portable: whether the weights are variables, which a SavedModel keeps in a file of their own, and norms are
             plain for every device that may load it.
         plain: whether layer norms are made of operations that every runtime knows; always on a GPU.
+        constants: whether the weights of a small encoder are constants of the graph.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Forward:
         dtype: str,
         portable: bool = False,
         plain: bool = False,
+        constants: bool = True,
     ):
         self._family = FAMILIES[architecture.family]
         weights = self._family.fold(architecture, weights)
@@ -55,7 +57,7 @@ class Forward:
         if portable:
             for group in (tables, dense):
                 group |= {name: tf.Variable(value, trainable=False, name=name) for name, value in group.items()}
-        elif sum(value.size for value in dense.values()) > CONSTANT_WEIGHTS:
+        elif not constants or sum(value.size for value in dense.values()) > CONSTANT_WEIGHTS:
             dense = {name: tf.constant(value) for name, value in dense.items()}
         plain_norm = plain or portable or bool(tf.config.list_physical_devices("GPU"))
         self.parts = _Constants(architecture, {**tables, **dense}, tf.as_dtype(dtype), plain_norm)

@@ -54,19 +54,18 @@ def build_graph(forward: Forward, choice: Choice, compiled: bool = False) -> tf.
         if compiled:
             longest = forward.parts.architecture.max_positions
             token_ids, segment_ids, lengths = pad_to_bucket(token_ids, segment_ids, lengths, longest)
-        kept = _list_cells(choice, lengths, texts, tf.shape(token_ids)[1])
-        if not compiled:
-            return compute(token_ids, segment_ids, lengths, grid, kept)
-        return tf.gather(compute(token_ids, segment_ids, lengths, grid), kept)  # XLA takes no shapes that values decide
+        width = tf.shape(token_ids)[1]
+        if choice.mode == "cls":
+            states = compute(token_ids, segment_ids, lengths, tf.range(tf.size(lengths)) * width)[:texts]
+        else:
+            kept = tf.cast(tf.where(tf.reshape(tf.sequence_mask(lengths, width), (-1,)))[:, 0], tf.int32)
+            if compiled:  # by XLA, which takes no shapes that values decide
+                states = tf.gather(compute(token_ids, segment_ids, lengths, None), kept)
+            else:
+                states = compute(token_ids, segment_ids, lengths, kept)
+        return _round(states, *grid) if choice.rounded else states
 
     return run
-
-
-def _list_cells(choice: Choice, lengths: tf.Tensor, texts: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Indices of the cells that are kept, int32 (rows,), among (batch · tokens) of them; `texts` are no padding."""
-    if choice.mode == "cls":
-        return tf.range(texts) * width
-    return tf.cast(tf.where(tf.reshape(tf.sequence_mask(lengths, width), (-1,)))[:, 0], tf.int32)
 
 
 def _compute(
@@ -75,10 +74,9 @@ def _compute(
     token_ids: tf.Tensor,
     segment_ids: tf.Tensor,
     lengths: tf.Tensor,
-    grid: tuple[tf.Tensor, ...],
-    kept: tf.Tensor | None = None,
+    kept: tf.Tensor | None,
 ) -> tf.Tensor:
-    """The states of the cells in `kept`, or of all with None: (rows, states, hidden)."""
+    """The states of the cells in `kept`, int32 (rows,), or of all with None: float32 (rows, states, hidden)."""
     num_blocks = forward.parts.architecture.num_layers if choice.pooler else max(choice.layers)
     states = forward(token_ids, segment_ids, lengths, num_blocks, choice.long)  # each (batch · tokens, hidden)
 
@@ -88,8 +86,9 @@ def _compute(
     chosen = [keep(states[index]) for index in choice.layers]
     if choice.pooler:
         chosen.insert(0, forward.pool(keep(states[-1])))
-    found = tf.cast(tf.stack(chosen, axis=1), tf.float32)
-    if not choice.rounded:
-        return found
-    factor, offset = grid
-    return tf.cast(tf.round(tf.clip_by_value(found * factor + offset, -127.0, 127.0)), tf.int8)
+    return tf.cast(tf.stack(chosen, axis=1), tf.float32)
+
+
+def _round(states: tf.Tensor, factor: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """The int8 steps of states, as `store.codecs.round_to_grid` has them."""
+    return tf.cast(tf.round(tf.clip_by_value(states * factor + offset, -127.0, 127.0)), tf.int8)

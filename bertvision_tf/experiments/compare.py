@@ -31,7 +31,7 @@ class Cell:
     Attributes:
         head, task: names.
         setting: encoder, with the first digits of its fingerprint, its dtype, and the rows if not all.
-        seeds: how many heads were trained.
+        seeds: how many heads were asked for; one is trained where all are the same.
         metric: the task's main one.
         mean, std: of it on dev, over the seeds; no std of one.
         selection: mean of it on the selection rows, by which heads are chosen.
@@ -181,7 +181,10 @@ def format_comparison(cells: Sequence[Cell], plan: Plan) -> str:
         rows.setdefault(head, {})[task] = found.get((head, task, seeds))
     lines = [["head", "weights", *tasks], ["---", "---:", *("---:" for _ in tasks)]]
     for head, own in rows.items():
-        weights = next((f"{cell.weights:,}" for cell in own.values() if cell), "")
+        counts = [cell.weights for cell in own.values() if cell]
+        weights = f"{counts[0]:,}" if counts else ""
+        if counts and max(counts) > 2 * min(counts):  # not by the outputs: a kernel head grows with the rows
+            weights = f"{min(counts):,} to {max(counts):,}"
         shown = [show_score(cell.mean, cell.std) if cell else "" for cell in (own.get(task) for task in tasks)]
         lines.append([head, weights, *shown])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

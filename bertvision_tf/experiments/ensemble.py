@@ -123,7 +123,7 @@ def ensemble_runs(
         for place, (run, own) in enumerate(zip(runs, stores, strict=True)):
             progress("predict", place, len(runs))
             head = run.load_head()
-            asked = read_in_order(own[0], None if own[0].spec.split == SELECTION else selection)
+            asked = read_in_order(own[0], _place(own[0], selection))
             parts.append((predict_logits(head, asked), predict_logits(head, read_in_order(own[1]))))
         progress("predict", len(runs), len(runs))
         names = name_runs(runs)
@@ -165,11 +165,14 @@ def _build_golds(
     task: TaskSpec, splits: Sequence[Examples], stores: Sequence[Store], selection: np.ndarray
 ) -> tuple[Gold, Gold]:
     """Of the selection rows and of dev."""
-    if stores[0].spec.split == SELECTION:
-        selected = build_gold(task, take_selection(splits[0], selection), stores[0])
-    else:
-        selected = build_gold(task, splits[0], stores[0], selection)
-    return selected, build_gold(task, splits[1], stores[1])
+    rows = _place(stores[0], selection)
+    train = splits[0] if rows is selection else take_selection(splits[0], selection)
+    return build_gold(task, train, stores[0], rows), build_gold(task, splits[1], stores[1])
+
+
+def _place(store: Store, selection: np.ndarray) -> np.ndarray:
+    """Where the selection rows lie in a store: of train, or of them alone."""
+    return np.arange(len(selection)) if store.spec.split == SELECTION else selection
 
 
 def _check_tokens(run: Run, first: Run, one: Gold, other: Gold) -> None:

@@ -292,7 +292,6 @@ def describe_results(work: Preparation, states: States, heads: Heads, rivals: Se
     if has_own:
         results["encoder_scores"] = results["fine_tune"]["scores"]
     if beginning is not None:
-        results["rows"]["truncated"] = beginning.run.results["rows"]["truncated"]  # in train too
         results["fine_tune"] |= {"parts": parts, "from": str(beginning.run.path), "seconds_before": beginning.seconds}
     results["rows"]["skipped"] = sum(rows.skipped for rows in work.splits)
     return results

@@ -11,6 +11,7 @@ import keras
 
 from ..errors import RunError
 from ..heads import HeadConfig
+from ..heads.config import Solver
 from ..heads.describe import count_trainable
 from ..heads.scale import unscale_head
 from ..runs import Run, load_run
@@ -89,6 +90,8 @@ def open_beginning(settings: RunSettings, task: TaskSpec) -> Beginning | None:
         raise RunError(f"{what} has kept the first token's states alone: blocks need those of all tokens.")
     if config["codec"] not in CODECS:
         raise RunError(f"{what} has states in {config['codec']}, too coarse for blocks: {', '.join(CODECS)} are not.")
+    if config["head"].get("solver") == Solver.KERNEL:
+        raise RunError(f"{what} has kernel heads, which keep features of the frozen encoder: begin with other heads.")
     if settings.states.auto:
         raise RunError(f"{what} has chosen its states: leave `layers` out.")
     if tuning.fine_tune_seeds is not None:

@@ -31,6 +31,7 @@ from ..tasks.selection import fingerprint_rows, split_folds
 from ..training import FineTuneConfig, FitConfig, get_strategy
 from ..training.draw import Draw, check_draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
+from ..training.linear import check_features
 from ..training.top_tuning import count_top
 from ..training.trial import build_task_head
 from .from_run import Beginning, check_same, complete, open_beginning
@@ -203,6 +204,10 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     _check_choices(plan, fit, plan_spec(encoder, splits[0], **states))
     work = Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
     check_rows(task, work.draw, settings.head.all_seeds)
+    if plan.head.linear:
+        fitted = [dataclasses.replace(work.draw, training=training) for training, _ in work.folds]
+        count = max(len(draw.rows(seed)) for draw in fitted for seed in settings.head.all_seeds)
+        check_features(build_task_head(plan.head, plan_spec(encoder, splits[0], **states), task), count)
     for training, _ in work.folds if settings.head.folds else ():
         check_rows(task, dataclasses.replace(work.draw, training=training), settings.head.all_seeds)
     if plan.beginning is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..encoders import Encoder, Tokens
+from ..encoders import XLA, Encoder, Tokens
 from ..images import tokenize_examples
 from ..paths import read_path
 from ..store import CODECS, get_codec
@@ -18,6 +18,7 @@ from ..tasks import Examples
 from .extract import count_batch_tokens, count_workers, map_in_order, plan_spec, rounds_on_device
 
 TRIAL_SECONDS = 10.0
+XLA_BATCHES = 8  # of a trial
 TOKEN_BYTES = 5  # token id and segment id of a token
 WINDOW_BYTES = 8  # the characters of a token of a window; as many for the question of a window
 EXAMPLE_BYTES = 16 + 12  # length, place and label of an example, and its id
@@ -104,7 +105,8 @@ def estimate(
 
 
 def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float) -> float:
-    """Tokens a second over batches spread over all lengths, after one that is not counted."""
+    """Tokens a second over batches spread over all lengths, after one that is not counted; by XLA over a few, after all
+    of them."""
     batches = plan_batches(tokens.lengths, count_batch_tokens(encoder))
     if not batches:
         return float("inf")
@@ -116,7 +118,10 @@ def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float
     def run(batch: np.ndarray) -> int:
         return len(encoder.hidden_state_rows(tokens.pad(batch), layers=layers, grid=grid))
 
-    run(chosen[0])
+    if encoder.engine == XLA:  # which compiles each shape
+        chosen = chosen[:XLA_BATCHES]
+    for batch in chosen if encoder.engine == XLA else chosen[:1]:
+        run(batch)
     start, done = time.perf_counter(), 0
     for count in map_in_order(run, itertools.cycle(chosen), count_workers()):
         done += count

@@ -240,7 +240,7 @@ def list_groups(head: keras.Model) -> list[tuple[int, int]]:
     """
     groups = []
     names = {layer.name for layer in head.layers}
-    for flat in FLATTENED[: 1 + (FLATTENED[1] in names)]:
+    for flat in [name for name in FLATTENED if name in names]:
         layers, *parts, size = head.get_layer(flat).input.shape[1:]
         groups += [(place, size) for place in range(layers) for _ in range(math.prod(parts))]
     return groups

@@ -259,6 +259,8 @@ def _find_contradictions(config: HeadConfig) -> Iterator[str]:
         )
     if config.solver is not Solver.REGRESSION and not config.linear:
         yield f"`solver='{config.solver}'` fits a head at once: set `linear=True`, or leave it out."
+    if config.solver is Solver.GROUPS and config.comparison and config.pooling is not Pooling.NONE:
+        yield "`solver='groups'` drops layers, and `pooling` leaves one of a comparison: leave one of the two out."
     if config.comparison and (
         config.standardize or convolved or branches or config.layer_dropout or config.token_cutout
     ):

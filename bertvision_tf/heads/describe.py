@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..layers import KernelReadout
 from .build import build_head
 from .config import Body, Convolution, HeadConfig, Pooling, Solver, TokenPoolingMode, VisionView
 from .presets import get_preset
@@ -55,8 +56,9 @@ def measure_head(
 
 
 def count_trainable(model: keras.Model) -> int:
-    """The numbers that are trained."""
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    """The numbers that are trained, or kept of the training rows."""
+    kept = [layer.kept for layer in model.layers if isinstance(layer, KernelReadout)]
+    return sum(int(np.prod(weight.shape)) for weight in [*model.trainable_weights, *kept])
 
 
 def count_multiply_adds(model: keras.Model) -> int:
@@ -96,16 +98,16 @@ def describe_head(head: str | HeadConfig) -> str:
     return ", ".join(_describe(config))
 
 
-SOLVED = {
+_SOLVED = {
     Solver.REGRESSION: "a linear model, fitted at once",
     Solver.GROUPS: "a linear model of few layers, fitted at once",
-    Solver.KERNEL: "ridge regression on likenesses to the training rows, fitted at once",
+    Solver.KERNEL: "ridge regression on likenesses to the training rows, which it keeps, fitted at once",
 }
 
 
 def _describe(config: HeadConfig):
     if config.linear:
-        yield SOLVED[config.solver]
+        yield _SOLVED[config.solver]
     if config.comparison:
         yield "the two texts of a pair compared: means, difference, product, cosines"
     if config.similarity_dim:

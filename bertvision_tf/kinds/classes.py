@@ -27,6 +27,7 @@ class Classes(Kind):
     main_metric = "accuracy"
     single = stratified = True
     least_classes = 2
+    curvature = 0.5
 
     def read_labels(self, cells: Sequence[str | None], classes: Mapping[str, int], place: Place) -> Labels:
         found = (-1 if cell is None else find_class(classes, cell, place, row) for row, cell in enumerate(cells))
@@ -115,6 +116,9 @@ class Classes(Kind):
         from scipy.special import softmax
 
         return softmax(logits, axis=1)
+
+    def find_logits(self, means: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(means, np.exp(ABSENT)))
 
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         import tensorflow as tf

@@ -222,6 +222,10 @@ class Kind(str, ABC):
         """What logits (rows, outputs) say of the targets; the loss's slope is its difference from them."""
         raise NotImplementedError
 
+    def find_logits(self, means: np.ndarray) -> np.ndarray:
+        """The logits of which `expect` gives the means of targets, (outputs,)."""
+        raise NotImplementedError
+
     def measure_loss(self, logits: np.ndarray, labels: Labels) -> float:
         """The mean loss of rows."""
         loss: Any = self.build_loss()

@@ -28,6 +28,7 @@ class LabelSets(Kind):
     main_metric = "f1_micro"
     several = True
     least_classes = 1
+    curvature = 0.25
     score_name = "all labels right"
 
     def read_labels(self, cells: Sequence[str | None], classes: Mapping[str, int], place: Place) -> Labels:
@@ -136,6 +137,11 @@ class LabelSets(Kind):
         from scipy.special import expit
 
         return expit(logits)
+
+    def find_logits(self, means: np.ndarray) -> np.ndarray:
+        from scipy.special import logit
+
+        return np.clip(logit(means), -CERTAIN, CERTAIN)
 
     def serve(self, logits: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
         import tensorflow as tf

@@ -30,7 +30,9 @@ class KernelReadout(keras.layers.Layer):
         self.units, self.rows, self.gamma = units, rows, gamma
 
     def build(self, features_shape: Shape) -> None:
-        self.kept = self.add_weight(name="kept", shape=(self.rows, features_shape[-1]), initializer="zeros")
+        self.kept = self.add_weight(
+            name="kept", shape=(self.rows, features_shape[-1]), initializer="zeros", trainable=False
+        )
         self.kernel = self.add_weight(name="kernel", shape=(self.rows, self.units), initializer="zeros")
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 

@@ -132,7 +132,10 @@ class SimilarityReader(keras.layers.Layer):
 
 
 def _crop(image):
-    """The image up to the last row and the last column that an example of the batch has: the rest is 0 in all."""
+    """The image up to the last row and the last column that an example of the batch has: the rest is 0 in all. Where
+    all sizes are known beforehand they stay known."""
+    if image.shape[0] is not None:
+        return image
     there = image[..., -1] > 0  # (batch, height, width)
     sizes = []
     for axes in ((0, 2), (0, 1)):

@@ -47,6 +47,8 @@ def draw_run(path: Path, results: Mapping[str, Any], rows: DevRows) -> Iterator[
     """
     if is_fitted_at_once(results):
         caption = "Loss and selection score by regularisation, the strongest first; a dot the one kept."
+        if results["head_config"].get("solver") == "kernel":
+            caption = "Loss and selection score: the widest kernel first, each by regularisation; a dot the one kept."
     else:
         caption = "Learning curves: thin a seed, thick their mean, a dot the epoch kept."
         caption += " No dot: none was better than the head as it was." if 0 in results["best_epochs"] else ""

@@ -6,8 +6,8 @@ The format, version 1
     format           1
     spec             what the states are of (`StoreSpec`): encoder and its fingerprint, examples and theirs,
                      max_length, tokens ("all" or "cls"), pooler, layers, hidden_dim, codec, batch_tokens, shard_rows
-    made_with        versions, OpenVINO's where it ran the encoder, device type and dtype; bytes are equal only for
-                     equal ones
+    made_with        versions, also of OpenVINO or XLA where it ran the encoder, device type and dtype; bytes are equal
+                     only for equal ones
     truncated        how many texts were longer than max_length
     calibration      mean, deviation and largest deviation of each (state, channel) over a sample, little-endian
                      float32 in base64, each of shape (states, hidden_dim)

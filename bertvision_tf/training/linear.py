@@ -22,7 +22,7 @@ KERNEL_ROWS = 2**13  # whose likenesses to each other are held a few times too, 
 
 
 def check_features(head: keras.Model, rows: int) -> None:
-    """Raises RunError where the features of so many rows do not fit into memory."""
+    """Raises RunError where a head that is fitted at once cannot hold the features of so many rows."""
     last = head.get_layer("logits")
     if isinstance(last, KernelReadout) and rows > KERNEL_ROWS:
         raise RunError(
@@ -32,9 +32,9 @@ def check_features(head: keras.Model, rows: int) -> None:
     needed = 4 * rows * last.input.shape[-1]
     if needed > FEATURES_BYTES:
         raise RunError(
-            f"a linear head needs the features of all {rows:,} training rows at once, {needed / 2**30:.1f} GiB, and "
-            f"{FEATURES_BYTES / 2**30:.0f} GiB is the most: take fewer rows with `train_share`, or a head that is not "
-            "linear."
+            f"a head that is fitted at once needs the features of all {rows:,} training rows at once, "
+            f"{needed / 2**30:.1f} GiB, and {FEATURES_BYTES / 2**30:.0f} GiB is the most: take fewer rows with "
+            "`train_share`, or a head that is trained by steps."
         )
 
 
@@ -60,8 +60,8 @@ def fit_linear_head(
         kind, class_weights: of the task, and what a row of each class counts; 1 with None.
 
     Returns:
-        as `fit_head`; an "epoch" of it is a strength, the most regularised first. The history of "groups" has the norm
-        of each layer's weights too, as layer_0 and so on.
+        as `fit_head`; an "epoch" of it is one of the solver's readouts, in its order. The history of "groups" has the
+        norm of each layer's weights too, as layer_0 and so on.
     """
     part, last = choose_part(head, measured), head.get_layer("logits")
     called = part.output._keras_history  # the layer is called in the head and in its part
@@ -78,12 +78,12 @@ def fit_linear_head(
     for place, found in enumerate(SOLVERS[solver](problem)):
         history["loss"].append(kind.measure_loss(found.fitted, labels))
         history["selection_score"].append(float(score(found.chosen)))
-        if found.sizes is not None:
-            squares = np.bincount(layers, np.square(found.sizes))
+        if found.norms is not None:
+            squares = np.bincount(layers, np.square(found.norms))
             for layer, norm in enumerate(np.sqrt(squares).tolist()):
                 history.setdefault(f"layer_{layer}", []).append(norm)
         if best is None or history["selection_score"][-1] > history["selection_score"][best[0]]:
-            best = place, found  # of equals the most regularised
+            best = place, found  # of equals the first
     assert best is not None
     place, found = best
     if found.gamma is not None:  # whose rows were not known before

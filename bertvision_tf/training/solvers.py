@@ -1,6 +1,6 @@
 """What fits a readout at once: regularised regression, group-sparse regression, and kernel ridge regression.
 
-Each gives readouts from the most regularised to the least, for the selection rows to choose from.
+Each gives a few readouts, for the selection rows to choose from.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..heads.config import Solver
 from ..kinds import Kind
 
-PENALTIES = np.geomspace(0.8, 0.005, 16)  # of the smallest that leaves no group
-STEPS, TOLERANCE = 100, 1e-4  # of each penalty: at most, and of the weights' norm where it ends
+PENALTIES = np.geomspace(0.8, 0.02, 16)  # of the smallest that leaves no group
+STEPS, TOLERANCE = 1000, 0.03  # of each penalty: at most, and how far from its optimum a group's slope may be
 GAMMAS, ALPHAS = (0.03, 0.1, 0.3, 1.0), (10.0, 1.0, 0.1)  # widths of the kernel, and its regularisation
 
 
@@ -59,18 +60,18 @@ class Readout:
         weights: of the head's last layer.
         fitted, chosen: logits of the rows that it was fitted on, and of the selection rows.
         gamma: of a kernel.
-        sizes: of each group the norm of its weights.
+        norms: of the weights of each group.
     """
 
     weights: list[np.ndarray]
     fitted: np.ndarray
     chosen: np.ndarray
     gamma: float | None = None
-    sizes: np.ndarray | None = None
+    norms: np.ndarray | None = None
 
 
 def solve_regression(problem: Problem) -> Iterator[Readout]:
-    """Logistic or ridge regression, by scikit-learn."""
+    """Logistic or ridge regression, by scikit-learn, the most regularised first."""
     for strength in problem.kind.layer_strengths:
         given = problem.features, problem.labels, problem.outputs, strength, problem.counts
         kernel, bias = problem.kind.fit_linear(*given)
@@ -79,7 +80,7 @@ def solve_regression(problem: Problem) -> Iterator[Readout]:
 
 def solve_groups(problem: Problem) -> Iterator[Readout]:
     """Regression that drops whole groups of features, for falling penalties: a group's penalty is the norm of its
-    weights times the square root of their number. Accelerated proximal steps, from each penalty's weights on.
+    weights times the square root of its size. Accelerated proximal steps, from each penalty's weights on.
 
     Sources: Yuan and Lin, 2006, "Model selection and estimation in regression with grouped variables"; Beck and
     Teboulle, 2009, FISTA; O'Donoghue and Candes, 2015, arXiv 1204.3982, for the restart.
@@ -99,7 +100,7 @@ def solve_groups(problem: Problem) -> Iterator[Readout]:
         return features.T @ errors, errors.sum(axis=0)
 
     weights: np.ndarray = np.zeros((features.shape[1], targets.shape[1]), np.float32)
-    bias: np.ndarray = _fit_bias(kind, counts, targets)
+    bias: np.ndarray = kind.find_logits((counts * targets).sum(axis=0)).astype(np.float32)
     largest = max(float((measure(differentiate(weights, bias)[0]) / roots).max()), 1e-12)
     step = np.float32(1 / (kind.curvature * _measure_spread(features, counts)))
     mean, deviation = problem.scale
@@ -114,20 +115,22 @@ def solve_groups(problem: Problem) -> Iterator[Readout]:
             moved *= np.repeat(kept, problem.groups)[:, None]
             moved_bias = ahead_bias - np.float32(1 / kind.curvature) * bias_slope
             change = moved - weights
+            left = max(float((measure(ahead - moved) / roots).max() / step), float(np.abs(bias_slope).max()))
             if float(((ahead - moved) * change).sum()) > 0:  # too far: without momentum from here
                 pace = 1.0
             following = (1 + np.sqrt(1 + 4 * pace * pace)) / 2
             momentum = np.float32((pace - 1) / following)
             ahead, ahead_bias = moved + momentum * change, moved_bias + momentum * (moved_bias - bias)
             weights, bias, pace = moved, moved_bias, following
-            if np.linalg.norm(change) <= TOLERANCE * np.linalg.norm(weights):
+            if left <= TOLERANCE * share * largest:
                 break
         found = _read(problem, weights * np.float32(deviation), bias * np.float32(deviation) + np.float32(mean))
-        yield dataclasses.replace(found, sizes=measure(weights))
+        yield dataclasses.replace(found, norms=measure(weights))
 
 
 def solve_kernel(problem: Problem) -> Iterator[Readout]:
-    """Ridge regression on likenesses to the training rows, exp(-gamma / features * squared distance)."""
+    """Ridge regression on likenesses to the training rows, exp(-gamma / features * squared distance): the widest
+    kernels first, of each the most regularised first."""
     from scipy.linalg import solve
 
     features, chosen, targets = problem.features, problem.chosen, problem.list_targets().astype(np.float64)
@@ -140,23 +143,18 @@ def solve_kernel(problem: Problem) -> Iterator[Readout]:
     for gamma in GAMMAS:
         likeness, seen = np.exp(-gamma * near), np.exp(-gamma * far)
         for alpha in ALPHAS:
-            kernel = solve(likeness + np.diag(alpha / counts), targets - bias, assume_a="pos")
-            weights = [features, deviation * kernel, deviation * bias + mean]
+            regularised = likeness.copy()
+            regularised.flat[:: len(features) + 1] += alpha / counts
+            kernel = solve(regularised, targets - bias, assume_a="pos", overwrite_a=True)
+            weights = [deviation * kernel, deviation * bias + mean, features]
             fitted, found = (deviation * (one @ kernel + bias) + mean for one in (likeness, seen))
-            yield Readout([part.astype(np.float32) for part in weights], fitted, found.astype(np.float32), gamma)
+            weights = [part.astype(np.float32, copy=False) for part in weights]
+            yield Readout(weights, fitted, found.astype(np.float32), gamma)
 
 
 def _read(problem: Problem, kernel: np.ndarray, bias: np.ndarray) -> Readout:
     fitted, chosen = (part @ kernel + bias for part in (problem.features, problem.chosen))
     return Readout([kernel, bias], fitted, chosen.astype(np.float32))
-
-
-def _fit_bias(kind: Kind, counts: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The logits that say of every row what holds in the mean."""
-    bias, mean = np.zeros(targets.shape[1], np.float32), (counts * targets).sum(axis=0)
-    for _ in range(STEPS):
-        bias = bias - (kind.expect(bias[None])[0].astype(np.float32) - mean) / np.float32(kind.curvature)
-    return bias
 
 
 def _measure_spread(features: np.ndarray, counts: np.ndarray) -> float:
@@ -175,4 +173,4 @@ def _measure_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.maximum(own[:, None] + theirs - 2.0 * (rows @ others.T), 0)
 
 
-SOLVERS = {"regression": solve_regression, "groups": solve_groups, "kernel": solve_kernel}
+SOLVERS = {Solver.REGRESSION: solve_regression, Solver.GROUPS: solve_groups, Solver.KERNEL: solve_kernel}

@@ -3,8 +3,10 @@
 import pytest
 
 from bertvision_tf.heads import PRESETS, HeadConfig, describe_head, measure_head
+from bertvision_tf.heads.presets import SOLVED
 
 LAYERS, HIDDEN, TOKENS = 3, 12, 5
+SIZES = {"num_hidden_states": LAYERS, "hidden_dim": HIDDEN, "num_tokens": TOKENS}
 CELLS = LAYERS * TOKENS
 COSTS = {
     "last_layer": HIDDEN * 2,
@@ -32,6 +34,19 @@ def test_depthwise_convolutions_are_counted():
     stem = 4 * 3 * LAYERS * 64 + 2 * 3 * 64 * 128  # widths 4 and 2
     block = 2 * (3 * 128 + 128 * 256) + 2 * (3 * 256 + 256 * 512) + 1 * 128 * 512
     assert size.multiply_adds == stem + block + 512 * 2
+
+
+def test_convolutions_on_the_picture_of_cosines_are_counted():
+    narrow, wide = (measure_head(f"comparison_adapter_4_similarity_{width}", **SIZES) for width in (4, 8))
+    cells, outputs = 40 * 24, 2
+    more = cells * 9 * (LAYERS + 1) * (8 - 4) + cells * 9 * (8 * 8 - 4 * 4) + 4 * (8 - 4) * outputs
+    assert wide.multiply_adds - narrow.multiply_adds == more
+
+
+@pytest.mark.parametrize("name", [name for name in (*PRESETS, *SOLVED) if "vision" not in name])
+def test_every_preset_is_measured(name):
+    size = measure_head(name, **SIZES | {"hidden_dim": 16})
+    assert size.trainable_parameters > 0 and (size.multiply_adds > 0 or name == "kernel_all_layers")
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -18,7 +18,7 @@ def fitted():
     model = KernelRidge(alpha=0.5, kernel="rbf", gamma=0.3 / 8).fit(ROWS, RANDOM.normal(size=(20, 3)))
     layer = KernelReadout(units=3, rows=20, gamma=0.3)
     layer.build((None, 8))
-    layer.set_weights([ROWS, model.dual_coef_, BIAS])
+    layer.set_weights([model.dual_coef_, BIAS, ROWS])
     return model, layer
 
 

@@ -13,6 +13,7 @@ from bertvision_tf.heads import HeadConfig, adapt_head, build_head, describe_hea
 from bertvision_tf.heads.build import list_groups
 from bertvision_tf.heads.presets import SOLVED
 from bertvision_tf.kinds import find_kind
+from bertvision_tf.kinds.label_sets import SEPARATOR
 from bertvision_tf.training import linear
 from bertvision_tf.training.linear import fit_linear_head
 
@@ -151,40 +152,47 @@ def test_a_sparse_head_tells_which_layers_survive(train, tmp_path):
 
 @pytest.mark.parametrize("name", ["sparse_all_layers", "kernel_all_layers", "kernel_comparison"])
 @pytest.mark.parametrize("kind", ["classes", "scores", "sets"])
-def test_all_kinds_are_fitted_and_found_again(train, tmp_path, name, kind):
+def test_all_kinds_are_fitted_and_found_again(train, name, kind):
     random = np.random.default_rng(0)
-    rows = [["the cat has eaten", "she can not run"][row % 2] + " ." * int(random.integers(4)) for row in range(240)]
+    words = ["cat", "dog", "bird", "has", "eat", "the", "a", "not", "run"]
+    rows = [" ".join(random.choice(words, random.integers(3, 9))) for _ in range(300)]
     labels = {
-        "classes": [["x", "y", "z"][len(text) % 3] for text in rows],
-        "scores": [1000.0 + len(text) for text in rows],
-        "sets": [["cat"] * ("cat" in text) + ["long"] * (len(text) > 17) for text in rows],
+        "classes": ["xyz"[("cat" in text) + ("dog" in text)] for text in rows],
+        "scores": [1000.0 + 10 * text.count("cat") for text in rows],
+        "sets": [[word for word in ("cat", "dog") if word in text] for text in rows],
     }
-    table = {"one": rows, "two": rows[::-1], "label": labels[kind]}
+    table = {"one": rows, "two": ["the bird can run", *rows[:-1]], "label": labels[kind]}
     pair = {"text_pair": "two"} if name == "kernel_comparison" else {}
     task = bv.task_from_table(table, text="one", label="label", name="table", **pair)
     run = train(f"{name}-{kind}", task, head=name, limit=None, baselines=False)
-    seed = run.results["seeds"][0]
-    head, dev = run.load_head(seed), run.open_stores()[1]
+    head, dev = run.load_head(run.results["seeds"][0]), run.open_stores()[1]
     images = next(iter(dev.as_dataset(batch_size=len(dev))))[0]
     logits = head({name: images[name] for name in head.input}).numpy()
-    assert np.isfinite(logits).all() and logits.std() > 0
-    gold = run.results["scores"][0]
-    said = run.predict(rows[:50], rows[::-1][:50] if pair else None).labels
+    assert np.isfinite(logits).all() and np.ptp(logits, axis=0).min() > 0
+    assert run.results["scores"][0] > 0.45  # of correlation, accuracy or F1
+    with open(run.path / "predictions.csv", newline="", encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    said = run.predict([row["text"] for row in written], [row["text_pair"] for row in written] if pair else None)
     if kind == "scores":
-        assert np.corrcoef([float(one) for one in said], labels[kind][:50])[0, 1] > 0.5
-    assert gold == gold and len(said) == 50
+        found = [float(row["prediction"]) for row in written]
+        np.testing.assert_allclose([float(one) for one in said.labels], found, rtol=0.01)
+    else:
+        parts = [one if isinstance(one, str) else SEPARATOR.join(one) for one in said.labels]
+        same = [one == row["prediction"] for one, row in zip(parts, written, strict=True)]
+        assert np.mean(same) > 0.9  # those of int8 states
 
 
-def test_a_kernel_head_counts_its_rows(train, monkeypatch):
+def test_a_kernel_head_counts_its_rows(train, tmp_path, monkeypatch):
     run = train("kernel", head="kernel_all_layers", baselines=False, shots=8, seeds=2)
     assert run.results["trainable_parameters"] == 16 * (3 * 8) + 16 * 2 + 2
-    kept = [run.load_head(seed).get_layer("logits").get_weights()[0] for seed in (0, 1)]
+    kept = [run.load_head(seed).get_layer("logits").kept.numpy() for seed in (0, 1)]
     assert kept[0].shape == (16, 24) and not np.allclose(*kept)
     together = train("together", head="kernel_all_layers", baselines=False, shots=8, seeds=2, predict_with="mean")
     assert together.results["together"] is not None
     monkeypatch.setattr(linear, "KERNEL_ROWS", 100)
     with pytest.raises(RunError, match="a kernel head keeps all its 150 training rows, and 100 is the most"):
-        train("large-kernel", head="kernel_all_layers", baselines=False)
+        train("large-kernel", head="kernel_all_layers", baselines=False, store=tmp_path / "states")
+    assert not (tmp_path / "states").exists()  # nothing was extracted for it
 
 
 def test_a_solver_needs_a_head_that_is_fitted_at_once():

@@ -42,8 +42,8 @@ def test_groups_of_orthogonal_features_shrink_as_the_closed_form_says():
         np.testing.assert_allclose(one.weights[0][:, 0], expected * labels.std(), atol=2e-3)
         np.testing.assert_allclose(one.weights[1], labels.mean(), rtol=1e-4)
         sizes = [np.linalg.norm(part * own) for part, own in zip(shares, plain, strict=True)]
-        np.testing.assert_allclose(one.sizes, sizes, atol=1e-3)
-    assert [np.count_nonzero(one.sizes) for one in found[:1]] == [1]  # the strongest group is the first
+        np.testing.assert_allclose(one.norms, sizes, atol=2e-3)
+    assert [np.count_nonzero(one.norms) for one in found[:1]] == [1]  # the strongest group is the first
     np.testing.assert_allclose(found[3].fitted[:10], found[3].chosen, atol=1e-4)
 
 
@@ -53,16 +53,43 @@ def test_the_group_that_says_the_class_is_the_first(kind):
     holds = (features[:, 4] > 0).astype(np.int32)
     labels = holds if kind == "classification" else np.stack([holds, 1 - holds], axis=1)
     found = list(solve_groups(make_problem(kind, labels, features, outputs=2)))
-    first = next(one.sizes for one in found if one.sizes.any())
+    first = next(one.norms for one in found if one.norms.any())
     assert (first > 0).tolist() == [False, True, False]
     last = found[-1].fitted
     right = last.argmax(axis=1) == holds if kind == "classification" else ((last > 0) == labels).all(axis=1)
     assert right.mean() > 0.95
 
 
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "regression"])
+def test_each_penalty_is_solved_where_features_go_together(kind):
+    """At an optimum no group's slope is larger than its penalty, and that of one with weights is as large."""
+    random = np.random.default_rng(1)
+    features = random.normal(size=(400, 60)) @ (np.linalg.qr(random.normal(size=(60, 60)))[0] * 0.9 ** np.arange(60))
+    features = ((features - features.mean(axis=0)) / features.std(axis=0)).astype(np.float32)
+    score = features[:, :3].sum(axis=1) + random.normal(size=400)
+    labels = {
+        "classification": np.digitize(score, [-1, 1]),
+        "multilabel": np.stack([score > 0, score > 2], axis=1).astype(np.int32),
+        "regression": score,
+    }[kind]
+    counts = np.where(score > 0, 2.0, 1.0) if kind == "classification" else None
+    sizes, outputs = (10, 20, 30), {"classification": 3, "multilabel": 2, "regression": 1}[kind]
+    problem = make_problem(kind, labels, features, outputs, counts, sizes)
+    weighed = (np.ones(400) if counts is None else counts) / (400 if counts is None else counts.sum())
+    targets, (mean, deviation), largest = problem.list_targets(), problem.scale, None
+    for share, one in zip(PENALTIES, solve_groups(problem), strict=True):
+        errors = weighed[:, None] * (problem.kind.expect((one.fitted - mean) / deviation) - targets)
+        slopes = [np.linalg.norm(part) for part in np.split(features.T @ errors, np.cumsum(sizes)[:-1])]
+        limits = np.array(slopes) / np.sqrt(sizes)
+        largest = limits.max() / share if largest is None else largest
+        assert (limits <= 1.1 * share * largest).all()
+        np.testing.assert_allclose(limits[one.norms > 0], share * largest, rtol=0.1)
+    assert (one.norms > 0).all()
+
+
 def test_a_small_penalty_comes_near_to_none(monkeypatch):
     monkeypatch.setattr(solvers, "PENALTIES", [1e-6])
-    monkeypatch.setattr(solvers, "STEPS", 5000)
+    monkeypatch.setattr(solvers, "STEPS", 20000)
     monkeypatch.setattr(solvers, "TOLERANCE", 0.0)
     features = RANDOM.normal(size=(ROWS, 12))
     labels = (features[:, 0] + RANDOM.normal(size=ROWS) > 0.5).astype(int)
@@ -105,4 +132,4 @@ def test_kernels_are_scikit_learns():
             model = KernelRidge(alpha=alpha, kernel="rbf", gamma=gamma / 6)
             expected = model.fit(features, target - mean, sample_weight=weights).predict(new) + mean
             np.testing.assert_allclose(one.chosen[:, -1], expected, rtol=1e-3, atol=1e-3)
-            assert one.gamma == gamma and one.weights[0].shape == features.shape
+            assert one.gamma == gamma and one.weights[2].shape == features.shape

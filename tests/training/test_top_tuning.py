@@ -13,10 +13,7 @@ from bertvision_tf.training.top_tuning import build_tuned, count_top
 from ..encoders.test_parity import CHECKPOINTS, read_golden
 
 HEADS = {  # by the family of each, the kind of its outputs
-    **dict.fromkeys(
-        ("learned_pooling", "standardized_adapter_64_shared", "linear_all_layers", "kernel_all_layers"),
-        "classification",
-    ),
+    **dict.fromkeys(("learned_pooling", "standardized_adapter_64_shared", "linear_all_layers"), "classification"),
     **dict.fromkeys(("comparison_adapter_64_similarity_8", "linear_comparison"), "classification"),
     **dict.fromkeys(("cnn_1x5_64", "adapter_64_shared"), "span"),
 }
