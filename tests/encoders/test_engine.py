@@ -148,21 +148,13 @@ def test_xla_rounds_in_the_graph():
     assert steps.max() <= 1 and steps.mean() < 0.01  # a state that lies between two steps may go to either
 
 
-def test_a_run_by_xla_says_so(tmp_path):
+@pytest.mark.parametrize("name", ["xla", pytest.param("openvino", marks=needs_openvino)])
+def test_a_run_says_its_engine_and_predicts_without_it(tmp_path, name):
     options = {"limit": 60, "seeds": 1, "baselines": False, "fit": {"epochs": 1}, "head": "adapter_4_shared"}
     options |= {"output": tmp_path / "run", "store": tmp_path / "states"}
-    run = bertvision_tf.train("starter", TINY, engine="xla", **options)
-    assert run.config["engine"] == run.results["engine"] == "xla"
-    assert run.load_encoder().engine == "tensorflow"
-
-
-@needs_openvino
-def test_a_run_says_its_engine_and_predicts_without_it(tmp_path):
-    options = {"limit": 60, "seeds": 1, "baselines": False, "fit": {"epochs": 1}, "head": "adapter_4_shared"}
-    options |= {"output": tmp_path / "run", "store": tmp_path / "states"}
-    run = bertvision_tf.train("starter", TINY, engine="openvino", **options)
-    assert run.config["engine"] == run.results["engine"] == "openvino"
+    run = bertvision_tf.train("starter", TINY, engine=name, **options)
+    assert run.config["engine"] == run.results["engine"] == name
     assert run.load_encoder().engine == "tensorflow"
     assert len(run.predict(TEXTS).labels) == len(TEXTS)
     again = bertvision_tf.train("starter", TINY, resume=True, **options)
-    assert again.config["engine"] == "openvino"  # the finished run: its states are the same
+    assert again.config["engine"] == name  # the finished run: its states are the same
