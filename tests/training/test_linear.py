@@ -16,6 +16,7 @@ from bertvision_tf.kinds import find_kind
 from bertvision_tf.kinds.label_sets import SEPARATOR
 from bertvision_tf.training import linear
 from bertvision_tf.training.linear import fit_linear_head
+from bertvision_tf.training.solvers import PENALTIES
 
 from .test_measured import make_pairs
 
@@ -139,7 +140,7 @@ def test_a_sparse_head_tells_which_layers_survive(train, tmp_path):
     run = train("sparse", head="sparse_all_layers", baselines=False)
     path = run.results["layers"]["path"]
     norms = np.array(path["norms"])  # (layers, penalties)
-    assert norms.shape == (3, 16) and (norms[:, -1] > 0).any() and (norms[:, 0] == 0).any()
+    assert norms.shape == (3, len(PENALTIES)) and (norms[:, -1] > 0).any() and (norms[:, 0] == 0).any()
     assert path["chosen"] == run.results["best_epochs"][0] - 1
     kernel = run.load_head().get_layer("logits").get_weights()[0].reshape(3, 8, 2)
     np.testing.assert_allclose(np.sqrt(np.square(kernel).sum(axis=(1, 2))), norms[:, path["chosen"]], rtol=1e-4)
