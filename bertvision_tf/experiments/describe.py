@@ -292,7 +292,7 @@ def _describe_path(fit: FitResult, layers: int) -> dict[str, Any]:
     norms = [values for name, values in fit.history.items() if name.startswith("layer_")]
     if len(norms) < max(layers, 2):
         return {}
-    return {"path": {"penalties": PENALTIES.tolist(), "norms": norms, "chosen": fit.best_epoch - 1}}
+    return {"path": {"penalties": PENALTIES[: len(norms[0])].tolist(), "norms": norms, "chosen": fit.best_epoch - 1}}
 
 
 def summarize(scores: Sequence[float]) -> dict[str, float | None]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#4c78a8", "#e4572e", "#888888"
 ON_COLOUR = "#010101"  # text on a coloured cell, which stays dark
 NAMED_TOKENS = 120  # of a picture; of a longer one every second or third has its name
-PENALTY_TICKS = (0.8, 0.4, 0.2, 0.1, 0.05)
+PENALTY_TICKS = (0.8, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01)
 MARKERS = "osD^vP*X<>h"
 
 
@@ -81,7 +81,8 @@ def draw_layer_path(path: Mapping[str, Any], names: Sequence[str]) -> Figure:
     axes.axvline(path["penalties"][path["chosen"]], color=RED, linewidth=1, linestyle="--", label="chosen")
     axes.set_xscale("log")
     axes.set_xticks([], minor=True)
-    axes.set_xticks(PENALTY_TICKS, [f"{tick:g}" for tick in PENALTY_TICKS])
+    ticks = [tick for tick in PENALTY_TICKS if tick >= 0.9 * path["penalties"][-1]]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.invert_xaxis()
     axes.set_xlabel("penalty (1: no layer is left)")
     axes.set_ylabel("norm of the layer's weights")

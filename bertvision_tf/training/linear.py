@@ -18,6 +18,7 @@ from .fit import FitResult, build_predictor, choose_part
 from .solvers import SOLVERS, Problem
 
 FEATURES_BYTES = 4 * 2**30  # of the training rows; a fit holds them a few times
+PATIENCE = 2  # penalties after the best, until no smaller one is tried
 KERNEL_ROWS = 2**13  # whose likenesses to each other are held a few times too, 0.5 GiB each time
 
 
@@ -84,6 +85,8 @@ def fit_linear_head(
                 history.setdefault(f"layer_{layer}", []).append(norm)
         if best is None or history["selection_score"][-1] > history["selection_score"][best[0]]:
             best = place, found  # of equals the first
+        elif solver is Solver.GROUPS and place - best[0] >= PATIENCE:
+            break
     assert best is not None
     place, found = best
     if found.gamma is not None:  # whose rows were not known before

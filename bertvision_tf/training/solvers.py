@@ -13,7 +13,7 @@ import numpy as np
 from ..heads.config import Solver
 from ..kinds import Kind
 
-PENALTIES = np.geomspace(0.8, 0.05, 12)  # of the smallest that leaves no group
+PENALTIES = np.geomspace(0.8, 0.005, 16)  # of the smallest that leaves no group; the last take the longest
 SWEEPS, TOLERANCE = 100, 0.1  # over all groups and over those kept: at most; how far a slope may be from its optimum
 GAMMAS, ALPHAS = (0.03, 0.1, 0.3, 1.0), (10.0, 1.0, 0.1)  # widths of the kernel, and its regularisation
 
