@@ -57,7 +57,7 @@ def measure_head(
 
 def count_trainable(model: keras.Model) -> int:
     """The numbers that are trained, or kept of the training rows."""
-    kept = [layer.kept for layer in model.layers if isinstance(layer, KernelReadout)]
+    kept = [layer.kept for layer in model._flatten_layers() if isinstance(layer, KernelReadout)]
     return sum(int(np.prod(weight.shape)) for weight in [*model.trainable_weights, *kept])
 
 
