@@ -42,6 +42,7 @@ def heads(
 
     from ..encoders import load_encoder
     from ..heads import describe_head, get_preset, list_presets, measure_head
+    from ..heads.config import Solver
     from ..heads.presets import SOLVED
 
     encoder = load_encoder(settings.encoder)
@@ -62,7 +63,7 @@ def heads(
             table.add_row(name, "", "", "", f"not here: {error}")
             continue
         words = describe_head(name)
-        if get_preset(name).solver == "kernel":
+        if get_preset(name).solver is Solver.KERNEL:
             table.add_row(name, "grow with the rows", "", "", words)
             continue
         share = f"{size.trainable_parameters / encoder.num_parameters:.3%}"

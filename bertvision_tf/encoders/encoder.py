@@ -268,5 +268,6 @@ class Encoder:
         if not choice.rounded:
             check_equal(engine, found, plain, make_inputs(self.architecture), self.dtype, self.name)
         elif not self._graphs:  # an extraction that is gone on with: what has not been checked before
-            self._build_graph(dataclasses.replace(choice, rounded=False))
+            exact = dataclasses.replace(choice, rounded=False)
+            self._graphs[exact] = self._build_graph(exact)
         return found

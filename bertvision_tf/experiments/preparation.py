@@ -27,7 +27,7 @@ from ..settings import RunSettings
 from ..store import StoreSpec
 from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
-from ..tasks.selection import fingerprint_rows, split_folds
+from ..tasks.selection import fingerprint_rows, split_folds, take_selection
 from ..training import FineTuneConfig, FitConfig, get_strategy
 from ..training.draw import Draw, check_draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
@@ -182,6 +182,13 @@ class Preparation:
         count, train = self.settings.head.folds, self.splits[0]
         return split_folds(train.labels, count, train.fold_groups) if count else [self.roles]
 
+    @functools.cached_property
+    def read(self) -> list[Examples]:
+        """The splits whose states heads read: train and the dev splits; of train the selection rows alone where the
+        heads are trained already."""
+        train, *dev = self.splits
+        return [take_selection(train, self.roles[1]) if self.plan.beginning else train, *dev]
+
     @property
     def tuning(self) -> EncoderTrial:
         """The encoder that is fine-tuned."""
@@ -201,15 +208,16 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     states = wanted.choose(encoder, task.max_length)
     fit = plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)
-    _check_choices(plan, fit, plan_spec(encoder, splits[0], **states))
+    spec = plan_spec(encoder, splits[0], **states)
+    _check_choices(plan, fit, spec)
     work = Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
-    check_rows(task, work.draw, settings.head.all_seeds)
+    seeds, folds = settings.head.all_seeds, [dataclasses.replace(work.draw, training=rows) for rows, _ in work.folds]
+    for draw in [work.draw, *(folds if settings.head.folds else ())]:
+        check_rows(task, draw, seeds)
     if plan.head.linear:
-        fitted = [dataclasses.replace(work.draw, training=training) for training, _ in work.folds]
-        count = max(len(draw.rows(seed)) for draw in fitted for seed in settings.head.all_seeds)
-        check_features(build_task_head(plan.head, plan_spec(encoder, splits[0], **states), task), count)
-    for training, _ in work.folds if settings.head.folds else ():
-        check_rows(task, dataclasses.replace(work.draw, training=training), settings.head.all_seeds)
+        check_features(
+            build_task_head(plan.head, spec, task), max(len(one.rows(seed)) for one in folds for seed in seeds)
+        )
     if plan.beginning is not None:
         check_same(plan.beginning, describe_settings(work), encoder.num_hidden_states)
         count_top(encoder, plan.fine_tune.parts)

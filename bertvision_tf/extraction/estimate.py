@@ -118,9 +118,10 @@ def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float
     def run(batch: np.ndarray) -> int:
         return len(encoder.hidden_state_rows(tokens.pad(batch), layers=layers, grid=grid))
 
+    first = chosen[:1]
     if encoder.engine == XLA:  # which compiles each shape
-        chosen = chosen[:XLA_BATCHES]
-    for batch in chosen if encoder.engine == XLA else chosen[:1]:
+        first = chosen = chosen[:XLA_BATCHES]
+    for batch in first:
         run(batch)
     start, done = time.perf_counter(), 0
     for count in map_in_order(run, itertools.cycle(chosen), count_workers()):

@@ -43,13 +43,19 @@ class Problem:
     @property
     def scale(self) -> tuple[float, float]:
         """Mean and deviation of scores; 0 and 1 of classes."""
-        return self.kind.choose_scale(self.labels) or (0.0, 1.0)
+        return self._scale_labels()[1]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """What each row counts, (rows,)."""
+        return np.ones(len(self.features)) if self.counts is None else self.counts
 
     def list_targets(self) -> np.ndarray:
         """float32 (rows, outputs): 0 and 1 for classes, scores of mean 0 and deviation 1."""
-        mean, deviation = self.scale
-        labels = (self.labels - mean) / deviation if self.kind.numeric else self.labels
-        return self.kind.list_targets(labels, self.outputs).astype(np.float32)
+        return self.kind.list_targets(self._scale_labels()[0], self.outputs).astype(np.float32)
+
+    def _scale_labels(self) -> tuple[np.ndarray, tuple[float, float]]:
+        return self.kind.scale_labels(self.labels, np.arange(len(self.labels)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,15 +107,14 @@ def solve_kernel(problem: Problem) -> Iterator[Readout]:
     features, chosen, targets = problem.features, problem.chosen, problem.list_targets().astype(np.float64)
     if not problem.kind.numeric:
         targets = 2 * targets - 1
-    counts = np.ones(len(features)) if problem.counts is None else problem.counts
-    bias = np.average(targets, axis=0, weights=counts)
+    bias = np.average(targets, axis=0, weights=problem.shares)
     mean, deviation = problem.scale
     near, far = (_measure_distances(one, features) / features.shape[1] for one in (features, chosen))
     for gamma in GAMMAS:
         likeness, seen = np.exp(-gamma * near), np.exp(-gamma * far)
         for alpha in ALPHAS:
             regularised = likeness.copy()
-            regularised.flat[:: len(features) + 1] += alpha / counts
+            regularised.flat[:: len(features) + 1] += alpha / problem.shares
             kernel = solve(regularised, targets - bias, assume_a="pos", overwrite_a=True)
             weights = [deviation * kernel, deviation * bias + mean, features]
             fitted, found = (deviation * (one @ kernel + bias) + mean for one in (likeness, seen))
@@ -130,8 +135,7 @@ class _Descent:
 
     def __init__(self, problem: Problem):
         self._kind, self._features, self._targets = problem.kind, problem.features, problem.list_targets()
-        counts = np.ones(len(self._features)) if problem.counts is None else problem.counts
-        self._counts = (counts / counts.sum()).astype(np.float32)[:, None]
+        self._counts = (problem.shares / problem.shares.sum()).astype(np.float32)[:, None]
         ends = np.cumsum(problem.groups)
         self._parts = [slice(end - size, end) for end, size in zip(ends, problem.groups, strict=True)]
         self._roots = np.sqrt(problem.groups)
@@ -140,7 +144,7 @@ class _Descent:
         ]
         self.weights = np.zeros((self._features.shape[1], self._targets.shape[1]), np.float32)
         self.bias = self._kind.find_logits((self._counts * self._targets).sum(axis=0)).astype(np.float32)
-        self._logits = np.tile(self.bias, (len(self._features), 1))
+        self._set_logits(np.tile(self.bias, (len(self._features), 1)))
 
     def measure(self) -> np.ndarray:
         """The norm of each group's weights."""
@@ -161,7 +165,7 @@ class _Descent:
                     break
             if self._sweep(penalty, every) <= limit:
                 break
-        self._logits = self._features @ self.weights + self.bias  # without what the steps have rounded
+        self._set_logits(self._features @ self.weights + self.bias)  # without what the steps have rounded
 
     def _sweep(self, penalty: float, places: Iterable[int]) -> float:
         """Moves some groups and the bias once; how far the farthest was from its optimum, as a penalty."""
@@ -174,18 +178,21 @@ class _Descent:
             change = moved - self.weights[part]
             if change.any():
                 self.weights[part] = moved
-                self._logits += self._features[:, part] @ change
+                self._set_logits(self._logits + self._features[:, part] @ change)
                 left = max(left, bound * float(np.linalg.norm(change)) / root)
-        slope = self._find_errors().sum(axis=0)
-        self.bias = self.bias - slope / np.float32(self._kind.curvature)
-        self._logits -= slope / np.float32(self._kind.curvature)
+        slope = self._errors.sum(axis=0)
+        step = slope / np.float32(self._kind.curvature)
+        self.bias = self.bias - step
+        self._set_logits(self._logits - step)
         return max(left, float(np.abs(slope).max()))
 
-    def _find_errors(self) -> np.ndarray:
-        return self._counts * (self._kind.expect(self._logits).astype(np.float32, copy=False) - self._targets)
+    def _set_logits(self, logits: np.ndarray) -> None:
+        """What all groups say together, and how far that is from the targets, which the groups' slopes share."""
+        self._logits = logits
+        self._errors = self._counts * (self._kind.expect(logits).astype(np.float32, copy=False) - self._targets)
 
     def _find_slope(self, part: slice) -> np.ndarray:
-        return self._features[:, part].T @ self._find_errors()
+        return self._features[:, part].T @ self._errors
 
 
 def _read(problem: Problem, kernel: np.ndarray, bias: np.ndarray) -> Readout:
