@@ -110,6 +110,18 @@ def show_notes(results: dict[str, Any]) -> None:
                 f"On the selection rows a linear model on the means of all layers is as good ({selected:.3f}, heads "
                 f"{head:.3f}), in {linear['seconds']:.0f} s: --head linear_all_layers."
             )
+    choice = results.get("head_choice")
+    if choice and len(choice["scores"]) > 1:
+        taken = choice["taken"]
+        others = [
+            f"{score:.3f} of {name} (standard error of the difference {choice['standard_errors'][name]:.3f})"
+            for name, score in choice["scores"].items()
+            if name != taken
+        ]
+        print(
+            f"Head {taken}: on the selection rows {choice['scores'][taken]:.3f}, against {', '.join(others)}; chosen "
+            f"in {choice['seconds']:.0f} s."
+        )
     chosen = results["layers"]["chosen"]
     if chosen:
         scores, kept, every = chosen["scores"], len(chosen["kept"]), len(chosen["ranking"])

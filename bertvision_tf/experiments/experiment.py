@@ -30,6 +30,7 @@ from ..training.averaging import Together, average_outcomes
 from ..training.baselines import Baseline
 from ..training.cost import Cost
 from ..training.draw import Draw, draw_sample
+from ..training.head_choice import choose_head
 from ..training.layer_use import LayerChoice, choose_layers
 from ..training.top_tuning import TopTuning
 from ..training.trial import Outcome, Trial
@@ -91,6 +92,7 @@ def train(
         make_logs(plan)
         tuned = fine_tune(work)
         states = extract_states(work, list(dict.fromkeys(tuned.values())))
+        work = take_head(work, states)
         heads = train_heads(work, states)
         rivals = fit_rivals(work, states, heads)
         results = describe_results(work, states, heads, rivals)
@@ -142,12 +144,14 @@ class States:
     Attributes:
         tuned: the fine-tuned encoders, each once.
         stores: of each encoder, a store for each split that is read.
+        measured: what heads have measured of each encoder's stores, by what measures it.
         choice: why these layers, where they were chosen.
         choosing, extracting: what it cost.
     """
 
     tuned: list[Snapshot]
     stores: list[list[Store]]
+    measured: list[dict[str, Any]]
     choice: LayerChoice | None
     choosing: Cost
     extracting: Cost
@@ -170,7 +174,7 @@ def extract_states(work: Preparation, tuned: list[Snapshot]) -> States:
         stores = [
             [extract_once(one, rows, plan.store, work.progress, **kept) for rows in work.read] for one in encoders
         ]
-    return States(tuned, stores, choice, choosing, extracting)
+    return States(tuned, stores, [{} for _ in stores], choice, choosing, extracting)
 
 
 def _choose_layers(work: Preparation, encoder: Encoder) -> LayerChoice:
@@ -180,6 +184,19 @@ def _choose_layers(work: Preparation, encoder: Encoder) -> LayerChoice:
     store = extract_once(encoder, sample, work.plan.store, work.progress, **work.states)
     draw = Draw(sample.labels, roles[0], work.draw.share, work.draw.shots)
     return choose_layers(_new_trial(work)(stores=[store], examples=[sample], draw=draw, selection=roles[1]))
+
+
+def take_head(work: Preparation, states: States) -> Preparation:
+    """The same work with the head that the selection rows choose, where they are to choose one."""
+    if not work.plan.kinds:
+        return work
+    trials = {
+        name: _new_trial(work.change_head(name))(
+            stores=states.stores[0], draw=work.draw, selection=work.roles[1], measured=states.measured[0], logs=None
+        )
+        for name in work.plan.kinds
+    }
+    return work.take_head(choose_head(trials))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -216,8 +233,7 @@ def train_heads(work: Preparation, states: States) -> Heads:
     seeds = settings.all_seeds
     with Cost() as training:
         distinct = []
-        for own in states.stores:
-            measured: dict[str, Any] = {}  # of these stores, for all folds
+        for own, measured in zip(states.stores, states.measured, strict=True):
             for rows, selection in work.folds:
                 draw = dataclasses.replace(work.draw, training=rows)
                 if work.plan.beginning is not None:
@@ -275,12 +291,14 @@ def describe_results(work: Preparation, states: States, heads: Heads, rivals: Se
         **describe_scores(trials, work.encoder, name, work.settings.head.all_seeds, outcomes),
         "together": describe_together(trials[0], heads.together, len(outcomes)) if heads.together else None,
         "folds": work.settings.head.folds,
+        "head_choice": dataclasses.asdict(work.choice) if work.choice else None,
         "calibration": describe_calibration(trials[0], heads.predictor),
         "fine_tune": describe_fine_tuning(gold, tuned, own_heads, ensembles) if tuned else None,
         "seconds": {
             "fine_tune": sum(snapshot.facts["seconds"] for snapshot in tuned),
             **({"choose_layers": states.choosing.seconds} if states.choice else {}),
             "extract": states.extracting.seconds,
+            **({"choose_head": work.choice.seconds} if work.choice else {}),
             "train": heads.training.seconds,
         },
         "memory_bytes": {"extract": states.extracting.memory_bytes, "train": heads.training.memory_bytes},

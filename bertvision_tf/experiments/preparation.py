@@ -31,6 +31,7 @@ from ..tasks.selection import fingerprint_rows, split_folds, take_selection
 from ..training import FineTuneConfig, FitConfig, get_strategy
 from ..training.draw import Draw, check_draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
+from ..training.head_choice import HeadChoice
 from ..training.linear import check_features
 from ..training.top_tuning import count_top
 from ..training.trial import build_task_head
@@ -39,6 +40,11 @@ from .from_run import Beginning, check_same, complete, open_beginning
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
 DEFAULT_SPAN_HEAD = "cnn_1x5_64"
+LINEAR_HEADS = {  # as good as a default head on some tasks, and fitted in seconds
+    DEFAULT_HEAD: "linear_all_layers",
+    DEFAULT_PAIR_HEAD: "linear_comparison",
+}
+OF_HEAD = ("head", "fit", "seeds")  # what config.json says of a run's heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Plan:
         settings: all options.
         task, head: what they name.
         head_name: the preset's, or "custom-" and a fingerprint.
+        kinds: names of the heads of which the selection rows choose one, that which is taken of equals first; none
+            where they choose none. `head` is then the default one.
         fit: how it is trained: a FitConfig, or what differs from its usual one.
         fine_tune: how the encoder is fine-tuned, if it is.
         store, output, logs: folders; no logs with None.
@@ -65,6 +73,7 @@ class Plan:
     output: Path
     logs: Path | None
     beginning: Beginning | None = None
+    kinds: tuple[str, ...] = ()
 
 
 def read_task(settings: RunSettings) -> TaskSpec:
@@ -95,12 +104,11 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
         tuning = settings.tuning
     head, name, fit = _choose_head(settings, task) if beginning is None else (beginning.head, beginning.name, {})
     check_predictor(settings)
-    seeds, alike = settings.head.all_seeds, not (rows.drawn or settings.head.folds or tuning.fine_tune_epochs)
-    if head.linear and alike and len(seeds) > 1 and not rivals.baseline_parts:
-        note(f"a linear head is the same with every seed: only that of seed {seeds[0]} is fitted.")
-        settings = settings.change(seeds=seeds[:1])
+    settings = _leave_out_seeds(settings, head)
+    kinds = _list_kinds(settings, task, name) if settings.head.auto else ()
     fine_tune = tuning.choose(task)
-    usual = "-".join([f"runs/{task.name}-{name}", *name_folders(settings, fine_tune.parts if beginning else None)])
+    called = "auto" if kinds else name
+    usual = "-".join([f"runs/{task.name}-{called}", *name_folders(settings, fine_tune.parts if beginning else None)])
     places = settings.places
     output, store = read_path(places.output or usual).resolve(), read_path(places.store)
     logs = None if places.tensorboard is None else read_path(places.tensorboard)
@@ -110,7 +118,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
             raise RunError(
                 f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
             )
-    return Plan(settings, task, head, name, fit, fine_tune, store, output, logs, beginning)
+    return Plan(settings, task, head, name, fit, fine_tune, store, output, logs, beginning, kinds)
 
 
 def check_predictor(settings: RunSettings) -> None:
@@ -147,6 +155,7 @@ class Preparation:
         states: which hidden states are kept, as `extract` takes it; all of them while layers are still to be chosen.
         fit: how a head is trained.
         progress: called with what is being done.
+        choice: why this kind of head, where it was chosen.
     """
 
     plan: Plan
@@ -156,6 +165,7 @@ class Preparation:
     states: Mapping[str, Any]
     fit: FitConfig
     progress: Progress
+    choice: HeadChoice | None = None
 
     @property
     def settings(self) -> RunSettings:
@@ -189,6 +199,17 @@ class Preparation:
         train, *dev = self.splits
         return [take_selection(train, self.roles[1]) if self.plan.beginning else train, *dev]
 
+    def change_head(self, name: str) -> Preparation:
+        """The same with another head, by its name."""
+        plan = dataclasses.replace(self.plan, head=get_preset(name), head_name=name)
+        return dataclasses.replace(self, plan=plan, fit=_choose_fit(plan))
+
+    def take_head(self, choice: HeadChoice) -> Preparation:
+        """The same with the head that was chosen."""
+        work = self.change_head(choice.taken)
+        plan = dataclasses.replace(work.plan, settings=_leave_out_seeds(self.settings, work.plan.head))
+        return dataclasses.replace(work, plan=plan, choice=choice)
+
     @property
     def tuning(self) -> EncoderTrial:
         """The encoder that is fine-tuned."""
@@ -207,17 +228,18 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     splits = [load_rows(task, split, rows.data_dir, rows.limit, rows.negatives) for split in names]
     encoder = load_encoder(encoder, wanted.dtype, wanted.engine) if isinstance(encoder, str) else encoder
     states = wanted.choose(encoder, task.max_length)
-    fit = plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)
-    spec = plan_spec(encoder, splits[0], **states)
+    fit, spec = _choose_fit(plan), plan_spec(encoder, splits[0], **states)
     _check_choices(plan, fit, spec)
     work = Preparation(plan, encoder, splits, split_task(task, splits[0]), states, fit, progress)
     seeds, folds = settings.head.all_seeds, [dataclasses.replace(work.draw, training=rows) for rows, _ in work.folds]
     for draw in [work.draw, *(folds if settings.head.folds else ())]:
         check_rows(task, draw, seeds)
+    most = max(len(one.rows(seed)) for one in folds for seed in seeds)
     if plan.head.linear:
-        check_features(
-            build_task_head(plan.head, spec, task), max(len(one.rows(seed)) for one in folds for seed in seeds)
-        )
+        check_features(build_task_head(plan.head, spec, task), most)
+    if plan.kinds:
+        kinds = tuple(name for name in plan.kinds if _fits(name, spec, task, most))
+        work = dataclasses.replace(work, plan=dataclasses.replace(plan, kinds=kinds))
     if plan.beginning is not None:
         check_same(plan.beginning, describe_settings(work), encoder.num_hidden_states)
         count_top(encoder, plan.fine_tune.parts)
@@ -245,6 +267,7 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         **work.states,
         "layers": list(plan_spec(encoder, work.splits[0], **work.states).layers),
         "choose_layers": settings.states.auto,
+        **({"choose_head": _describe_choice(plan)} if plan.kinds else {}),
         "baseline_epochs": list(rivals.baseline_epochs) if rivals.baseline_parts else [],
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         "fit": dataclasses.asdict(work.fit),
@@ -261,6 +284,7 @@ def describe_sources(work: Preparation) -> dict[str, Any]:
     data_dir, origin = work.settings.rows.data_dir, work.plan.task.origin
     return {
         "head_name": work.plan.head_name,
+        **({name: describe_settings(work)[name] for name in OF_HEAD} if work.choice else {}),
         "engine": work.encoder.engine,
         "data_dir": data_dir and str(read_path(data_dir).resolve()),
         **({"table": dict(origin)} if origin else {}),
@@ -275,6 +299,7 @@ def find_finished(work: Preparation, asked: Mapping[str, Any]) -> Run | None:
     """
     output, places = work.plan.output, work.settings.places
     chosen = {"layers"} if work.settings.states.auto else set()
+    chosen |= set(OF_HEAD) if work.plan.kinds else set()  # which choose_head has as they were asked
     other = find_other_setting(output, {name: value for name, value in asked.items() if name not in chosen})
     if places.resume and other == "" and (not places.export or (output / "saved_model").is_dir()):
         return load_run(output)
@@ -299,7 +324,7 @@ def name_default_head(task: TaskSpec, tokens: str = "all") -> str:
 def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str, FitConfig | Mapping[str, Any]]:
     """The head, by default that of the task's kind; what it is called; and how it is trained."""
     head, fit = settings.head.head, settings.head.fit or {}
-    if head is None:
+    if head is None or settings.head.auto:
         head = name_default_head(task, settings.states.tokens)
     if isinstance(head, str) and not head.endswith(".json"):
         return get_preset(head), head, fit
@@ -310,10 +335,51 @@ def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str
     return config, f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}", fit
 
 
+def _list_kinds(settings: RunSettings, task: TaskSpec, default: str) -> tuple[str, ...]:
+    """The heads of which the selection rows choose one: a linear one, and the task's default."""
+    if default not in LINEAR_HEADS:
+        raise RunError(f"`head` auto chooses among heads for labels, and {task.name} asks for answers: name a head.")
+    if settings.head.folds:
+        raise RunError("`head` auto chooses on selection rows, and `folds` set none aside: name a head.")
+    return LINEAR_HEADS[default], default
+
+
+def _fits(name: str, states: StoreSpec, task: TaskSpec, rows: int) -> bool:
+    """Whether a head can be fitted on so many rows, where it is fitted at once; says where not."""
+    head = get_preset(name)
+    if head.linear:
+        try:
+            check_features(build_task_head(head, states, task), rows)
+        except RunError as error:
+            note(f"{name} is not tried: {error}")
+            return False
+    return True
+
+
+def _describe_choice(plan: Plan) -> dict[str, Any]:
+    """What is asked of the heads of which one is chosen, as config.json says it."""
+    fit = plan.fit if isinstance(plan.fit, Mapping) else dataclasses.asdict(plan.fit)
+    return {"seeds": plan.settings.head.all_seeds, "fit": dict(fit)}
+
+
+def _choose_fit(plan: Plan) -> FitConfig:
+    """How the head is trained."""
+    return plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)
+
+
+def _leave_out_seeds(settings: RunSettings, head: HeadConfig) -> RunSettings:
+    """The same with the first seed alone, where all would give the same head."""
+    seeds, tuned = settings.head.all_seeds, settings.tuning.fine_tune_epochs or settings.rivals.baseline_parts
+    if not head.linear or len(seeds) == 1 or settings.rows.drawn or settings.head.folds or tuned:
+        return settings
+    note(f"a linear head is the same with every seed: only that of seed {seeds[0]} is fitted.")
+    return settings.change(seeds=seeds[:1])
+
+
 def _check_heads(beginning: Beginning, settings: RunSettings, task: TaskSpec) -> None:
     """Raises RunError where other heads are asked for than those that a run begins with."""
     given, path = settings.head, beginning.run.path
-    if given.head is not None and _choose_head(settings, task)[0] != beginning.head:
+    if given.auto or (given.head is not None and _choose_head(settings, task)[0] != beginning.head):
         raise RunError(f"`fine_tune_from`: {path} has heads {beginning.name}: leave `head` out.")
     fit = given.fit if isinstance(given.fit, Mapping) or given.fit is None else dataclasses.asdict(given.fit)
     trained = beginning.run.config.get("fit", {})

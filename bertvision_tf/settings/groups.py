@@ -172,7 +172,8 @@ class HeadSettings:
 
     Attributes:
         head: a preset's name, a HeadConfig, or a JSON file of one, such as a search's best.json. Default: the default
-            head for single texts, for pairs, or for questions on a context.
+            head for single texts, for pairs, or for questions on a context. auto: that or a linear head, whichever
+            scores better on the selection rows.
         seeds: how many heads are trained, from seed 0; or the seeds themselves, as in 0,3.
         folds: train a head on all but one of so many parts of train, for each part, and let that part select its epoch;
             instead of seeds on one split of train.
@@ -203,6 +204,11 @@ class HeadSettings:
             raise RunError("`seeds` needs one seed or more, each once.")
         if not all(0 <= seed < MOST_SEEDS for seed in self.all_seeds):
             raise RunError(f"a seed is a whole number from 0 to {MOST_SEEDS - 1}, got {self.seeds!r}.")
+
+    @property
+    def auto(self) -> bool:
+        """Whether the selection rows choose the head."""
+        return isinstance(self.head, str) and self.head == "auto"
 
     @property
     def all_seeds(self) -> list[int]:

@@ -97,6 +97,8 @@ class RunSettings:
             options["layers"] = "auto"
         if content.get("first_heads"):
             options.pop("head", None)  # it is that of the run that this one began with
+        elif content.get("choose_head"):
+            options |= {"head": "auto"} | content["choose_head"]
         elif not str(content.get("head_name", "custom-")).startswith("custom-"):
             options["head"] = content["head_name"]
         return cls.from_options(**options)
@@ -153,7 +155,7 @@ class OnceLoader(yaml.SafeLoader):
 
 FOUND = {  # what config.json says beside the options: of the rows, the encoder and what came of it
     *("examples", "selection_rows", "kind", "text", "text_pair", "label_names"),
-    *("encoder_fingerprint", "snapshots", "choose_layers", "head_name", "first_heads"),
+    *("encoder_fingerprint", "snapshots", "choose_layers", "choose_head", "head_name", "first_heads"),
 }
 
 
