@@ -123,6 +123,28 @@ def test_the_head_as_it_was_is_a_rival(run, first):
     assert "scores" not in tuned and run.results["encoder_scores"] == []
 
 
+def test_rivals_have_the_usual_rate_and_not_that_of_a_few_blocks(root, task, first, tiny_encoder):
+    options = OPTIONS | {"seeds": 1, "baseline_parts": ["all", "lora_2"], "baseline_epochs": [1]}
+    options |= {"fine_tune_from": first.path, "fine_tune_epochs": 1, "store": root / "states"}
+    found = bv.train(task, tiny_encoder, output=root / "rivals", **options)
+    usual = bv.FineTuneConfig.for_task(task).learning_rate
+    assert found.config["fine_tune"]["learning_rate"] == 2e-4 != usual
+    rivals = found.results["baselines"]
+    assert rivals["full fine-tuning, best epoch"]["learning_rates"] == [usual]
+    assert rivals["LoRA of rank 2, best epoch"]["learning_rates"] == [pytest.approx(10 * usual)]
+    assert {one["against"] for one in found.results["significance"]} >= set(rivals)
+    found = bv.train(task, tiny_encoder, output=root / "rates", **options | {"baseline_rates": [1e-30, 1e-3]})
+    (rate,) = found.results["baselines"]["LoRA of rank 2, best epoch"]["learning_rates"]
+    assert rate in (pytest.approx(1e-29), pytest.approx(1e-2))
+
+
+def test_rates_are_checked_first(root, task, tiny_encoder):
+    options = OPTIONS | {"store": root / "none", "output": root / "no", "baseline_parts": ["all"]}
+    with pytest.raises(RunError, match="`baseline_rates` needs more than 0"):
+        bv.train(task, tiny_encoder, baseline_rates=[0.0], **options)
+    assert not (root / "none").exists()
+
+
 def test_a_rate_of_nothing_changes_nothing(root, task, first, tiny_encoder):
     options = OPTIONS | STILL | {"store": root / "states", "output": root / "still", "seeds": 1}
     still = bv.train(task, tiny_encoder, fine_tune_from=first.path, **options)

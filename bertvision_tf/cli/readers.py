@@ -52,6 +52,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "seeds": read_seeds,
     "baseline_parts": read_names,
     "baseline_epochs": functools.partial(read_numbers, kind=float, least=0),
+    "baseline_rates": functools.partial(read_numbers, kind=float, least=0),
 }
 SEVERAL: dict[str, Callable[[str], Any]] = {  # of options that a grid takes several values of
     "fine_tune_epochs": functools.partial(read_numbers, kind=float, least=0),

@@ -234,6 +234,7 @@ def describe_rivals(gold: Gold, rivals: Sequence[Baseline]) -> dict[str, Any]:
             table[name][field] = max(getattr(one, field) or 0 for one in own) or None
         if own[0].epochs is not None:
             table[name]["epochs"] = [one.epochs for one in own]
+            table[name]["learning_rates"] = [one.learning_rate for one in own]
     return table
 
 

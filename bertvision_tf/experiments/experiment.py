@@ -272,9 +272,10 @@ def fit_rivals(work: Preparation, states: States, heads: Heads) -> list[Baseline
     if settings.rivals.baselines:
         rivals += fit_simple_rivals(trial, work.encoder, work.splits, seeds)
     for parts in settings.rivals.baseline_parts:
-        rival = dataclasses.replace(work.tuning, config=work.plan.fine_tune.for_parts(parts))
+        rates = [work.plan.rival.for_parts(parts, rate).learning_rate for rate in settings.rivals.baseline_rates]
+        rival = dataclasses.replace(work.tuning, config=work.plan.rival.for_parts(parts))
         fitted = seeds[: settings.tuning.fine_tune_seeds]
-        rivals += [rival.fit_best_epoch(seed, settings.rivals.baseline_epochs) for seed in fitted]
+        rivals += [rival.fit_best_epoch(seed, settings.rivals.baseline_epochs, rates) for seed in fitted]
     return rivals
 
 

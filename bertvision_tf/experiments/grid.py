@@ -131,7 +131,8 @@ def _check_grid(grid: Grid, settings: RunSettings) -> None:
         check_draw(get_task(task), draw.get("train_share", 1.0), draw.get("shots"))
     if not all(0 <= epochs < math.inf for epochs in grid.epochs):
         raise RunError(f"a grid needs epochs from 0 on, got {list(grid.epochs)}.")
-    check_rivals(settings.rivals.baseline_parts, settings.rivals.baseline_epochs)
+    rivals = settings.rivals
+    check_rivals(rivals.baseline_parts, rivals.baseline_epochs, rivals.baseline_rates)
     check_predictor(settings.change(fine_tune_epochs=max(grid.epochs)))
     if settings.tuning.fine_tune_from is not None and len(grid) > 1:
         if len(grid.tasks) > 1 or len(grid.draws) > 1:

@@ -59,6 +59,7 @@ class Plan:
             where they choose none. `head` is then the default one.
         fit: how it is trained: a FitConfig, or what differs from its usual one.
         fine_tune: how the encoder is fine-tuned, if it is.
+        rival: how encoders are that are rivals, but for their parts and rates.
         store, output, logs: folders; no logs with None.
         beginning: the run whose heads this one begins with, if it does.
     """
@@ -69,6 +70,7 @@ class Plan:
     head_name: str
     fit: FitConfig | Mapping[str, Any]
     fine_tune: FineTuneConfig
+    rival: FineTuneConfig
     store: Path
     output: Path
     logs: Path | None
@@ -96,7 +98,8 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     check_draw(task, rows.train_share, rows.shots)
     if rows.balance_classes and not task.kind.single:
         raise RunError(f"`balance_classes` needs a task of single classes, {task.name} is a {task.kind}.")
-    check_rivals(rivals.baseline_parts, rivals.baseline_epochs)
+    check_rivals(rivals.baseline_parts, rivals.baseline_epochs, rivals.baseline_rates)
+    rival = tuning.choose(task)
     beginning = open_beginning(settings, task)
     if beginning is not None:
         _check_heads(beginning, settings, task)
@@ -118,7 +121,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
             raise RunError(
                 f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
             )
-    return Plan(settings, task, head, name, fit, fine_tune, store, output, logs, beginning, kinds)
+    return Plan(settings, task, head, name, fit, fine_tune, rival, store, output, logs, beginning, kinds)
 
 
 def check_predictor(settings: RunSettings) -> None:
@@ -269,6 +272,7 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "choose_layers": settings.states.auto,
         **({"choose_head": _describe_choice(plan)} if plan.kinds else {}),
         "baseline_epochs": list(rivals.baseline_epochs) if rivals.baseline_parts else [],
+        "baseline_rates": list(rivals.baseline_rates) if rivals.baseline_parts else [],
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         "fit": dataclasses.asdict(work.fit),
         **(plan.beginning.facts if plan.beginning else {}),

@@ -67,11 +67,19 @@ class FineTuneConfig:
         usual = cls(learning_rate=task.fine_tuning.learning_rate, batch_size=task.fine_tuning.batch_size)
         return build(cls, dataclasses.asdict(usual.for_parts(changes.get("parts", usual.parts))) | changes)
 
-    def for_parts(self, parts: str) -> FineTuneConfig:
-        """The same for other parts; low-rank changes have ten times the rate of weights."""
+    def for_parts(self, parts: str, rate: float | None = None) -> FineTuneConfig:
+        """The same for other parts; low-rank changes have ten times the rate of weights.
+
+        Args:
+            parts: which.
+            rate: of weights; that of this config with None.
+        """
         check_parts(parts)
-        factor = LORA_RATE ** (parts.startswith("lora") - self.parts.startswith("lora"))
-        return dataclasses.replace(self, parts=parts, learning_rate=self.learning_rate * factor)
+        own = self.parts.startswith("lora") if rate is None else False
+        factor = LORA_RATE ** (parts.startswith("lora") - own)
+        return dataclasses.replace(
+            self, parts=parts, learning_rate=(self.learning_rate if rate is None else rate) * factor
+        )
 
 
 def check_parts(parts: str) -> re.Match[str]:

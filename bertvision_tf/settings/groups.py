@@ -233,11 +233,14 @@ class RivalSettings:
         baseline_parts: also fine-tune the encoder with its own head as a rival, once for each of these parts: all for
             full fine-tuning, lora_8, top_2, no_embeddings; as in all,lora_8.
         baseline_epochs: epochs at which fine-tuned rivals are scored; the selection rows choose the best.
+        baseline_rates: learning rates of fine-tuned rivals, of which the selection rows choose the best; LoRA has ten
+            times as much. Default: the run's own.
     """
 
     baselines: bool = True
     baseline_parts: Sequence[str] = ()
     baseline_epochs: Sequence[float] = (1, 2, 3)
+    baseline_rates: Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Baseline:
         seconds: to fit, features included.
         memory_bytes: the most that the process held meanwhile, where it was measured.
         disk_bytes: of what is kept of it, where that is more than its weights.
-        epochs: after which it was stopped, of a fine-tuned encoder.
+        epochs, learning_rate: after which it was stopped, and its highest rate, of a fine-tuned encoder.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Baseline:
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     epochs: float | None = None
+    learning_rate: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

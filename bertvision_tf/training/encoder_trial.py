@@ -17,6 +17,7 @@ from ..images import tokenize_examples
 from ..kinds import Gold
 from ..progress import Progress, ignore
 from ..settings import FineTuneConfig
+from ..settings.checks import check_range
 from ..settings.fine_tune import check_parts
 from ..tasks import Examples, TaskSpec
 from .baselines import Baseline
@@ -94,22 +95,25 @@ class EncoderTrial:
         snapshots = [self.fine_tune(seed, epochs) for seed in seeds[:count]]
         return dict(zip(seeds, itertools.cycle(snapshots), strict=False))
 
-    def fit_best_epoch(self, seed: int, epochs: Sequence[float]) -> Baseline:
-        """The encoder's own head after that of some epochs which scores best on the selection rows.
+    def fit_best_epoch(self, seed: int, epochs: Sequence[float], rates: Sequence[float] = ()) -> Baseline:
+        """The encoder's own head after that of some epochs, with that of some rates, which scores best on the selection
+        rows.
 
         Args:
             seed: of the fine-tuning.
             epochs: to choose from; the fewest of equals are taken.
+            rates: to choose from; the lowest of equals is taken. The config's with none.
         """
         best, rows = None, self.splits[0].select(self.selection)
-        for count in sorted(epochs):
-            snapshot = self.fine_tune(seed, count)
+        configs = [dataclasses.replace(self.config, learning_rate=rate) for rate in sorted(rates)] or [self.config]
+        for config, count in itertools.product(configs, sorted(epochs)):
+            snapshot = dataclasses.replace(self, config=config).fine_tune(seed, count)
             selected = self.golds[0].read(snapshot.predict(rows, self.max_length))
             score = self.golds[0].score(selected)
             if best is None or score > best[0]:
-                best = score, selected, snapshot
+                best = score, selected, snapshot, config
         assert best is not None
-        score, selected, snapshot = best
+        score, selected, snapshot, config = best
         return Baseline(
             name=name_fine_tuning(self.config.parts),
             predictions=[
@@ -122,15 +126,18 @@ class EncoderTrial:
             memory_bytes=snapshot.facts.get("memory_bytes"),
             disk_bytes=snapshot.bytes,
             epochs=snapshot.facts["epochs"],
+            learning_rate=config.learning_rate,
         )
 
 
-def check_rivals(parts: Sequence[str], epochs: Sequence[float]) -> None:
+def check_rivals(parts: Sequence[str], epochs: Sequence[float], rates: Sequence[float] = ()) -> None:
     """Raises RunError where encoders cannot be fine-tuned so to be rivals."""
     for one in parts:
         check_parts(one)
     if parts and (not epochs or not all(0 < count < math.inf for count in epochs)):
         raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(epochs)}.")
+    for rate in rates:
+        check_range("baseline_rates", rate, above=0)
 
 
 def check_folds(folds: int | None, epochs: float) -> None:

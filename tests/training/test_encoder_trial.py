@@ -59,6 +59,26 @@ def fake_snapshots(trial, monkeypatch, answers):
     return asked
 
 
+def test_the_rate_is_chosen_on_the_selection_rows(trial, monkeypatch):
+    selected, dev = trial.splits[0].labels[trial.selection], trial.splits[1].labels
+    wrong = {(1e-3, 1): 9, (1e-3, 2): 8, (3e-3, 1): 3, (3e-3, 2): 7, (1e-2, 1): 3, (1e-2, 2): 6}
+    asked = []
+
+    def fine_tune(self, seed, epochs):
+        asked.append((self.config.learning_rate, epochs))
+        facts = {"trainable_parameters": 7, "seconds": 10.0 * epochs, "memory_bytes": 100, "epochs": epochs}
+        found = answer(selected, wrong[asked[-1]]), answer(dev, 0)
+        predict = lambda rows, length: found[len(rows) != len(trial.selection)]  # noqa: E731
+        return types.SimpleNamespace(facts=facts, bytes=1000, predict=predict)
+
+    monkeypatch.setattr(EncoderTrial, "fine_tune", fine_tune)
+    found = trial.fit_best_epoch(5, [1, 2], [3e-3, 1e-2, 1e-3])
+    assert asked == list(wrong)
+    assert (found.learning_rate, found.epochs) == (3e-3, 1)  # the lowest of equals
+    assert found.seconds == 10
+    assert trial.fit_best_epoch(5, [1, 2], [1e-3]).epochs == 2
+
+
 def answer(labels, wrong):
     """Logits of two classes that are right but for the first rows."""
     logits = np.eye(2, dtype=np.float32)[labels]
@@ -197,6 +217,8 @@ def test_the_rate_of_low_ranks_is_ten_times_that_of_weights():
     assert low == dataclasses.replace(config, parts="lora_8", learning_rate=low.learning_rate)
     assert low.learning_rate == pytest.approx(2e-4)
     assert low.for_parts("lora_2").learning_rate == pytest.approx(2e-4)
+    assert low.for_parts("lora_2", 1e-3).learning_rate == pytest.approx(1e-2)
+    assert low.for_parts("all", 1e-3).learning_rate == config.for_parts("all", 1e-3).learning_rate == 1e-3
     assert low.for_parts("all").learning_rate == pytest.approx(2e-5)
     assert low.for_parts("top_1").learning_rate == pytest.approx(2e-5)
     assert config.for_parts("no_embeddings").learning_rate == 2e-5
