@@ -3,18 +3,13 @@
 Text is tokenized, an encoder, frozen or fine-tuned for a fraction of an epoch, runs over it once, every hidden state is
 kept in a store, and a very small head is trained on these images, several times with several seeds. Selection rows, set
 aside from train, choose each head's epoch and the head that predicts; dev is read once, at the end.
-
-Over 300 lines, since the story is told in one piece.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from ..encoders import Encoder
 from ..extraction import extract_once
@@ -32,7 +27,6 @@ from ..training.cost import Cost
 from ..training.draw import Draw, draw_sample
 from ..training.head_choice import choose_head
 from ..training.layer_use import LayerChoice, choose_layers
-from ..training.top_tuning import TopTuning
 from ..training.trial import Outcome, Trial
 from .calibration import describe_calibration
 from .describe import (
@@ -45,8 +39,9 @@ from .describe import (
     fit_simple_rivals,
     predict_fine_tuned,
 )
-from .from_run import read_fit, score_beginning
-from .preparation import Preparation, describe_settings, describe_sources, find_finished, make_logs, plan_run, prepare
+from .from_run import fine_tune_top, open_frozen, score_beginning, take_tuned
+from .preparation import Preparation, make_logs, plan_run, prepare
+from .run_config import describe_settings, describe_sources, find_finished
 from .run_files import write_contents
 
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
@@ -110,31 +105,8 @@ def fine_tune(work: Preparation) -> dict[int, Snapshot]:
     if not tuning.fine_tune_epochs:
         return {}
     if work.plan.beginning is not None:
-        return fine_tune_top(work)
+        return fine_tune_top(work, work.plan.beginning)
     return work.tuning.fine_tune_each(work.settings.head.all_seeds, tuning.fine_tune_seeds, tuning.fine_tune_epochs)
-
-
-def fine_tune_top(work: Preparation) -> dict[int, Snapshot]:
-    """The encoder of each seed, its last blocks fine-tuned under the seed's head of another run."""
-    plan, beginning, settings, train = work.plan, work.plan.beginning, work.settings, work.splits[0]
-    assert beginning is not None
-    store = extract_once(work.encoder, train, plan.store, work.progress, **work.states)
-    tuning = TopTuning(
-        *(work.encoder, plan.task, train, store, work.roles[1], plan.store),
-        epochs=int(settings.tuning.fine_tune_epochs),
-        config=plan.fine_tune,
-        strategy=settings.head.strategy,
-    )
-    found = {}
-    for seed in settings.head.all_seeds:
-        rows = work.draw.rows(seed)
-        found[seed] = tuning.run(
-            *(beginning.load_head(seed), rows, seed),
-            class_weights=work.tuning.weigh_classes(rows),
-            logs=plan.logs and plan.logs / f"seed-{seed}",
-            progress=functools.partial(work.progress, f"fine-tune {plan.fine_tune.parts} seed {seed}"),
-        )
-    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,7 +155,7 @@ def _choose_layers(work: Preparation, encoder: Encoder) -> LayerChoice:
     sample = work.splits[0].select(places)
     store = extract_once(encoder, sample, work.plan.store, work.progress, **work.states)
     draw = Draw(sample.labels, roles[0], work.draw.share, work.draw.shots)
-    return choose_layers(_new_trial(work)(stores=[store], examples=[sample], draw=draw, selection=roles[1]))
+    return choose_layers(work.new_trial([store], examples=[sample], draw=draw, selection=roles[1]))
 
 
 def take_head(work: Preparation, states: States) -> Preparation:
@@ -191,9 +163,7 @@ def take_head(work: Preparation, states: States) -> Preparation:
     if not work.plan.kinds:
         return work
     trials = {
-        name: _new_trial(work.change_head(name))(
-            stores=states.stores[0], draw=work.draw, selection=work.roles[1], measured=states.measured[0], logs=None
-        )
+        name: work.change_head(name).new_trial(states.stores[0], measured=states.measured[0], logs=None)
         for name in work.plan.kinds
     }
     return work.take_head(choose_head(trials))
@@ -229,21 +199,21 @@ class Heads:
 def train_heads(work: Preparation, states: States) -> Heads:
     """Trains a head with each seed, on the states of the encoders in turn, or on each fold of train; or takes those
     that were fine-tuned with the encoders."""
-    settings, new_trial = work.settings.head, _new_trial(work)
-    seeds = settings.all_seeds
+    settings, seeds = work.settings.head, work.settings.head.all_seeds
     with Cost() as training:
-        distinct = []
-        for own, measured in zip(states.stores, states.measured, strict=True):
-            for rows, selection in work.folds:
-                draw = dataclasses.replace(work.draw, training=rows)
-                if work.plan.beginning is not None:
-                    selection = np.arange(len(selection))  # which are all of the first split
-                distinct.append(
-                    new_trial(stores=own, examples=work.read, draw=draw, selection=selection, measured=measured)
-                )
+        distinct = [
+            work.new_trial(
+                own,
+                draw=dataclasses.replace(work.draw, training=rows),
+                selection=work.find_read(selection),
+                measured=found,
+            )
+            for own, found in zip(states.stores, states.measured, strict=True)
+            for rows, selection in work.folds
+        ]
         trials = [distinct[place % len(distinct)] for place in range(len(seeds))]
-        if work.plan.beginning is not None:  # whose heads were fine-tuned with the encoder, each with its own
-            shared = [trial.conclude([read_fit(trial, one)]) for trial, one in zip(distinct, states.tuned, strict=True)]
+        if work.plan.beginning is not None:
+            shared = [take_tuned(*pair) for pair in zip(distinct, states.tuned, strict=True)]
         else:
             shared = [trial.run_all(seeds[place :: len(distinct)]) for place, trial in enumerate(distinct)]
         outcomes = [shared[place % len(distinct)][place // len(distinct)] for place in range(len(seeds))]
@@ -251,23 +221,13 @@ def train_heads(work: Preparation, states: States) -> Heads:
     return Heads(trials, outcomes, together, training)
 
 
-def _new_trial(work: Preparation) -> functools.partial[Trial]:
-    common = {"config": work.fit, "logs": work.plan.logs, "examples": work.splits, **work.common}
-    return functools.partial(Trial, work.plan.task, work.plan.head, **common)
-
-
 def fit_rivals(work: Preparation, states: States, heads: Heads) -> list[Baseline]:
     """What the heads are compared with: simple models, and the encoder's own head after its best epoch."""
     settings, seeds, beginning = work.settings, work.settings.head.all_seeds, work.plan.beginning
     rivals: list[Baseline] = []
-    trial, stores = heads.trials[0], states.stores[0]
-    if beginning is not None:  # of the frozen encoder
-        stores = [
-            extract_once(work.encoder, rows, work.plan.store, work.progress, **work.states) for rows in work.splits
-        ]
-    if beginning is not None or settings.head.folds:  # simple rivals have one split of train
-        trial = _new_trial(work)(stores=stores, draw=work.draw, selection=work.roles[1])
+    trial = work.new_trial(states.stores[0]) if settings.head.folds else heads.trials[0]  # on one split of train
     if beginning is not None:
+        trial = open_frozen(work)
         rivals += score_beginning(trial, beginning, seeds)
     if settings.rivals.baselines:
         rivals += fit_simple_rivals(trial, work.encoder, work.splits, seeds)

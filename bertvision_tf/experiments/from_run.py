@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from ..errors import RunError
+from ..extraction import extract_once
 from ..heads import HeadConfig
 from ..heads.config import Solver
 from ..heads.describe import count_trainable
@@ -21,7 +23,11 @@ from ..settings.groups import MEAN
 from ..tasks import TaskSpec
 from ..training import FitResult, Snapshot
 from ..training.baselines import Baseline
-from ..training.trial import Trial
+from ..training.top_tuning import TopTuning
+from ..training.trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    from .preparation import Preparation
 
 EPOCHS = 3  # where none are asked for
 USUAL = {"parts": "top_2", "learning_rate": 2e-4}  # where nothing is said; a few blocks bear a higher rate than all do
@@ -137,20 +143,49 @@ def check_same(beginning: Beginning, asked: Mapping[str, Any], num_hidden_states
         )
 
 
-def read_fit(trial: Trial, snapshot: Snapshot) -> FitResult:
-    """The head that was fine-tuned with an encoder, on the encoder's states.
+def fine_tune_top(work: Preparation, beginning: Beginning) -> dict[int, Snapshot]:
+    """The encoder of each seed, its last blocks fine-tuned under the seed's head of the first run."""
+    plan, settings, train = work.plan, work.settings, work.splits[0]
+    store = extract_once(work.encoder, train, plan.store, work.progress, **work.states)
+    tuning = TopTuning(
+        *(work.encoder, plan.task, train, store, work.roles[1], plan.store),
+        epochs=int(settings.tuning.fine_tune_epochs),
+        config=plan.fine_tune,
+        strategy=settings.head.strategy,
+    )
+    found = {}
+    for seed in settings.head.all_seeds:
+        rows = work.draw.rows(seed)
+        found[seed] = tuning.run(
+            *(beginning.load_head(seed), rows, seed),
+            class_weights=work.tuning.weigh_classes(rows),
+            logs=plan.logs and plan.logs / f"seed-{seed}",
+            progress=functools.partial(work.progress, f"fine-tune {plan.fine_tune.parts} seed {seed}"),
+        )
+    return found
+
+
+def take_tuned(trial: Trial, snapshot: Snapshot) -> list[Outcome]:
+    """What came of the head that was fine-tuned with an encoder.
 
     Args:
-        trial: of these states.
+        trial: of the encoder's states.
         snapshot: the encoder.
     """
-    return _score(trial, snapshot.load_head(), snapshot.facts["best_epoch"], snapshot.facts["history"])
+    facts = snapshot.facts
+    return trial.conclude([_score(trial, snapshot.load_head(), facts["best_epoch"], facts["history"])])
 
 
 def _score(trial: Trial, head: keras.Model, epoch: int, history: Mapping[str, Sequence[float]]) -> FitResult:
     logits = trial.predict(head, 0, trial.selection)
     score = trial.selection_gold.score(trial.selection_gold.read(logits))
     return FitResult(head, score, logits, epoch, {name: list(values) for name, values in history.items()})
+
+
+def open_frozen(work: Preparation) -> Trial:
+    """Heads on the states of the frozen encoder, as those of the first run."""
+    stores = [extract_once(work.encoder, rows, work.plan.store, work.progress, **work.states) for rows in work.splits]
+    return work.new_trial(stores, examples=work.splits, selection=work.roles[1])
 
 
 def score_beginning(trial: Trial, beginning: Beginning, seeds: Sequence[int]) -> list[Baseline]:

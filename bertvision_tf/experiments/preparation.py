@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,21 @@ from ..heads import HeadConfig, get_preset, read_head
 from ..notes import note
 from ..paths import read_path
 from ..progress import Progress
-from ..runs import Run, find_other_setting, load_run, writing_to
+from ..runs import writing_to
 from ..settings import RunSettings
-from ..store import StoreSpec
+from ..store import Store, StoreSpec
 from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
-from ..tasks.selection import fingerprint_rows, split_folds, take_selection
+from ..tasks.selection import split_folds, take_selection
 from ..training import FineTuneConfig, FitConfig, get_strategy
 from ..training.draw import Draw, check_draw, check_rows, split_task
 from ..training.encoder_trial import EncoderTrial, check_folds, check_rivals
 from ..training.head_choice import HeadChoice
 from ..training.linear import check_features
 from ..training.top_tuning import count_top
-from ..training.trial import build_task_head
+from ..training.trial import Trial, build_task_head
 from .from_run import Beginning, check_same, complete, open_beginning
+from .run_config import describe_settings
 
 DEFAULT_HEAD = "standardized_adapter_64_shared"
 DEFAULT_PAIR_HEAD = "comparison_adapter_64_similarity_8"
@@ -44,7 +44,6 @@ LINEAR_HEADS = {  # as good as a default head on some tasks, and fitted in secon
     DEFAULT_HEAD: "linear_all_layers",
     DEFAULT_PAIR_HEAD: "linear_comparison",
 }
-OF_HEAD = ("head", "fit", "seeds")  # what config.json says of a run's heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +201,17 @@ class Preparation:
         train, *dev = self.splits
         return [take_selection(train, self.roles[1]) if self.plan.beginning else train, *dev]
 
+    def find_read(self, selection: np.ndarray) -> np.ndarray:
+        """Where selection rows of train stand among what is read of it."""
+        return np.arange(len(selection)) if self.plan.beginning else selection
+
+    def new_trial(self, stores: Sequence[Store], **changes: Any) -> Trial:
+        """Heads on the stores of what is read; on the run's rows, where `changes`, attributes of a Trial, say nothing
+        else."""
+        usual = {"config": self.fit, "logs": self.plan.logs, "examples": self.read, **self.common}
+        usual |= {"draw": self.draw, "selection": self.find_read(self.roles[1])}
+        return Trial(self.plan.task, self.plan.head, stores, **usual | changes)
+
     def change_head(self, name: str) -> Preparation:
         """The same with another head, by its name."""
         plan = dataclasses.replace(self.plan, head=get_preset(name), head_name=name)
@@ -247,69 +257,6 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
         check_same(plan.beginning, describe_settings(work), encoder.num_hidden_states)
         count_top(encoder, plan.fine_tune.parts)
     return work
-
-
-def describe_settings(work: Preparation) -> dict[str, Any]:
-    """config.json before anything has run: the options, what they came to, and the rows and the encoder."""
-    plan, settings = work.plan, work.settings
-    task, encoder, rivals = plan.task, work.encoder, settings.rivals
-    tuned = settings.tuning.fine_tune_epochs or rivals.baseline_parts
-    found = {
-        "task": task.name,
-        "examples": {rows.split: rows.fingerprint for rows in work.splits},
-        "selection_rows": fingerprint_rows(np.concatenate([selection for _, selection in work.folds])),
-        "kind": str(task.kind),
-        "text": task.text,
-        "text_pair": task.text_pair,
-        "label_names": list(task.label_names),
-        "encoder": _absolute(encoder.name),
-        "dtype": encoder.dtype,
-        "encoder_fingerprint": encoder.fingerprint,
-        "head": plan.head.to_dict(),
-        "seeds": settings.head.all_seeds,
-        **work.states,
-        "layers": list(plan_spec(encoder, work.splits[0], **work.states).layers),
-        "choose_layers": settings.states.auto,
-        **({"choose_head": _describe_choice(plan)} if plan.kinds else {}),
-        "baseline_epochs": list(rivals.baseline_epochs) if rivals.baseline_parts else [],
-        "baseline_rates": list(rivals.baseline_rates) if rivals.baseline_parts else [],
-        "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
-        "fit": dataclasses.asdict(work.fit),
-        **(plan.beginning.facts if plan.beginning else {}),
-    }
-    left_out = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
-    left_out |= {"seeds"} if settings.head.folds else set()  # which would not go with folds
-    left_out |= {"fit"} if plan.beginning else {"fine_tune_from"}  # heads of another run were trained as it says
-    return {name: value for name, value in (settings.to_dict() | found).items() if name not in left_out}
-
-
-def describe_sources(work: Preparation) -> dict[str, Any]:
-    """What config.json says beside `describe_settings`, for the run to be run again: none of it makes it another."""
-    data_dir, origin = work.settings.rows.data_dir, work.plan.task.origin
-    return {
-        "head_name": work.plan.head_name,
-        **({name: describe_settings(work)[name] for name in OF_HEAD} if work.choice else {}),
-        "engine": work.encoder.engine,
-        "data_dir": data_dir and str(read_path(data_dir).resolve()),
-        **({"table": dict(origin)} if origin else {}),
-    }
-
-
-def find_finished(work: Preparation, asked: Mapping[str, Any]) -> Run | None:
-    """The finished run that `resume` asks for, if its settings and versions are the very same.
-
-    Raises:
-        RunError: the usual folder holds a run of other settings, which would be replaced.
-    """
-    output, places = work.plan.output, work.settings.places
-    chosen = {"layers"} if work.settings.states.auto else set()
-    chosen |= set(OF_HEAD) if work.plan.kinds else set()  # which choose_head has as they were asked
-    other = find_other_setting(output, {name: value for name, value in asked.items() if name not in chosen})
-    if places.resume and other == "" and (not places.export or (output / "saved_model").is_dir()):
-        return load_run(output)
-    if other and places.output is None:
-        raise RunError(f"{output} holds a run with {other}: name another --output, or this one to replace it.")
-    return None
 
 
 def make_logs(plan: Plan) -> None:
@@ -360,12 +307,6 @@ def _fits(name: str, states: StoreSpec, task: TaskSpec, rows: int) -> bool:
     return True
 
 
-def _describe_choice(plan: Plan) -> dict[str, Any]:
-    """What is asked of the heads of which one is chosen, as config.json says it."""
-    fit = plan.fit if isinstance(plan.fit, Mapping) else dataclasses.asdict(plan.fit)
-    return {"seeds": plan.settings.head.all_seeds, "fit": dict(fit)}
-
-
 def _choose_fit(plan: Plan) -> FitConfig:
     """How the head is trained."""
     return plan.fit if isinstance(plan.fit, FitConfig) else FitConfig.for_head(plan.head, **plan.fit)
@@ -400,9 +341,3 @@ def _check_choices(plan: Plan, fit: FitConfig, states: StoreSpec) -> None:
     build_task_head(plan.head, states, task)
     if plan.head.comparison and task.text_pair is None:
         raise RunError(f"a comparison head reads pairs of texts, {task.name} has single ones: choose another head.")
-
-
-def _absolute(encoder: str) -> str:
-    """A folder's full path, so that the run can be used from another folder; other names as they are."""
-    folder = os.path.abspath(os.path.expanduser(encoder))
-    return folder if os.path.isdir(folder) and encoder != "minilm" else encoder
