@@ -38,6 +38,7 @@ from ..tasks import Examples, TaskSpec
 from .cost import Cost
 from .encoder_model import EncoderModel
 from .optimizer import build_tuning_optimizer
+from .passes import Passes, TrainingSet
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import get_strategy
 
@@ -163,25 +164,19 @@ class _FineTuning:
         if isinstance(self.tokens, Windows):
             rows = np.flatnonzero(np.isin(self.tokens.questions, rows))
         self.labels, self.scale = task.kind.scale_labels(labels, rows)
-        devices = get_strategy(strategy)
-        if devices.num_replicas_in_sync > 1:  # which need equal shares of every batch
-            whole = len(rows) // config.batch_size * config.batch_size
-            if not whole or config.batch_size % devices.num_replicas_in_sync:
-                raise RunError(f"a batch of {config.batch_size} is no equal share of {len(rows)} rows for each device.")
-            rows = rows[:whole]
-        self.rows = rows
+        self.rows, self.devices = rows, get_strategy(strategy)
         an_epoch = -(-len(rows) // config.batch_size)
         self.steps = max(round(epochs * an_epoch), 1)
         each = config.schedule == "each"
         rising = round(config.warmup * (self.steps if each else an_epoch))
         keras.utils.set_random_seed(facts["seed"])
-        with devices.scope():
+        with self.devices.scope():
             outputs = None if task.kind.answers else task.num_outputs
             self.trained = EncoderModel(encoder, outputs, config.parts, config.dtype)
             self.optimizer = build_tuning_optimizer(config, rising, self.steps if each else None)
             self.optimizer.build(self.trained.model.trainable_variables)
         self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
-        self.trained.model.compile(self.optimizer, task.kind.build_loss(), jit_compile=False)
+        self.trained.model.compile(optimizer=self.optimizer)
         self.step, self.seconds, self.memory_bytes = 0, 0.0, 0
         self.keeps = True  # its state; not where one of more epochs is there to go on from
 
@@ -195,16 +190,9 @@ class _FineTuning:
                 steps=self.steps,
                 seed=self.facts["seed"],
             )
-            batches = self.task.kind.arrange(batches)
+            batches = self.task.kind.arrange(batches).skip(self.step)
             with Cost() as cost:
-                self.trained.model.fit(
-                    batches.skip(self.step).take(self.steps - self.step),
-                    steps_per_epoch=self.steps - self.step,
-                    class_weight=None if self.class_weights is None else dict(self.class_weights),
-                    callbacks=[_Keeper(self, progress)],
-                    shuffle=False,
-                    verbose=0,
-                )
+                self.train(TrainingSet(batches, class_weights=self.class_weights), progress)
             self.memory_bytes = cost.memory_bytes
             if self.keeps:
                 self.save()
@@ -226,6 +214,29 @@ class _FineTuning:
             settings["id2label"] = {str(place): name for place, name in enumerate(names)}
             settings["label2id"] = {name: place for place, name in enumerate(names)}
         save_encoder(self.trained.read_encoder(str(snapshot)), snapshot, head, settings)
+
+    def train(self, training: TrainingSet, progress: StepProgress) -> None:
+        """Takes the steps that remain, and keeps the state now and then.
+
+        Raises:
+            RunError: a loss is no number.
+        """
+        passes = Passes([training], self.task.kind.build_loss(), self.devices)
+        passes.take([self.trained.model], [0])
+        start, before = time.perf_counter(), self.seconds
+        saved, cost = start, 0.0  # when, and how long it took
+        while self.step < self.steps:
+            (loss,) = passes.run(1)
+            self.step += 1
+            now = time.perf_counter()
+            self.seconds = before + now - start
+            if not np.isfinite(loss):
+                raise RunError(f"the loss of step {self.step} is {loss}: try a lower learning rate.")
+            progress(self.step, self.steps)
+            if self.keeps and now - saved > max(SAVING_SECONDS, cost / SAVING_SHARE):
+                self.save()
+                saved = time.perf_counter()
+                cost = saved - now
 
     def save(self) -> None:
         """Keeps where training stands, whole or not at all."""
@@ -291,25 +302,3 @@ class _Rows:
 
     tokens: Tokens
     labels: np.ndarray
-
-
-class _Keeper(keras.callbacks.Callback):
-    """Counts steps, keeps the state now and then, and stops at a loss that is no number."""
-
-    def __init__(self, training: _FineTuning, progress: StepProgress):
-        super().__init__()
-        self.training, self.progress = training, progress
-        self.start, self.before = time.perf_counter(), training.seconds
-        self.saved, self.cost = time.perf_counter(), 0.0
-
-    def on_train_batch_end(self, batch, logs=None):
-        training, now = self.training, time.perf_counter()
-        training.step += 1
-        training.seconds = self.before + now - self.start
-        if not np.isfinite(logs["loss"]):
-            raise RunError(f"the loss of step {training.step} is {logs['loss']}: try a lower learning rate.")
-        self.progress(training.step, training.steps)
-        if training.keeps and now - self.saved > max(SAVING_SECONDS, self.cost / SAVING_SHARE):
-            training.save()
-            self.saved = time.perf_counter()
-            self.cost = self.saved - now

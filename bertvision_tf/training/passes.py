@@ -46,7 +46,7 @@ class Passes:
     Args:
         training: the sets, of as many batches each, and of as many rows in each batch.
         loss: of an output and labels; of outputs by name one each, which are added.
-        strategy: where; each replica has its part of every batch.
+        strategy: where; each replica has its part of every batch, the last ones the least, or nothing.
     """
 
     def __init__(
@@ -67,19 +67,18 @@ class Passes:
         def step(*batches: tuple[Any, Any]) -> list[tf.Tensor]:
             """Trains on a replica's part of a batch: the sum of its rows' losses for each head, and their number."""
             labels = [own for _, own in batches]
+            rows, whole = self._count_rows(labels[0])
             weights = [one.weigh(own) for one, own in zip(self.training, labels, strict=True)]
             with tf.GradientTape() as tape:
                 outputs = together([batches[place][0] for place in sets], training=True)
                 losses = [
-                    self._measure(labels[place], output, weights[place])
+                    self._share(self._measure(labels[place], output, weights[place]), rows, whole)
                     for place, output in zip(sets, outputs, strict=True)
                 ]
             gradients = tape.gradient(losses, [head.trainable_variables for head in heads])
             for head, own in zip(heads, gradients, strict=True):
                 head.optimizer.apply_gradients(zip(own, head.trainable_variables, strict=True))
-            rows = tf.cast(tf.shape(keras.tree.flatten(labels[0])[0])[0], tf.float32)
-            share = rows * self.strategy.num_replicas_in_sync  # a loss is divided by the number of replicas
-            return [tf.stack(losses) * share, rows]
+            return [tf.stack(losses) * whole, rows]
 
         def run(batches: Any, steps: tf.Tensor) -> list[tf.Tensor]:
             def body(done: tf.Tensor, losses: tf.Tensor, rows: tf.Tensor) -> list[tf.Tensor]:
@@ -99,6 +98,23 @@ class Passes:
             more = self._run(self._batches, tf.constant(min(STEPS, steps - start)))
             losses, rows = losses + more[0].numpy(), rows + float(more[1])
         return losses / rows
+
+    def _count_rows(self, labels: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """How many rows this replica has of a batch, and how many all have."""
+        rows = tf.cast(tf.shape(keras.tree.flatten(labels)[0])[0], tf.float32)
+        if self.strategy.num_replicas_in_sync == 1:
+            return rows, rows
+        return rows, tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, rows)
+
+    def _share(self, loss: tf.Tensor, rows: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
+        """What a replica adds to the mean loss of a batch that replicas cannot share equally.
+
+        Args:
+            loss: the mean of its rows, which Keras has divided by the number of replicas; no number without a row.
+            rows, whole: how many it has, and all have.
+        """
+        replicas = self.strategy.num_replicas_in_sync
+        return loss if replicas == 1 else tf.where(rows > 0, loss * (rows * replicas / whole), 0.0)
 
     def _measure(self, labels: Any, output: Any, weights: tf.Tensor | None) -> tf.Tensor:
         if not isinstance(self.loss, Mapping):

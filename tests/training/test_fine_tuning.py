@@ -40,12 +40,15 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.insert(0, sys.argv[2])
-from test_fine_tuning import make_task, no_dropout, tune
+from test_fine_tuning import SHARES, make_task, no_dropout, tune
 from bertvision_tf.training import get_strategy
 print("replicas", get_strategy("mirrored").num_replicas_in_sync)
 with no_dropout():
     tune(make_task(), sys.argv[1], epochs=1, strategy="mirrored")
+    for rows, size in SHARES:
+        tune(make_task(), f"{sys.argv[1]}-{rows}-{size}", epochs=1, rows=rows, batch_size=size, strategy="mirrored")
 """
+SHARES = [(21, 8), (17, 8), (3, 8), (3, 1)]  # last batches of 5 rows and of 1, one step alone, fewer rows than devices
 
 
 @contextlib.contextmanager
@@ -69,12 +72,21 @@ def make_task(pair=False):
 
 
 def tune(
-    task, root, *, epochs, encoder=BERT, seed=0, progress=lambda done, total: None, strategy="one_device", **config
+    task,
+    root,
+    *,
+    epochs,
+    rows=None,
+    encoder=BERT,
+    seed=0,
+    progress=lambda done, total: None,
+    strategy="one_device",
+    **config,
 ):
     train = task.load("train")
     settings = FineTuneConfig.for_task(task, **({"learning_rate": 1e-3, "batch_size": 8} | config))
     return fine_tune(
-        *(load_encoder(str(CHECKPOINTS / encoder)), task, train, np.arange(len(train)), root),
+        *(load_encoder(str(CHECKPOINTS / encoder)), task, train, np.arange(rows or len(train)), root),
         **{"epochs": epochs, "seed": seed, "max_length": 16, "config": settings},
         **{"progress": progress, "strategy": strategy},
     )
@@ -245,6 +257,12 @@ def test_two_devices_train_what_one_does(tmp_path):
     two = read_snapshot(next((tmp_path / "two").rglob("epochs-1")))
     with no_dropout():
         assert_close(two, tune(make_task(), tmp_path / "one", epochs=1), 1e-4)
+        for rows, size in SHARES:
+            (path,) = (tmp_path / f"two-{rows}-{size}").rglob("epochs-1")
+            one = tune(make_task(), tmp_path / f"one-{rows}-{size}", epochs=1, rows=rows, batch_size=size)
+            assert_close(read_snapshot(path), one, 1e-4)
+            assert one.facts["steps"] == read_snapshot(path).facts["steps"] == -(-rows // size)
+            assert moved(load_encoder(str(CHECKPOINTS / BERT)), one)
 
 
 def test_rows_that_were_not_read_rest_and_the_others_are_adam():

@@ -23,10 +23,11 @@ encoder = bv.load_encoder(sys.argv[1])
 rows = bv.get_task("starter").load("train").take(500)
 store = bv.extract(encoder, rows, sys.argv[2], codec="float32")
 out = {}
+size, steps = int(sys.argv[3]), 2 * -(-400 // int(sys.argv[3]))
 for name in ("one_device", "mirrored"):
     strategy = get_strategy(name)
-    training = store.as_dataset(16, shuffle=True, seed=1, rows=range(400), epochs=2)
-    assert int(training.cardinality()) == 50
+    training = store.as_dataset(size, shuffle=True, seed=1, rows=range(400), epochs=2)
+    assert int(training.cardinality()) == steps
     fitted = fit_head(
         lambda: build_head("adapter_8_shared_skip", num_hidden_states=3, hidden_dim=8),
         training,
@@ -86,17 +87,17 @@ def test_a_run_on_measurements_and_mixed_examples_with_two_devices(tmp_path, tin
         assert losses[0] == pytest.approx(losses[1], rel=0.05)  # dropout draws differ, examples do not
 
 
-def test_mirrored_equals_one_device(tmp_path, tiny_encoder):
+@pytest.mark.parametrize("size", [16, 19, 133, 1])  # last batches of 16, 1 and 1 row; batches of one row
+def test_mirrored_equals_one_device(tmp_path, tiny_encoder, size):
     import numpy as np
 
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, tiny_encoder.name, str(tmp_path / "store")], capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", SCRIPT, tiny_encoder.name, str(tmp_path / "store"), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     out = json.loads(done.stdout.split("RESULT")[1])
     one, two = out["one_device"], out["mirrored"]
     assert (one["replicas"], two["replicas"]) == (1, 2)
-    assert one["steps"] == two["steps"] == 50
+    assert one["steps"] == two["steps"] == 2 * -(-400 // size)
     np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-4)
     for first, second in zip(one["weights"], two["weights"], strict=True):
         np.testing.assert_allclose(second, first, atol=1e-4)
