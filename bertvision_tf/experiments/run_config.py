@@ -14,6 +14,7 @@ from ..extraction import plan_spec
 from ..paths import read_path
 from ..runs import Run, find_other_setting, load_run
 from ..tasks.selection import fingerprint_rows
+from ..training.strategy import choose_strategy
 
 if TYPE_CHECKING:
     from .preparation import Plan, Preparation
@@ -47,6 +48,7 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "baseline_rates": list(rivals.baseline_rates) if rivals.baseline_parts else [],
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         "fit": dataclasses.asdict(work.fit),
+        "strategy": choose_strategy(settings.head.strategy),
         **(plan.beginning.facts if plan.beginning else {}),
     }
     left_out = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}

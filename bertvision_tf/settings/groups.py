@@ -180,7 +180,8 @@ class HeadSettings:
         predict_with: what predicts: best, the head that its selection rows like best, or mean, all of them together.
             Default: mean with folds, which have no other way; else best.
         fit: a FitConfig; or only what differs from FitConfig.for_head's.
-        strategy: where heads are trained: one_device, or mirrored for all GPUs.
+        strategy: where heads and encoders are trained: one_device for the first GPU or the processor, mirrored for all
+            GPUs, auto for all GPUs where there are several.
     """
 
     head: str | HeadConfig | None = None
@@ -188,7 +189,7 @@ class HeadSettings:
     folds: int | None = None
     predict_with: str | None = None
     fit: FitConfig | Mapping[str, Any] | None = None
-    strategy: str = "one_device"
+    strategy: str = "auto"
 
     def __post_init__(self):
         if isinstance(self.seeds, str) or not (is_count(self.seeds) or are_indices(self.seeds)):

@@ -40,7 +40,7 @@ from .encoder_model import EncoderModel
 from .optimizer import build_tuning_optimizer
 from .passes import Passes, TrainingSet
 from .snapshot import FACTS, Snapshot, read_snapshot
-from .strategy import get_strategy
+from .strategy import ONE, choose_strategy, get_strategy
 
 STATE = "state.safetensors"
 SAVING_SHARE = 0.05  # of the time may go into keeping the state
@@ -102,8 +102,8 @@ def fine_tune(
         facts["windows"] = choose_windows(max_length)
     if config.schedule == "each":
         facts["decayed_over"] = epochs
-    if strategy != "one_device":
-        facts["strategy"] = strategy
+    if choose_strategy(strategy) != ONE:
+        facts["strategy"] = choose_strategy(strategy)
 
     def make(snapshot: Path) -> None:
         training = _FineTuning(

@@ -1,4 +1,4 @@
-"""Where a head is trained."""
+"""Where heads and encoders are trained."""
 
 import functools
 
@@ -6,24 +6,36 @@ import tensorflow as tf
 
 from ..errors import RunError
 
-STRATEGIES = ("one_device", "mirrored")
+AUTO, ONE, MIRRORED = "auto", "one_device", "mirrored"
+STRATEGIES = (AUTO, ONE, MIRRORED)
 
 
 def get_strategy(name: str) -> tf.distribute.Strategy:
     """Returns TensorFlow's distribution strategy of a name.
 
     Args:
-        name: "one_device" (the first GPU, else the processor), or "mirrored" (a copy on each GPU, gradients summed;
-            without a GPU, on each logical processor).
+        name: "one_device" (the first GPU, else the processor), "mirrored" (a copy on each GPU, gradients summed;
+            without a GPU, on each logical processor), or "auto" (see `choose_strategy`).
 
     Raises:
         RunError: the name is not known.
     """
-    if name == "one_device":
-        return tf.distribute.get_strategy()  # TensorFlow's default: the first device
-    if name == "mirrored":
+    if choose_strategy(name) == MIRRORED:
         return _mirror()
-    raise RunError(f"strategy {name!r} is not known; known: {', '.join(STRATEGIES)}.")
+    return tf.distribute.get_strategy()  # TensorFlow's default: the first device
+
+
+def choose_strategy(name: str) -> str:
+    """The strategy that a name stands for: "auto" is "mirrored" where there are several GPUs, else "one_device".
+
+    Raises:
+        RunError: the name is not known.
+    """
+    if name not in STRATEGIES:
+        raise RunError(f"strategy {name!r} is not known; known: {', '.join(STRATEGIES)}.")
+    if name != AUTO:
+        return name
+    return MIRRORED if len(tf.config.list_logical_devices("GPU")) > 1 else ONE
 
 
 @functools.cache  # a second one would number its sums over devices as the first did, and wait for the wrong ones

@@ -43,7 +43,7 @@ from .measured import read_in_order
 from .optimizer import build_tuning_optimizer
 from .passes import TrainingSet
 from .snapshot import FACTS, HEAD_FILE, Snapshot
-from .strategy import get_strategy
+from .strategy import choose_strategy, get_strategy
 
 UPPER, HEAD = "upper_blocks", "head"  # the layers of a tuned model
 
@@ -118,7 +118,7 @@ class TopTuning:
             "seed": seed,
             "class_weights": sorted(class_weights.items()) if class_weights else None,
             "config": dataclasses.asdict(self.config),
-            "strategy": self.strategy,
+            "strategy": choose_strategy(self.strategy),
         }
 
         def make(snapshot: Path) -> None:

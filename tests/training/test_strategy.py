@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from bertvision_tf.errors import RunError
 from bertvision_tf.training import get_strategy
+from bertvision_tf.training.strategy import choose_strategy
 
 SCRIPT = """
 import json, sys
@@ -106,5 +108,13 @@ def test_mirrored_equals_one_device(tmp_path, tiny_encoder, size):
 
 
 def test_unknown_strategy():
-    with pytest.raises(RunError, match=r"'tpu' is not known; known: one_device, mirrored\."):
+    with pytest.raises(RunError, match=r"'tpu' is not known; known: auto, one_device, mirrored\."):
         get_strategy("tpu")
+
+
+@pytest.mark.parametrize(("gpus", "name"), [(0, "one_device"), (1, "one_device"), (2, "mirrored"), (8, "mirrored")])
+def test_several_gpus_are_all_used(monkeypatch, gpus, name):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * (gpus if kind == "GPU" else 1))
+    assert choose_strategy("auto") == name
+    assert choose_strategy("one_device") == "one_device"
+    assert choose_strategy("mirrored") == "mirrored"
