@@ -99,7 +99,7 @@ def build_examples(texts, pairs):
 
 def plan_texts(encoder, texts, pairs):
     """The tokens of texts, and which texts are a batch, as extraction plans them."""
-    from bertvision_tf.extraction.extract import count_batch_tokens
+    from bertvision_tf.extraction.devices import count_batch_tokens
     from bertvision_tf.store.plan import plan_batches
 
     tokens = encoder.tokenize_rows(texts, pairs, MAX_LENGTH)

@@ -1,5 +1,6 @@
 """An encoder: texts in, every hidden state out."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -10,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ..errors import EncoderError
 from ..forks import check_process
@@ -52,6 +54,9 @@ class Encoder:
             compiles it for each of a few shapes. In float32 states are equal but for float noise. Texts of more than
             512 tokens run in TensorFlow.
 
+    Attributes:
+        device: TensorFlow's name of where it runs; the default device with None.
+
     Example:
         >>> encoder = load_encoder("minilm")
         >>> tokens = encoder.tokenize(["She sleeps."], max_length=16)
@@ -82,12 +87,13 @@ class Encoder:
         self.tokenizer = tokenizer
         self.weights = weights
         self.dtype, self.engine = dtype, engine
+        self.device: str | None = None
         self._graphs: dict[Choice, Run] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """An encoder can be pickled: another process builds the graphs for itself."""
         own = ("name", "architecture", "tokenizer", "weights", "dtype", "engine")
-        return {name: vars(self)[name] for name in own} | {"_graphs": {}}
+        return {name: vars(self)[name] for name in own} | {"device": None, "_graphs": {}}
 
     def change(self, *, dtype: str | None = None, engine: str | None = None) -> "Encoder":
         """The same encoder with matrix products of another type, or run by another engine; it shares the weights."""
@@ -95,6 +101,12 @@ class Encoder:
         if (dtype, engine) == (self.dtype, self.engine):
             return self
         return Encoder(self.name, self.architecture, self.tokenizer, self.weights, dtype, engine)
+
+    def on_device(self, device: str) -> "Encoder":
+        """A copy that runs on another device, by TensorFlow's name; it shares the weights in this process's memory."""
+        copy = Encoder(self.name, self.architecture, self.tokenizer, self.weights, self.dtype, self.engine)
+        copy.device = device
+        return copy
 
     @property
     def num_hidden_states(self) -> int:
@@ -219,9 +231,10 @@ class Encoder:
         if pooler and "pooler.kernel" not in self.weights:
             raise EncoderError(f"{self.name} has no pooler: leave `pooler` out.")
         check_process()
-        run = self._graph(Choice(mode, pooler, layers, mask.shape[1] > LONG, grid is not None))
         inputs = (ids, tokens["segment_ids"], mask.sum(axis=1))
-        return run(*(np.asarray(one, np.int32) for one in inputs), *(grid or ()))
+        with tf.device(self.device) if self.device else contextlib.nullcontext():
+            run = self._graph(Choice(mode, pooler, layers, mask.shape[1] > LONG, grid is not None))
+            return run(*(np.asarray(one, np.int32) for one in inputs), *(grid or ()))
 
     @functools.cached_property
     def backbone(self) -> keras.Model:

@@ -15,7 +15,8 @@ from ..paths import read_path
 from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
-from .extract import count_batch_tokens, count_workers, map_in_order, plan_spec, rounds_on_device
+from .devices import Copies, count_batch_tokens, count_workers, rounds_on_device
+from .extract import map_in_order, plan_spec
 
 TRIAL_SECONDS = 10.0
 XLA_BATCHES = 8  # of a trial
@@ -115,8 +116,10 @@ def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float
     sizes = (len(layers), encoder.hidden_dim)
     grid = (np.ones(sizes, np.float32), np.zeros(sizes, np.float32)) if rounds_on_device() else None  # int8, as usual
 
+    copies = Copies(encoder, count_workers())
+
     def run(batch: np.ndarray) -> int:
-        return len(encoder.hidden_state_rows(tokens.pad(batch), layers=layers, grid=grid))
+        return len(copies.hidden_state_rows(tokens.pad(batch), layers=layers, grid=grid))
 
     first = chosen[:1]
     if encoder.engine == XLA:  # which compiles each shape

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import tensorflow as tf
 
 from ..encoders import OPENVINO, XLA, Encoder, Tokens, Windows, choose_windows
 from ..errors import StoreError
@@ -23,9 +21,8 @@ from ..store.plan import plan_batches, plan_shards
 from ..store.schema import MANIFEST, read_manifest
 from ..store.writer import ShardRows
 from ..tasks import Examples
+from .devices import BATCH_TOKENS, Copies, count_batch_tokens, count_workers, list_gpus, rounds_on_device
 
-BATCH_TOKENS = 2048
-GPU_BATCH_TOKENS, GPU_BATCH_BYTES = 2**15, 2**28  # a GPU is done with small batches before the next one arrives
 SHARD_BYTES = 128 * 2**20
 SAMPLE_TOKENS = 4096  # of the calibration
 VERSIONED = ("bertvision-tf", "tensorflow", "keras-hub", "transformers", "h5py", "numpy")
@@ -101,7 +98,8 @@ def extract(
         encoder: what is run.
         examples: the rows.
         path: the store's folder.
-        workers: batches in work at a time; no choice of it changes a byte. Default: the processor's cores, at most 4.
+        workers: batches in work at a time; no choice of it changes a byte. Default: the processor's cores, at most 4;
+            two a GPU.
         progress: called with the tokens done and the tokens in all.
         **choices: `plan_spec`'s: max_length (tokens), tokens ("all" or "cls"), pooler (its output first; "cls"
             only), layers (which hidden states; all), codec ("float32", "float16", "bfloat16", "int8", "int4",
@@ -128,33 +126,12 @@ def extract(
     return _Extraction(encoder, examples, tokens, labels, path, spec, workers or count_workers(), progress).run()
 
 
-def count_workers() -> int:
-    """Batches in work at a time where nobody says: the processor's cores, at most 4; 2 on a GPU, whose are large."""
-    return 2 if has_gpu() else min(os.cpu_count() or 1, 4)
-
-
-def has_gpu() -> bool:
-    """Whether TensorFlow runs the encoder on a GPU."""
-    return bool(tf.config.list_logical_devices("GPU"))
-
-
-def count_batch_tokens(encoder: Encoder) -> int:
-    """Padded cells of a batch where nobody says; on a GPU as many as have GPU_BATCH_BYTES of float32 states."""
-    cell = 4 * encoder.num_hidden_states * encoder.hidden_dim
-    return min(max(GPU_BATCH_BYTES // cell, BATCH_TOKENS), GPU_BATCH_TOKENS) if has_gpu() else BATCH_TOKENS
-
-
-def rounds_on_device() -> bool:
-    """Whether states are rounded to a codec's steps in the graph: on a GPU, which then sends a quarter of the bytes. On
-    a processor numpy rounds them in parts that stay in its cache."""
-    return has_gpu()
-
-
 class _Extraction:
     """One call of `extract`: the plan, and the batches on their way from the encoder to the shards."""
 
     def __init__(self, encoder, examples, tokens: Tokens, labels, path: Path, spec: StoreSpec, workers: int, progress):
         self.encoder, self.examples, self.tokens, self.workers = encoder, examples, tokens, workers
+        self.copies = Copies(encoder, workers)
         self.labels, self.windows = labels, tokens if isinstance(tokens, Windows) else None
         self.progress = progress or (lambda done, total: None)
         self.spec = spec
@@ -191,7 +168,7 @@ class _Extraction:
 
     def _run_encoder(self, batch: np.ndarray, grid: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         spec = self.spec
-        return self.encoder.hidden_state_rows(
+        return self.copies.hidden_state_rows(
             self.tokens.pad(batch), mode=spec.tokens, pooler=spec.pooler, layers=spec.layers, grid=grid
         )
 
@@ -272,7 +249,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
 
 
 def _describe_versions(encoder: Encoder) -> dict[str, str]:
-    device = "GPU" if has_gpu() else "CPU"
+    device = "GPU" if list_gpus() else "CPU"
     packages = {OPENVINO: "openvino", XLA: "tensorflow"}  # which brings XLA
     engine = {name: version(package) for name, package in packages.items() if name == encoder.engine}
     return {name: version(name) for name in VERSIONED} | engine | {"device": device, "dtype": encoder.dtype}
