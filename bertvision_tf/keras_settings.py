@@ -4,8 +4,10 @@ The command pins them in its own process. From Python they are the caller's: one
 traceback, is refused with one line. A mixed policy is taken as asked: heads compute in its type.
 """
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 from .errors import BertvisionError
 from .forks import check_process
@@ -54,6 +56,25 @@ def check_keras() -> None:
             raise BertvisionError(
                 f"Keras's {name} is {found!r}, set here or in ~/.keras/keras.json, and heads need {wanted!r}: {remedy}."
             )
+
+
+def name_policy(precision: str) -> str:
+    """Keras's dtype policy of a precision, in which products are computed; weights are float32."""
+    return precision if precision == "float32" else f"mixed_{precision}"
+
+
+@contextlib.contextmanager
+def computing_in(precision: str | None) -> Iterator[None]:
+    """Layers that are made in the block compute in a precision; in that of Keras's policy with None."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if precision is not None:
+        keras.config.set_dtype_policy(name_policy(precision))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def pin_keras() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
 from .checks import build, check_count, check_range
+from .fit import PRECISIONS
 
 if TYPE_CHECKING:
     from ..tasks import TaskSpec
@@ -33,7 +34,7 @@ class FineTuneConfig:
             schedule each of all steps.
         weight_decay: weight decay of kernels; embeddings, biases and norms have none.
         clip_norm: gradients of a larger norm are scaled down to this norm.
-        dtype: type of the encoder's matrix products, float32 or bfloat16.
+        dtype: type of the encoder's matrix products, float32, bfloat16 or float16, which scales the loss.
     """
 
     parts: str = "all"
@@ -49,8 +50,8 @@ class FineTuneConfig:
         check_parts(self.parts)
         if self.schedule not in SCHEDULES:
             raise RunError(f"schedule {self.schedule!r} is not known; known: {', '.join(SCHEDULES)}.")
-        if self.dtype not in DTYPES:
-            raise RunError(f"fine-tuning dtype {self.dtype!r} is not known; known: {', '.join(DTYPES)}.")
+        if self.dtype not in PRECISIONS:
+            raise RunError(f"fine-tuning dtype {self.dtype!r} is not known; known: {', '.join(PRECISIONS)}.")
         check_count("batch_size", self.batch_size, required=True)
         check_range("learning_rate", self.learning_rate, above=0)
         check_range("clip_norm", self.clip_norm, above=0)

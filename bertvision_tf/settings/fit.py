@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RunError
 from .checks import build, check_count, check_range
 
 if TYPE_CHECKING:
     from ..heads import HeadConfig
+
+PRECISIONS = ("float32", "bfloat16", "float16")  # of what is trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,8 @@ class FitConfig:
         clip_norm: gradients of a larger norm are scaled down to this norm.
         mixup: alpha of the Beta distribution from which mixup draws its shares, 0.2 to 1; 0 for no mixup.
         patience: training stops after this many epochs without a better selection score.
+        precision: type in which heads compute, float32, bfloat16 or float16; weights and logits are float32, and
+            float16 scales the loss. Default: Keras's policy, which is float32 where nothing has set another.
     """
 
     epochs: int = 12
@@ -35,10 +40,13 @@ class FitConfig:
     clip_norm: float = 1.0
     mixup: float = 0.0
     patience: int = 4
+    precision: str | None = None
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "patience"):
             check_count(name, getattr(self, name), required=True)
+        if self.precision not in (None, *PRECISIONS):
+            raise RunError(f"precision {self.precision!r} is not known; known: {', '.join(PRECISIONS)}.")
         check_range("learning_rate", self.learning_rate, above=0)
         check_range("clip_norm", self.clip_norm, above=0)
         check_range("weight_decay", self.weight_decay)

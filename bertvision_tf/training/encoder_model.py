@@ -12,6 +12,7 @@ from ..encoders import Classifier, Encoder, SpanClassifier
 from ..encoders.backbone import build_backbone, find_variables, get_blocks, read_backbone, write_backbone
 from ..errors import RunError
 from ..heads.describe import count_trainable
+from ..keras_settings import name_policy
 from ..layers.span_logits import SpanLogits
 from ..settings.fine_tune import check_parts
 
@@ -27,7 +28,7 @@ class EncoderModel:
             an answer at every token.
         parts: what is trained beside the head: "all"; "no_embeddings"; "top_K", the K blocks nearest to the head;
             "lora_R", changes of rank R to each block's query and value kernels, and their biases (KerasHub's).
-        dtype: "float32", or "bfloat16" for products of bfloat16 with weights of float32.
+        dtype: of products, one of PRECISIONS; weights are float32.
 
     Attributes:
         model: of token_ids, segment_ids and padding_mask, each (batch, tokens), to logits (batch, outputs), or
@@ -39,7 +40,7 @@ class EncoderModel:
     """
 
     def __init__(self, encoder: Encoder, num_outputs: int | None, parts: str = "all", dtype: str = "float32"):
-        self.encoder, policy = encoder, "mixed_bfloat16" if dtype == "bfloat16" else dtype
+        self.encoder, policy = encoder, name_policy(dtype)
         self._backbone = build_backbone(encoder.architecture, encoder.weights, policy)
         # A table in bfloat16 would be cast as a whole at every step, for the few rows that are read.
         self._backbone.token_embedding.dtype_policy = keras.DTypePolicy("float32")

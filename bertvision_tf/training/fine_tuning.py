@@ -37,7 +37,7 @@ from ..store.writer import lock_folder
 from ..tasks import Examples, TaskSpec
 from .cost import Cost
 from .encoder_model import EncoderModel
-from .optimizer import build_tuning_optimizer
+from .optimizer import attach_optimizer, build_tuning_optimizer
 from .passes import Passes, TrainingSet
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import ONE, choose_strategy, get_strategy
@@ -174,9 +174,8 @@ class _FineTuning:
             outputs = None if task.kind.answers else task.num_outputs
             self.trained = EncoderModel(encoder, outputs, config.parts, config.dtype)
             self.optimizer = build_tuning_optimizer(config, rising, self.steps if each else None)
-            self.optimizer.build(self.trained.model.trainable_variables)
+            attach_optimizer(self.trained.model, self.optimizer)
         self.variables = [*self.trained.model.variables, *self.optimizer.variables]  # dropout's seeds among them
-        self.trained.model.compile(optimizer=self.optimizer)
         self.step, self.seconds, self.memory_bytes = 0, 0.0, 0
         self.keeps = True  # its state; not where one of more epochs is there to go on from
 

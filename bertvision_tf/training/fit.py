@@ -18,7 +18,7 @@ from ..kinds import CLASSIFICATION, SPAN_LOGITS, Kind
 from ..random_states import keeps_random_states
 from ..settings import FitConfig
 from .mixup import mix_up
-from .optimizer import build_optimizer
+from .optimizer import attach_optimizer, build_optimizer
 from .passes import Passes, TrainingSet
 
 MIXING = 0  # the seed of mixup: heads that share batches share their mixtures
@@ -188,8 +188,7 @@ class _Run:
                 optimizer = build_optimizer(
                     steps * config.epochs, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
                 )
-            self.model.compile(optimizer=optimizer)
-            optimizer.build(self.model.trainable_variables)
+            attach_optimizer(self.model, optimizer)
         self.board = None if candidate.logs is None else _open_board(candidate.logs, self.model)
 
     def begin(self, logits: np.ndarray, score: Callable[[np.ndarray], float]) -> None:

@@ -1,9 +1,13 @@
-"""AdamW with warm-up and decay, whose clipping means the same on one device and on many."""
+"""AdamW with warm-up and decay, whose clipping means the same on one device and on many, and whose gradients may be
+computed in float16."""
 
 import keras
 import tensorflow as tf
 
 from ..settings import FineTuneConfig
+
+HIGHEST_SCALE = 2.0**15  # of a loss, where gradients are computed in float16
+GROWTH_STEPS = 2000  # without an overflow, until a scale is doubled
 
 
 class ReplicaSafeAdamW(keras.optimizers.AdamW):
@@ -11,13 +15,61 @@ class ReplicaSafeAdamW(keras.optimizers.AdamW):
 
     Keras clips each replica's share before it sums them, so that a norm limit of 1 would be twice as loose on two
     devices, and the result would depend on their number.
+
+    Attributes:
+        scales: whether the loss is scaled, so that gradients in float16 do not vanish; set before it is built. A step
+            whose gradients overflow changes no weight, and halves the scale. Keras's own `LossScaleOptimizer` would
+            decide on each replica's share, and takes no gradients of single rows.
+
+    Source of the scale: Micikevicius et al., 2018, arXiv 1710.03740.
     """
+
+    scales = False
+
+    def build(self, variables):
+        super().build(variables)
+        if self.scales:
+            options = {"shape": (), "dtype": "float32", "aggregation": "only_first_replica"}
+            self.loss_scale = self.add_variable(
+                **options, initializer=keras.initializers.Constant(HIGHEST_SCALE), name="loss_scale"
+            )
+            self.finite_steps = self.add_variable(**options, initializer="zeros", name="finite_steps")
+        self._finite = None  # of the step that is being traced: whether its gradients are numbers
+
+    def apply(self, grads, trainable_variables=None):
+        super().apply(grads, trainable_variables)
+        self._finite = None
+
+    def scale_loss(self, loss):
+        return loss * self.loss_scale if self.scales else loss
 
     def _clip_gradients(self, grads):
         return super()._clip_gradients(self._sum_replicas(grads))
 
     def _sum_replicas(self, grads):
-        return [gradient for gradient, _ in super()._all_reduce_sum_gradients(list(zip(grads, grads, strict=True)))]
+        summed = [gradient for gradient, _ in super()._all_reduce_sum_gradients(list(zip(grads, grads, strict=True)))]
+        return self._unscale(summed) if self.scales else summed
+
+    def _unscale(self, grads):
+        """Gradients of the loss itself, zeros where some are no numbers; the scale of the next step."""
+        values = [gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in grads]
+        self._finite = finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+        scale = tf.convert_to_tensor(self.loss_scale)
+        values = [tf.where(finite, value / scale, 0.0) for value in values]
+        grown = self.finite_steps + 1 >= GROWTH_STEPS
+        self.loss_scale.assign(tf.where(finite, tf.where(grown, 2 * scale, scale), scale / 2))
+        self.finite_steps.assign(tf.where(finite & ~grown, self.finite_steps + 1, 0.0))
+        return [
+            tf.IndexedSlices(value, gradient.indices, gradient.dense_shape)
+            if isinstance(gradient, tf.IndexedSlices)
+            else value
+            for value, gradient in zip(values, grads, strict=True)
+        ]
+
+    def _get_current_learning_rate(self):
+        """0 in a step that is left out."""
+        rate = super()._get_current_learning_rate()
+        return rate if self._finite is None else rate * tf.cast(self._finite, tf.float32)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return list(grads_and_vars)  # summed before they were clipped
@@ -61,6 +113,14 @@ def _add_up_rows(gradient):
     rows, places = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+def attach_optimizer(model: keras.Model, optimizer: ReplicaSafeAdamW) -> None:
+    """Builds an optimizer for a model, which scales the loss where layers compute in float16."""
+    policies = {layer.compute_dtype for layer in model._flatten_layers()}
+    optimizer.scales = "float16" in policies
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):

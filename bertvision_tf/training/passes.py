@@ -75,7 +75,8 @@ class Passes:
                     self._share(self._measure(labels[place], output, weights[place]), rows, whole)
                     for place, output in zip(sets, outputs, strict=True)
                 ]
-            gradients = tape.gradient(losses, [head.trainable_variables for head in heads])
+                scaled = [head.optimizer.scale_loss(loss) for head, loss in zip(heads, losses, strict=True)]
+            gradients = tape.gradient(scaled, [head.trainable_variables for head in heads])
             for head, own in zip(heads, gradients, strict=True):
                 head.optimizer.apply_gradients(zip(own, head.trainable_variables, strict=True))
             return [tf.stack(losses) * whole, rows]

@@ -29,6 +29,7 @@ from ..heads.copy import copy_head
 from ..heads.describe import count_trainable
 from ..heads.model import Head
 from ..heads.scale import unscale_head
+from ..keras_settings import name_policy
 from ..random_states import keeps_random_states
 from ..settings import FineTuneConfig, FitConfig
 from ..settings.fine_tune import check_parts
@@ -242,8 +243,7 @@ def build_tuned(
     Returns:
         a model of the head's inputs, with the hidden_states below the blocks alone.
     """
-    policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
-    upper = UpperBlocks(encoder.architecture, encoder.weights, blocks, policy, name=UPPER)
+    upper = UpperBlocks(encoder.architecture, encoder.weights, blocks, name_policy(dtype), name=UPPER)
     inputs = {
         name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
         for name, tensor in head.input.items()

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..heads import HeadConfig, adapt_head, build_head, split_head
+from ..keras_settings import computing_in
 from ..kinds import Gold
 from ..metrics.calibration import Calibration
 from ..progress import Progress, ignore
@@ -102,7 +103,7 @@ class Trial:
     @functools.cached_property
     def inputs(self) -> list[Store | MeasuredStore]:
         """What heads read: the stores, or what they measure of them once, where that fits and gives the same."""
-        parts = split_head(build_task_head(self.head, self.stores[0].spec, self.task))
+        parts = split_head(self.build_bare("head"))
         if parts is None or (
             self.config.mixup and not self.head.linear
         ):  # of two images is not that of what is measured of them
@@ -198,9 +199,14 @@ class Trial:
         image = 4 * store.num_hidden_states * tokens * store.spec.hidden_dim
         return min(max(TOGETHER_BYTES // (self.config.batch_size * image), 1), TOGETHER)
 
+    def build_bare(self, name: str) -> keras.Model:
+        """An untrained head that no rows have been shown to."""
+        with computing_in(self.config.precision):
+            return build_task_head(self.head, self.stores[0].spec, self.task, name)
+
     def build(self, seed: int) -> keras.Model:
         """The untrained head of a seed, adapted to the rows that it is trained on."""
-        head = build_task_head(self.head, self.stores[0].spec, self.task, f"seed_{seed}")
+        head = self.build_bare(f"seed_{seed}")
         images = self.stores[0].find_images(self.draw.rows(seed))
         step = 1 if self.head.linear else max(len(images) // STATISTICS_ROWS, 1)  # spread over the file
         sample = images[::step]

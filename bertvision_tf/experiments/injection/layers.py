@@ -23,6 +23,7 @@ from ...extraction import extract_once
 from ...heads import HeadConfig
 from ...heads.describe import count_trainable
 from ...heads.model import Head
+from ...keras_settings import name_policy
 from ...layers.layer_injection import LayerInjection
 from ...paths import read_path
 from ...progress import Progress, ignore, prefix
@@ -118,7 +119,7 @@ def build_injected(
         RunError: there is no such block, or the encoder's blocks need more than states and mask.
     """
     check_place(encoder, place)
-    policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
+    policy = name_policy(dtype)
     blocks = get_blocks(build_backbone(encoder.architecture, encoder.weights, policy))[place.block :]
     shape = (len(place.states), None, encoder.hidden_dim)
     images = keras.Input(shape, name="hidden_states")
