@@ -1,5 +1,6 @@
-"""`bertvision extract`, `plan` and `verify`: stores of hidden states."""
+"""`bertvision extract`, `merge`, `plan` and `verify`: stores of hidden states."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,18 +20,23 @@ from .show import show_bytes, show_estimate
 
 @app.command
 @takes_settings("task", "table", "encoder", "data_dir", "limit", "negatives", "states")
-def extract(*, output: Path | None = None, split: str = "train", settings: RunSettings) -> None:
+def extract(
+    *, output: Path | None = None, split: str = "train", shard: str | None = None, settings: RunSettings
+) -> None:
     """Run an encoder once over a split and keep every hidden state in a store.
 
     Args:
         output: The store's folder. Default: where train looks, in states.
         split: train or dev.
+        shard: Write one part of the store, as 2/8 for the second of eight: other processes write the others, on
+            machines that see the folder, and `bertvision merge` makes them one.
     """
+    part = read_part(shard)
     start_tensorflow()
     from ..encoders import load_encoder
     from ..experiments.preparation import read_task
     from ..extraction import extract as run_extraction
-    from ..extraction import find_store_path
+    from ..extraction import extract_part, find_store_path
     from ..tasks.doubts import load_rows
 
     states = settings.states
@@ -40,13 +46,18 @@ def extract(*, output: Path | None = None, split: str = "train", settings: RunSe
         examples = load_rows(task, split, rows.data_dir, rows.limit, rows.negatives)
         encoder = load_encoder(settings.encoder, states.dtype, states.engine)
         choices = states.choose(encoder, task.max_length) | {"layers": _read_layers(states)}
-        store = run_extraction(
-            encoder,
-            examples,
-            output or find_store_path(Path(settings.places.store), encoder, examples, **choices),
-            **choices,
-            progress=lambda done, total: progress(f"extract {split}", done, total),
-        )
+        path = output or find_store_path(Path(settings.places.store), encoder, examples, **choices)
+
+        def tell(done: int, total: int) -> None:
+            progress(f"extract {split}", done, total)
+
+        if part is not None:
+            written = extract_part(encoder, examples, path, *part, **choices, progress=tell)
+        else:
+            store = run_extraction(encoder, examples, path, **choices, progress=tell)
+    if part is not None:
+        print(f"{path}: part {shard}, {written} shards written; when all parts are: bertvision merge {path}")
+        return
     print(
         f"{store.path}: {len(store):,} examples, {store.rows:,} tokens, {store.num_hidden_states} states, "
         f"{show_bytes(store.bytes)} in {states.codec}; {store.manifest.truncated} texts cut"
@@ -88,6 +99,41 @@ def _read_layers(states: StateSettings) -> Sequence[int] | None:
     if isinstance(states.layers, str):
         raise StoreError("--layers auto chooses layers for a run of train: name them here, as in 0,3,6.")
     return states.layers
+
+
+def read_part(text: str | None) -> tuple[int, int] | None:
+    """Which part of how many, as in 2/8; None of None.
+
+    Raises:
+        StoreError: it is written in another way.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise StoreError(f"--shard needs a part and how many there are, as 2/8; 1/8 is the first; got {text!r}.")
+    return int(found[1]), int(found[2])
+
+
+@app.command
+def merge(stores: list[Path], /) -> int:
+    """Make one store of the parts that `extract --shard` wrote. Every byte is read, and checksums compared.
+
+    Args:
+        stores: Folders of stores.
+    """
+    from ..store import merge_store
+
+    failed = 0
+    for path in stores:
+        try:
+            store = merge_store(path)
+        except StoreError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            print(f"{path}: whole ({len(store.manifest.shards)} shards, {show_bytes(store.bytes)})")
+    return int(failed > 0)
 
 
 @app.command

@@ -1,7 +1,7 @@
 """Encoder → store: every hidden state of a split, once; and what that costs."""
 
 from .estimate import Estimate, estimate
-from .extract import extract, plan_spec
+from .extract import extract, extract_part, plan_spec
 from .find import extract_once, find_store_path
 
-__all__ = ["Estimate", "estimate", "extract", "extract_once", "find_store_path", "plan_spec"]
+__all__ = ["Estimate", "estimate", "extract", "extract_once", "extract_part", "find_store_path", "plan_spec"]

@@ -11,12 +11,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..encoders import OPENVINO, XLA, Encoder, Tokens, Windows, choose_windows
+from ..encoders import OPENVINO, XLA, Encoder, Windows, choose_windows
 from ..errors import StoreError
 from ..images import tokenize_examples
 from ..paths import read_path
 from ..store import Store, StoreSpec, StoreWriter, get_codec, open_store
 from ..store.codecs import Calibration
+from ..store.parts import PartWriter
 from ..store.plan import plan_batches, plan_shards
 from ..store.schema import MANIFEST, read_manifest
 from ..store.writer import ShardRows
@@ -122,17 +123,58 @@ def extract(
         if found.complete:  # nothing is tokenized either
             return open_store(path, spec)
         spec = found.spec  # its batches and shards are those that it was begun with
-    tokens, labels = tokenize_examples(encoder, examples, spec.max_length, spec.stride, spec.question_length)
-    return _Extraction(encoder, examples, tokens, labels, path, spec, workers or count_workers(), progress).run()
+    return _Extraction(StoreWriter, encoder, examples, path, spec, workers, progress).run()
+
+
+def extract_part(
+    encoder: Encoder,
+    examples: Examples,
+    path: str | Path,
+    part: int,
+    parts: int,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    **choices,
+) -> int:
+    """Writes every `parts`-th shard of a store, while other processes write the others; `merge_store` makes them one.
+
+    Each part may run on another machine that sees the folder. Versions, kind of device and dtype need to be the same.
+    Shards that are there already are left alone.
+
+    Args:
+        encoder, examples, path, workers, progress, **choices: as `extract`'s.
+        part: which, counted from 1.
+        parts: how many there are.
+
+    Returns:
+        how many shards were written.
+
+    Raises:
+        StoreError: as `extract`, or there is no such part.
+    """
+    if not 1 <= part <= parts:
+        raise StoreError(f"parts are counted from 1/{parts} to {parts}/{parts}, got {part}/{parts}.")
+    path = read_path(path)
+    spec = plan_spec(encoder, examples, **choices)
+    if (path / MANIFEST).is_file():
+        found = read_manifest(path)
+        found.spec.check_same(spec, path)
+        if found.complete:
+            return 0
+        spec = found.spec
+    return _Extraction(PartWriter, encoder, examples, path, spec, workers, progress).run_part(part, parts)
 
 
 class _Extraction:
     """One call of `extract`: the plan, and the batches on their way from the encoder to the shards."""
 
-    def __init__(self, encoder, examples, tokens: Tokens, labels, path: Path, spec: StoreSpec, workers: int, progress):
-        self.encoder, self.examples, self.tokens, self.workers = encoder, examples, tokens, workers
-        self.copies = Copies(encoder, workers)
-        self.labels, self.windows = labels, tokens if isinstance(tokens, Windows) else None
+    def __init__(self, make_writer, encoder, examples, path: Path, spec: StoreSpec, workers: int | None, progress):
+        tokens, self.labels = tokenize_examples(encoder, examples, spec.max_length, spec.stride, spec.question_length)
+        self.encoder, self.examples, self.tokens = encoder, examples, tokens
+        self.workers = workers or count_workers()
+        self.copies = Copies(encoder, self.workers)
+        self.windows = tokens if isinstance(tokens, Windows) else None
         self.progress = progress or (lambda done, total: None)
         self.spec = spec
         self.rows = tokens.lengths if spec.tokens == "all" else np.ones(len(tokens), np.int64)
@@ -140,7 +182,7 @@ class _Extraction:
         self.shards = plan_shards(batches, self.rows, spec.shard_rows)
         self.sample = _choose_sample(batches, tokens.lengths)
         self.sampled: dict[int, np.ndarray] = {}  # states of sample batches, by first example: run once only
-        self.writer = StoreWriter(
+        self.writer = make_writer(
             path,
             spec,
             made_with=_describe_versions(encoder),
@@ -151,9 +193,9 @@ class _Extraction:
         )
 
     def run(self) -> Store:
-        tokens = [int(self.tokens.lengths[np.concatenate(batches)].sum()) for batches in self.shards]
+        tokens = self._count_tokens()
         try:
-            while self.shards[self.writer.next_shard :] and self.writer.adopt(self._describe_shard()):
+            while self.writer.next_shard < len(self.shards) and self.writer.adopt(self._describe_next()):
                 pass
             done = sum(tokens[: self.writer.next_shard])
             self.progress(done, sum(tokens))
@@ -161,10 +203,30 @@ class _Extraction:
             encoded = self._encode(itertools.chain.from_iterable(left), done, sum(tokens))
             with contextlib.closing(encoded):  # the workers are on the next shard while one is being written
                 for batches in left:
-                    self.writer.write_shard(self._describe_shard(), itertools.islice(encoded, len(batches)))
+                    self.writer.write_shard(self._describe_next(), itertools.islice(encoded, len(batches)))
         finally:
             self.writer.close()
         return open_store(self.writer.path, self.spec)
+
+    def run_part(self, part: int, parts: int) -> int:
+        """Writes the shards of a part that are not there, and returns how many."""
+        tokens, own = self._count_tokens(), range(part - 1, len(self.shards), parts)
+        left = [number for number in own if not self.writer.has(number, self._describe_shard(number))]
+        total = sum(tokens[number] for number in own)
+        done = total - sum(tokens[number] for number in left)
+        self.progress(done, total)
+        encoded = self._encode(itertools.chain.from_iterable(self.shards[number] for number in left), done, total)
+        with contextlib.closing(encoded):
+            return sum(
+                self.writer.write(
+                    number, self._describe_shard(number), itertools.islice(encoded, len(self.shards[number]))
+                )
+                for number in left
+            )
+
+    def _count_tokens(self) -> list[int]:
+        """Of each shard."""
+        return [int(self.tokens.lengths[np.concatenate(batches)].sum()) for batches in self.shards]
 
     def _run_encoder(self, batch: np.ndarray, grid: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         spec = self.spec
@@ -202,9 +264,12 @@ class _Extraction:
             self.progress(done, total)
             yield encoded
 
-    def _describe_shard(self) -> ShardRows:
-        """The next shard, all but its states."""
-        indices = np.concatenate(self.shards[self.writer.next_shard])
+    def _describe_next(self) -> ShardRows:
+        return self._describe_shard(self.writer.next_shard)
+
+    def _describe_shard(self, number: int) -> ShardRows:
+        """A shard, all but its states."""
+        indices = np.concatenate(self.shards[number])
         starts, rows = self.tokens.offsets[indices], self.rows[indices]
         places = np.repeat(starts - np.cumsum(rows) + rows, rows) + np.arange(rows.sum())
         windows = self.windows

@@ -26,12 +26,14 @@ The format, version 1
 
 A shard is written as `.shard-00000.h5.partial`, flushed to disk and renamed when whole, and then entered in the
 manifest, which is replaced whole. So what has a final name is whole, and a store is complete when all its shards are
-in the manifest.
+in the manifest. Where several processes write a store, `shard-00000.json` holds a shard's entry until all are there
+(`parts.py`).
 """
 
 from .codecs import CODECS, get_codec
+from .parts import PartWriter, merge_store
 from .reader import Store, open_store
 from .schema import StoreSpec
 from .writer import StoreWriter
 
-__all__ = ["CODECS", "Store", "StoreSpec", "StoreWriter", "get_codec", "open_store"]
+__all__ = ["CODECS", "PartWriter", "Store", "StoreSpec", "StoreWriter", "get_codec", "merge_store", "open_store"]

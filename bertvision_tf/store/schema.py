@@ -184,17 +184,23 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 def write_whole(file: Path, parts: Iterable[bytes | memoryview]) -> str:
     """Writes a file under a temporary name, flushes it to disk, and gives it its name. Returns its SHA-256."""
     partial = file.with_name(f".{file.name}.partial")
+    sha256 = write_flushed(partial, parts)
+    os.replace(partial, file)
+    return sha256
+
+
+def write_flushed(file: Path, parts: Iterable[bytes | memoryview]) -> str:
+    """Writes a file and flushes it to disk, or leaves none. Returns its SHA-256."""
     digest = hashlib.sha256()
     try:
-        with open(partial, "wb") as stream:
+        with open(file, "wb") as stream:
             for part in parts:
                 stream.write(part)
                 digest.update(part)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(partial, file)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         raise
     return digest.hexdigest()
 

@@ -69,11 +69,11 @@ class StoreWriter:
     ):
         self.path = path
         self.codec = get_codec(spec.codec)
-        with _disk_errors(path):
+        with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock_store(path)
+            self._lock = lock_store(path)
         try:
-            with _disk_errors(path):
+            with disk_errors(path):
                 if (path / MANIFEST).is_file():
                     self.manifest = read_manifest(path)
                     self.manifest.spec.check_same(spec, path)
@@ -101,44 +101,20 @@ class StoreWriter:
 
     def adopt(self, rows: ShardRows) -> bool:
         """Enters the next shard in the manifest if its file already has its final name and holds these rows."""
-        file = self.path / _shard_name(self.next_shard)
-        if not _holds(file, rows):
+        file = self.path / name_shard(self.next_shard)
+        if not holds(file, rows):
             return False
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._enter(file, rows, compute_sha256(file))
         return True
 
     def write_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> None:
         """Writes the next shard: `batches` are its encoded states in order, each (rows, states, width)."""
-        file = self.path / _shard_name(self.next_shard)
-        with _disk_errors(self.path):
-            sha256 = write_whole(file, self._build_shard(rows, batches))
+        file = self.path / name_shard(self.next_shard)
+        with disk_errors(self.path):
+            sha256 = write_whole(file, build_shard(self.manifest.spec, rows, batches))
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
             self._enter(file, rows, sha256)
-
-    def _build_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> Iterator[bytes | memoryview]:
-        """A shard's bytes, part by part: what HDF5 writes before the states, then the states as they come.
-
-        HDF5 does not write to the disk itself, since it cannot close a file on a full one and takes the process
-        with it.
-        """
-        spec = self.manifest.spec
-        shape = (len(rows.token_ids), spec.num_hidden_states, self.codec.width(spec.hidden_dim))
-        head = io.BytesIO()
-        # "earliest" keeps the time out of the file: later formats write the root group's into it.
-        with h5py.File(head, "w", libver=("earliest", "v110")) as shard:
-            for name, value in rows.datasets().items():
-                shard.create_dataset(name, data=value)
-            states = shard.create_dataset("hidden_states", shape, self.codec.storage)
-            states[0, 0, 0] = 0  # gives it its place, the file's end
-            start = states.id.get_offset()
-        assert head.tell() <= start + self.codec.storage.itemsize
-        yield head.getvalue()[:start]
-        written = 0
-        for batch in batches:
-            yield np.ascontiguousarray(batch).data
-            written += len(batch)
-        assert written == shape[0]
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -161,6 +137,32 @@ class StoreWriter:
         )
         self.manifest = dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry))
         write_manifest(self.path, self.manifest)
+        find_entry(file).unlink(missing_ok=True)  # of a process that wrote a part of the store
+
+
+def build_shard(spec: StoreSpec, rows: ShardRows, batches: Iterator[np.ndarray]) -> Iterator[bytes | memoryview]:
+    """A shard's bytes, part by part: what HDF5 writes before the states, then the states as they come.
+
+    HDF5 does not write to the disk itself, since it cannot close a file on a full one and takes the process
+    with it.
+    """
+    codec = get_codec(spec.codec)
+    shape = (len(rows.token_ids), spec.num_hidden_states, codec.width(spec.hidden_dim))
+    head = io.BytesIO()
+    # "earliest" keeps the time out of the file: later formats write the root group's into it.
+    with h5py.File(head, "w", libver=("earliest", "v110")) as shard:
+        for name, value in rows.datasets().items():
+            shard.create_dataset(name, data=value)
+        states = shard.create_dataset("hidden_states", shape, codec.storage)
+        states[0, 0, 0] = 0  # gives it its place, the file's end
+        start = states.id.get_offset()
+    assert head.tell() <= start + codec.storage.itemsize
+    yield head.getvalue()[:start]
+    written = 0
+    for batch in batches:
+        yield np.ascontiguousarray(batch).data
+        written += len(batch)
+    assert written == shape[0]
 
 
 def compute_sha256(file: Path) -> str:
@@ -168,7 +170,7 @@ def compute_sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _holds(file: Path, rows: ShardRows) -> bool:
+def holds(file: Path, rows: ShardRows) -> bool:
     """Whether a file is a shard of these rows, as far as can be seen without the encoder."""
     try:
         with h5py.File(file, "r") as shard:
@@ -177,12 +179,18 @@ def _holds(file: Path, rows: ShardRows) -> bool:
         return False
 
 
-def _shard_name(number: int) -> str:
+def name_shard(number: int) -> str:
+    """The file of a shard."""
     return f"shard-{number:05d}.h5"
 
 
+def find_entry(shard: Path) -> Path:
+    """Where the entry of a shard lies that is not in the manifest yet, where several processes write a store."""
+    return shard.with_suffix(".json")
+
+
 @contextlib.contextmanager
-def _disk_errors(path: Path):
+def disk_errors(path: Path):
     """Turns what the file system says into one line."""
     try:
         yield
@@ -220,12 +228,13 @@ def lock_folder(path: Path) -> int | None:
 def check_free(path: Path) -> None:
     """Raises BusyError where another process is writing a store."""
     if path.is_dir():
-        lock = _lock_store(path)
+        lock = lock_store(path)
         if lock is not None:
             os.close(lock)
 
 
-def _lock_store(path: Path) -> int | None:
+def lock_store(path: Path) -> int | None:
+    """Locks a store's folder as `lock_folder` does; raises BusyError where another process is writing it."""
     try:
         return lock_folder(path)
     except BlockingIOError:
