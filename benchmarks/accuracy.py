@@ -3,9 +3,11 @@
 python benchmarks/accuracy.py --data-dir glue [--tasks cola mrpc rte stsb] [--encoder minilm] [--seeds 5]
     [--blocks 1 2 3] [--epochs 3] [--rivals all lora_8] [--rates 2e-5 5e-5 1e-4]
 
-Of each task one table: score on the selection rows, which choose epoch and rate; mean and deviation on dev; seconds of
-one seed, extraction and what a model begins with included; and those of full fine-tuning divided by them. Runs and
-states that are there are found again, so that the same command goes on where it was stopped.
+Of each task one table: score on the selection rows, which choose epoch and rate; mean and deviation on dev; seconds;
+and those divided by the seconds of full fine-tuning. Seconds are of one seed: of a rival those up to the epoch that was
+chosen, with the rate that was; of last blocks those of all epochs, and of the frozen heads that they begin with; of
+heads extraction and their share of a training side by side. Runs and states that are there are found again, so that the
+same command goes on where it was stopped; an extraction that was found counts as nothing.
 """
 
 import argparse

@@ -25,6 +25,10 @@ class RunError(BertvisionError):
     """A run folder cannot be written, read, or used for what was asked."""
 
 
+class LossError(RunError):
+    """The loss of a training is no number."""
+
+
 class BusyError(StoreError, RunError):
     """What is asked for is being written by another process: `holder` is its number, None where that is not known."""
 

@@ -133,6 +133,13 @@ def test_rivals_have_the_usual_rate_and_not_that_of_a_few_blocks(root, task, fir
     assert rivals["full fine-tuning, best epoch"]["learning_rates"] == [usual]
     assert rivals["LoRA of rank 2, best epoch"]["learning_rates"] == [pytest.approx(10 * usual)]
     assert {one["against"] for one in found.results["significance"]} >= set(rivals)
+    assert found.config["baseline_rates"] == [usual]
+    again = RunSettings.from_file(found.path / "config.json").change(store=root / "states", output=root / "repeated")
+    repeated = bv.train(task, tiny_encoder, settings=again).results["baselines"]
+    assert {name: one["learning_rates"] for name, one in repeated.items() if "learning_rates" in one} == {
+        name: one["learning_rates"] for name, one in rivals.items() if "learning_rates" in one
+    }
+    assert [one["scores"] for one in repeated.values()] == [one["scores"] for one in rivals.values()]
     found = bv.train(task, tiny_encoder, output=root / "rates", **options | {"baseline_rates": [1e-30, 1e-3]})
     (rate,) = found.results["baselines"]["LoRA of rank 2, best epoch"]["learning_rates"]
     assert rate in (pytest.approx(1e-29), pytest.approx(1e-2))
@@ -142,6 +149,8 @@ def test_rates_are_checked_first(root, task, tiny_encoder):
     options = OPTIONS | {"store": root / "none", "output": root / "no", "baseline_parts": ["all"]}
     with pytest.raises(RunError, match="`baseline_rates` needs more than 0"):
         bv.train(task, tiny_encoder, baseline_rates=[0.0], **options)
+    with pytest.raises(RunError, match="`baseline_rates` are of fine-tuned rivals: name some with `baseline_parts`"):
+        bv.train(task, tiny_encoder, baseline_rates=[1e-3], **options | {"baseline_parts": []})
     assert not (root / "none").exists()
 
 

@@ -67,8 +67,18 @@ class Parts(Protocol):
 
 def make_context(lengths: tf.Tensor, tokens: tf.Tensor, dtype: tf.DType) -> dict[str, tf.Tensor]:
     """The mask of padding."""
-    mask = tf.where(tf.sequence_mask(lengths, tokens), 0.0, -1e9)[:, None, None, :]  # (batch, 1, 1, tokens)
-    return {"mask": tf.cast(mask, dtype)}
+    real = tf.sequence_mask(lengths, tokens)[:, None, None, :]  # (batch, 1, 1, tokens)
+    return {"mask": mask_out(real, dtype)}
+
+
+def mask_out(real: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """0 where a key is read, and elsewhere so low that softmax leaves it out; two of them added are still a number."""
+    return tf.cast(tf.where(real, 0.0, find_lowest(dtype)), dtype)
+
+
+def find_lowest(dtype: tf.DType) -> float:
+    """What is added to scores that softmax is to leave out."""
+    return -(2.0**14) if tf.as_dtype(dtype) == tf.float16 else -1e9
 
 
 def split_heads(parts: Parts, x: tf.Tensor, context: Context) -> list[tf.Tensor]:
@@ -112,10 +122,12 @@ def attend_far(
     if reach is not None:  # keys stand `reach` places later, and as many are masked before and behind them
         ends = [reach, reach + blocks * QUERIES - tokens]
         key, value = (tf.pad(part, [[0, 0], [0, 0], ends, [0, 0]]) for part in (key, value))
-        mask = tf.pad(mask, [[0, 0], [0, 0], [0, 0], ends], constant_values=tf.constant(-1e9, mask.dtype))
+        mask = tf.pad(
+            mask, [[0, 0], [0, 0], [0, 0], ends], constant_values=tf.constant(find_lowest(mask.dtype), mask.dtype)
+        )
         width = QUERIES + 2 * reach
         near = tf.range(width)[None] - tf.range(QUERIES)[:, None]  # 0 to 2 · reach for keys within reach
-        near = tf.cast(tf.where((near >= 0) & (near <= 2 * reach), 0.0, -1e9), mask.dtype)  # (QUERIES, width)
+        near = mask_out((near >= 0) & (near <= 2 * reach), mask.dtype)  # (QUERIES, width)
 
     def run(place: tf.Tensor) -> tf.Tensor:
         start = place * QUERIES

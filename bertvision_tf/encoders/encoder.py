@@ -88,12 +88,13 @@ class Encoder:
         self.weights = weights
         self.dtype, self.engine = dtype, engine
         self.device: str | None = None
+        self._copies: dict[str, Encoder] = {}
         self._graphs: dict[Choice, Run] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """An encoder can be pickled: another process builds the graphs for itself."""
         own = ("name", "architecture", "tokenizer", "weights", "dtype", "engine")
-        return {name: vars(self)[name] for name in own} | {"device": None, "_graphs": {}}
+        return {name: vars(self)[name] for name in own} | {"device": None, "_copies": {}, "_graphs": {}}
 
     def change(self, *, dtype: str | None = None, engine: str | None = None) -> "Encoder":
         """The same encoder with matrix products of another type, or run by another engine; it shares the weights."""
@@ -103,10 +104,13 @@ class Encoder:
         return Encoder(self.name, self.architecture, self.tokenizer, self.weights, dtype, engine)
 
     def on_device(self, device: str) -> "Encoder":
-        """A copy that runs on another device, by TensorFlow's name; it shares the weights in this process's memory."""
-        copy = Encoder(self.name, self.architecture, self.tokenizer, self.weights, self.dtype, self.engine)
-        copy.device = device
-        return copy
+        """A copy that runs on another device, by TensorFlow's name. It is made once, and shares the weights in this
+        process's memory."""
+        if device not in self._copies:
+            copy = Encoder(self.name, self.architecture, self.tokenizer, self.weights, self.dtype, self.engine)
+            copy.device = device
+            self._copies[device] = copy
+        return self._copies[device]
 
     @property
     def num_hidden_states(self) -> int:

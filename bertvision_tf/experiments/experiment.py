@@ -45,6 +45,7 @@ from .run_config import describe_settings, describe_sources, find_finished
 from .run_files import write_contents
 
 LAYER_ROWS = 10_000  # of train, on which layers are chosen
+TRIED = 2  # seeds of each kind of head, where one is chosen
 
 
 @takes_options()
@@ -87,7 +88,7 @@ def train(
         make_logs(plan)
         tuned = fine_tune(work)
         states = extract_states(work, list(dict.fromkeys(tuned.values())))
-        work = take_head(work, states)
+        work = pick_head(work, states)
         heads = train_heads(work, states)
         rivals = fit_rivals(work, states, heads)
         results = describe_results(work, states, heads, rivals)
@@ -158,15 +159,20 @@ def _choose_layers(work: Preparation, encoder: Encoder) -> LayerChoice:
     return choose_layers(work.new_trial([store], examples=[sample], draw=draw, selection=roles[1]))
 
 
-def take_head(work: Preparation, states: States) -> Preparation:
+def pick_head(work: Preparation, states: States) -> Preparation:
     """The same work with the head that the selection rows choose, where they are to choose one."""
-    if not work.plan.kinds:
+    if not work.plan.candidates:
         return work
+    measured, seeds = states.measured[0], work.settings.head.all_seeds[:: len(states.stores)]  # of the first encoder
     trials = {
-        name: work.change_head(name).new_trial(states.stores[0], measured=states.measured[0], logs=None)
-        for name in work.plan.kinds
+        name: work.change_head(name).new_trial(states.stores[0], measured=measured, logs=None)
+        for name in work.plan.candidates
     }
-    return work.take_head(choose_head(trials))
+    choice = choose_head(trials, seeds[:TRIED])
+    kept = trials[choice.taken].inputs[0]
+    for what in [what for what, (first, *_) in measured.items() if first is not kept]:
+        del measured[what]  # of the others
+    return work.pick_head(choice)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -262,7 +268,11 @@ def describe_results(work: Preparation, states: States, heads: Heads, rivals: Se
             **({"choose_head": work.choice.seconds} if work.choice else {}),
             "train": heads.training.seconds,
         },
-        "memory_bytes": {"extract": states.extracting.memory_bytes, "train": heads.training.memory_bytes},
+        "memory_bytes": {
+            "extract": states.extracting.memory_bytes,
+            **({"choose_head": work.choice.memory_bytes} if work.choice else {}),
+            "train": heads.training.memory_bytes,
+        },
         "baselines": describe_rivals(gold, rivals),
         "significance": describe_significance(gold, chosen, [*rivals, *own_heads, *ensembles]),
         "layers": describe_layers(trials, outcomes, states.choice),

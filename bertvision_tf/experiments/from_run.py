@@ -61,9 +61,9 @@ class Beginning:
 
     @property
     def seconds(self) -> float:
-        """Seconds of extraction, and of one head's training."""
+        """Seconds of extraction, of the choice of a kind of head, and of one head's training."""
         seconds = self.run.results["seconds"]
-        return seconds["extract"] + seconds["train"] / len(self.run.results["seeds"])
+        return seconds["extract"] + seconds.get("choose_head", 0) + seconds["train"] / len(self.run.results["seeds"])
 
     def choose_seed(self, seed: int) -> int:
         """The seed of the head that a seed begins with: its own, or that of the only one."""

@@ -117,6 +117,7 @@ def train_grid(
             fine_tune_epochs=epochs,
             baselines=rivals.baselines and epochs == grid.epochs[0],
             baseline_parts=rivals.baseline_parts if epochs == grid.epochs[-1] else (),
+            baseline_rates=rivals.baseline_rates if epochs == grid.epochs[-1] else (),
             output=places.output and read_path(places.output).joinpath(*folders),
             tensorboard=places.tensorboard and read_path(places.tensorboard).joinpath(*folders),
             resume=len(grid) > 1,

@@ -54,7 +54,7 @@ class Plan:
         settings: all options.
         task, head: what they name.
         head_name: the preset's, or "custom-" and a fingerprint.
-        kinds: names of the heads of which the selection rows choose one, that which is taken of equals first; none
+        candidates: names of the heads of which the selection rows choose one, that which is taken of equals first; none
             where they choose none. `head` is then the default one.
         fit: how it is trained: a FitConfig, or what differs from its usual one.
         fine_tune: how the encoder is fine-tuned, if it is.
@@ -74,7 +74,7 @@ class Plan:
     output: Path
     logs: Path | None
     beginning: Beginning | None = None
-    kinds: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
 def read_task(settings: RunSettings) -> TaskSpec:
@@ -107,9 +107,9 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     head, name, fit = _choose_head(settings, task) if beginning is None else (beginning.head, beginning.name, {})
     check_predictor(settings)
     settings = _leave_out_seeds(settings, head)
-    kinds = _list_kinds(settings, task, name) if settings.head.auto else ()
+    candidates = _list_candidates(settings, task, name) if settings.head.auto else ()
     fine_tune = tuning.choose(task)
-    called = "auto" if kinds else name
+    called = "auto" if candidates else name
     usual = "-".join([f"runs/{task.name}-{called}", *name_folders(settings, fine_tune.parts if beginning else None)])
     places = settings.places
     output, store = read_path(places.output or usual).resolve(), read_path(places.store)
@@ -120,7 +120,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
             raise RunError(
                 f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
             )
-    return Plan(settings, task, head, name, fit, fine_tune, rival, store, output, logs, beginning, kinds)
+    return Plan(settings, task, head, name, fit, fine_tune, rival, store, output, logs, beginning, candidates)
 
 
 def check_predictor(settings: RunSettings) -> None:
@@ -217,7 +217,7 @@ class Preparation:
         plan = dataclasses.replace(self.plan, head=get_preset(name), head_name=name)
         return dataclasses.replace(self, plan=plan, fit=_choose_fit(plan))
 
-    def take_head(self, choice: HeadChoice) -> Preparation:
+    def pick_head(self, choice: HeadChoice) -> Preparation:
         """The same with the head that was chosen."""
         work = self.change_head(choice.taken)
         plan = dataclasses.replace(work.plan, settings=_leave_out_seeds(self.settings, work.plan.head))
@@ -250,9 +250,9 @@ def prepare(plan: Plan, encoder: str | Encoder, progress: Progress) -> Preparati
     most = max(len(one.rows(seed)) for one in folds for seed in seeds)
     if plan.head.linear:
         check_features(build_task_head(plan.head, spec, task), most)
-    if plan.kinds:
-        kinds = tuple(name for name in plan.kinds if _fits(name, spec, task, most))
-        work = dataclasses.replace(work, plan=dataclasses.replace(plan, kinds=kinds))
+    if plan.candidates:
+        candidates = tuple(name for name in plan.candidates if _fits(name, spec, task, most))
+        work = dataclasses.replace(work, plan=dataclasses.replace(plan, candidates=candidates))
     if plan.beginning is not None:
         check_same(plan.beginning, describe_settings(work), encoder.num_hidden_states)
         count_top(encoder, plan.fine_tune.parts)
@@ -286,7 +286,7 @@ def _choose_head(settings: RunSettings, task: TaskSpec) -> tuple[HeadConfig, str
     return config, f"custom-{hashlib.sha256(config.to_json().encode()).hexdigest()[:8]}", fit
 
 
-def _list_kinds(settings: RunSettings, task: TaskSpec, default: str) -> tuple[str, ...]:
+def _list_candidates(settings: RunSettings, task: TaskSpec, default: str) -> tuple[str, ...]:
     """The heads of which the selection rows choose one: a linear one, and the task's default."""
     if default not in LINEAR_HEADS:
         raise RunError(f"`head` auto chooses among heads for labels, and {task.name} asks for answers: name a head.")
@@ -318,7 +318,7 @@ def _leave_out_seeds(settings: RunSettings, head: HeadConfig) -> RunSettings:
     if not head.linear or len(seeds) == 1 or settings.rows.drawn or settings.head.folds or tuned:
         return settings
     note(f"a linear head is the same with every seed: only that of seed {seeds[0]} is fitted.")
-    return settings.change(seeds=seeds[:1])
+    return settings.change(seeds=seeds[:1], fine_tune_seeds=None)
 
 
 def _check_heads(beginning: Beginning, settings: RunSettings, task: TaskSpec) -> None:

@@ -14,7 +14,6 @@ from ..extraction import plan_spec
 from ..paths import read_path
 from ..runs import Run, find_other_setting, load_run
 from ..tasks.selection import fingerprint_rows
-from ..training.strategy import choose_strategy
 
 if TYPE_CHECKING:
     from .preparation import Plan, Preparation
@@ -43,12 +42,11 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         **work.states,
         "layers": list(plan_spec(encoder, work.splits[0], **work.states).layers),
         "choose_layers": settings.states.auto,
-        **({"choose_head": _describe_choice(plan)} if plan.kinds else {}),
+        **({"choose_head": _describe_choice(plan)} if plan.candidates else {}),
         "baseline_epochs": list(rivals.baseline_epochs) if rivals.baseline_parts else [],
-        "baseline_rates": list(rivals.baseline_rates) if rivals.baseline_parts else [],
+        "baseline_rates": _list_rates(plan),
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         "fit": dataclasses.asdict(work.fit),
-        "strategy": choose_strategy(settings.head.strategy),
         **(plan.beginning.facts if plan.beginning else {}),
     }
     left_out = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
@@ -77,13 +75,21 @@ def find_finished(work: Preparation, asked: Mapping[str, Any]) -> Run | None:
     """
     output, places = work.plan.output, work.settings.places
     chosen = {"layers"} if work.settings.states.auto else set()
-    chosen |= set(OF_HEAD) if work.plan.kinds else set()  # which choose_head has as they were asked
+    chosen |= set(OF_HEAD) if work.plan.candidates else set()  # which choose_head has as they were asked
     other = find_other_setting(output, {name: value for name, value in asked.items() if name not in chosen})
     if places.resume and other == "" and (not places.export or (output / "saved_model").is_dir()):
         return load_run(output)
     if other and places.output is None:
         raise RunError(f"{output} holds a run with {other}: name another --output, or this one to replace it.")
     return None
+
+
+def _list_rates(plan: Plan) -> list[float]:
+    """The learning rates of fine-tuned rivals, where `fine_tune` does not say them."""
+    rivals = plan.settings.rivals
+    if not rivals.baseline_parts or rivals.baseline_rates or plan.beginning is None:
+        return list(rivals.baseline_rates)
+    return [plan.rival.for_parts("all").learning_rate]
 
 
 def _describe_choice(plan: Plan) -> dict[str, Any]:

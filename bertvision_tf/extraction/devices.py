@@ -23,11 +23,15 @@ class Copies:
     Args:
         encoder: whose states.
         workers: batches in work at a time.
+
+    Attributes:
+        count: how many there are.
     """
 
     def __init__(self, encoder: Encoder, workers: int):
         gpus = list_gpus()
         copies = [encoder.on_device(gpu) for gpu in gpus] if len(gpus) > 1 else [encoder]
+        self.count = len(copies)
         self._free: queue.SimpleQueue[Encoder] = queue.SimpleQueue()
         for worker in range(workers):
             self._free.put(copies[worker % len(copies)])

@@ -125,7 +125,8 @@ def _try(encoder: Encoder, tokens: Tokens, layers: Sequence[int], seconds: float
     if encoder.engine == XLA:  # which compiles each shape
         first = chosen = chosen[:XLA_BATCHES]
     for batch in first:
-        run(batch)
+        for _ in range(copies.count):  # which take batches in turn
+            run(batch)
     start, done = time.perf_counter(), 0
     for count in map_in_order(run, itertools.cycle(chosen), count_workers()):
         done += count

@@ -147,6 +147,7 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
         tuned, together, own = run.get("fine_tune"), run.get("together"), names[place] if names else None
         encoders = len(tuned["seconds"]) if tuned else 1
         extraction = run["seconds"]["extract"] / encoders
+        choosing = run["seconds"].get("choose_head", 0)
         costs = {"memory_bytes": max(run["memory_bytes"].values()), "disk_bytes": run["store"]["bytes"] // encoders}
         weights, before, epochs, parts = 0, 0.0, 0.0, "all"  # of the encoder's fine-tuning
         if tuned:
@@ -169,7 +170,7 @@ def build_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) 
             name = name_together(name, together["heads"])
             models.append((name, together, together["trainable_parameters"], trained))
         for name, scores, more, seconds in models:
-            seconds = before + (seconds + extraction)
+            seconds = before + choosing + (seconds + extraction)
             rows.append(_build_row(run, name, scores, weights + more, seconds, costs, extraction))
     return rows
 

@@ -129,9 +129,16 @@ def find_other_setting(path: Path, asked: Mapping[str, Any]) -> str | None:
     if there.results.get("versions") != describe_versions():
         return "other versions"
     for name, value in json.loads(json.dumps(asked)).items():
-        if there.config.get(name) != value:
+        if _drop_unsaid(there.config.get(name)) != _drop_unsaid(value):
             return f"{name} {there.config.get(name)}, now it is {value}"
     return ""
+
+
+def _drop_unsaid(value: Any) -> Any:
+    """An entry of config.json without what is left to its default; a run of an earlier version may lack it."""
+    if isinstance(value, dict):
+        return {name: one for name, one in value.items() if one is not None}
+    return value or None
 
 
 def describe_versions() -> dict[str, str]:

@@ -189,7 +189,7 @@ class HeadSettings:
     folds: int | None = None
     predict_with: str | None = None
     fit: FitConfig | Mapping[str, Any] | None = None
-    strategy: str = "auto"
+    strategy: str = "one_device"
 
     def __post_init__(self):
         if isinstance(self.seeds, str) or not (is_count(self.seeds) or are_indices(self.seeds)):
@@ -235,7 +235,7 @@ class RivalSettings:
             full fine-tuning, lora_8, top_2, no_embeddings; as in all,lora_8.
         baseline_epochs: epochs at which fine-tuned rivals are scored; the selection rows choose the best.
         baseline_rates: learning rates of fine-tuned rivals, of which the selection rows choose the best; LoRA has ten
-            times as much. Default: the run's own.
+            times as much. Default: that of fine-tuning all weights.
     """
 
     baselines: bool = True

@@ -43,7 +43,11 @@ class EncoderModel:
         self.encoder, policy = encoder, name_policy(dtype)
         self._backbone = build_backbone(encoder.architecture, encoder.weights, policy)
         # A table in bfloat16 would be cast as a whole at every step, for the few rows that are read.
-        self._backbone.token_embedding.dtype_policy = keras.DTypePolicy("float32")
+        whole = keras.DTypePolicy("float32")
+        self._backbone.token_embedding.dtype_policy = whole
+        for layer in self._backbone.layers:  # KerasHub's that adds positions adds what is of one type
+            if hasattr(layer, "token_embedding"):
+                layer.dtype_policy = layer.position_embedding.dtype_policy = whole
         self._choose_parts(parts)
         output = self._backbone.output
         output = output if isinstance(output, dict) else {"sequence_output": output}

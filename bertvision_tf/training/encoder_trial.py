@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..encoders import Encoder, Windows
-from ..errors import RunError
+from ..errors import LossError, RunError
 from ..images import tokenize_examples
 from ..kinds import Gold
+from ..notes import note
 from ..progress import Progress, ignore
 from ..settings import FineTuneConfig
 from ..settings.checks import check_range
@@ -103,15 +104,24 @@ class EncoderTrial:
             seed: of the fine-tuning.
             epochs: to choose from; the fewest of equals are taken.
             rates: to choose from; the lowest of equals is taken. The config's with none.
+
+        Raises:
+            LossError: the loss of each rate becomes no number.
         """
         best, rows = None, self.splits[0].select(self.selection)
         configs = [dataclasses.replace(self.config, learning_rate=rate) for rate in sorted(rates)] or [self.config]
-        for config, count in itertools.product(configs, sorted(epochs)):
-            snapshot = dataclasses.replace(self, config=config).fine_tune(seed, count)
-            selected = self.golds[0].read(snapshot.predict(rows, self.max_length))
-            score = self.golds[0].score(selected)
-            if best is None or score > best[0]:
-                best = score, selected, snapshot, config
+        for place, config in enumerate(configs):
+            try:
+                for count in sorted(epochs):
+                    snapshot = dataclasses.replace(self, config=config).fine_tune(seed, count)
+                    selected = self.golds[0].read(snapshot.predict(rows, self.max_length))
+                    score = self.golds[0].score(selected)
+                    if best is None or score > best[0]:
+                        best = score, selected, snapshot, config
+            except LossError as error:
+                if best is None and place == len(configs) - 1:
+                    raise
+                note(f"{name_fine_tuning(config.parts)} with a rate of {config.learning_rate:g}: {error}")
         assert best is not None
         score, selected, snapshot, config = best
         return Baseline(
@@ -134,6 +144,8 @@ def check_rivals(parts: Sequence[str], epochs: Sequence[float], rates: Sequence[
     """Raises RunError where encoders cannot be fine-tuned so to be rivals."""
     for one in parts:
         check_parts(one)
+    if rates and not parts:
+        raise RunError("`baseline_rates` are of fine-tuned rivals: name some with `baseline_parts`.")
     if parts and (not epochs or not all(0 < count < math.inf for count in epochs)):
         raise RunError(f"`baseline_epochs` needs numbers above 0, got {list(epochs)}.")
     for rate in rates:

@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
-from ..errors import RunError
+from ..errors import LossError, RunError
 from ..images import BatchPlan, load_arrays, tokenize_examples
 from ..paths import read_path
 from ..random_states import keeps_random_states
@@ -37,7 +37,7 @@ from ..store.writer import lock_folder
 from ..tasks import Examples, TaskSpec
 from .cost import Cost
 from .encoder_model import EncoderModel
-from .optimizer import attach_optimizer, build_tuning_optimizer
+from .optimizer import attach_optimizer, build_tuning_optimizer, check_skipped
 from .passes import Passes, TrainingSet
 from .snapshot import FACTS, Snapshot, read_snapshot
 from .strategy import ONE, choose_strategy, get_strategy
@@ -103,7 +103,7 @@ def fine_tune(
     if config.schedule == "each":
         facts["decayed_over"] = epochs
     if choose_strategy(strategy) != ONE:
-        facts["strategy"] = choose_strategy(strategy)
+        facts["strategy"] = f"{choose_strategy(strategy)}, all rows"  # without, of those that devices shared equally
 
     def make(snapshot: Path) -> None:
         training = _FineTuning(
@@ -218,7 +218,7 @@ class _FineTuning:
         """Takes the steps that remain, and keeps the state now and then.
 
         Raises:
-            RunError: a loss is no number.
+            LossError: a loss is no number.
         """
         passes = Passes([training], self.task.kind.build_loss(), self.devices)
         passes.take([self.trained.model], [0])
@@ -230,12 +230,13 @@ class _FineTuning:
             now = time.perf_counter()
             self.seconds = before + now - start
             if not np.isfinite(loss):
-                raise RunError(f"the loss of step {self.step} is {loss}: try a lower learning rate.")
+                raise LossError(f"the loss of step {self.step} is {loss}: try a lower learning rate.")
             progress(self.step, self.steps)
             if self.keeps and now - saved > max(SAVING_SECONDS, cost / SAVING_SHARE):
                 self.save()
                 saved = time.perf_counter()
                 cost = saved - now
+        check_skipped(self.optimizer)
 
     def save(self) -> None:
         """Keeps where training stands, whole or not at all."""

@@ -18,8 +18,9 @@ from ..kinds import CLASSIFICATION, SPAN_LOGITS, Kind
 from ..random_states import keeps_random_states
 from ..settings import FitConfig
 from .mixup import mix_up
-from .optimizer import attach_optimizer, build_optimizer
+from .optimizer import attach_optimizer, build_optimizer, check_skipped
 from .passes import Passes, TrainingSet
+from .strategy import check_replicas
 
 MIXING = 0  # the seed of mixup: heads that share batches share their mixtures
 
@@ -188,6 +189,7 @@ class _Run:
                 optimizer = build_optimizer(
                     steps * config.epochs, config.learning_rate, config.warmup, config.weight_decay, config.clip_norm
                 )
+            check_replicas(self.model, strategy)
             attach_optimizer(self.model, optimizer)
         self.board = None if candidate.logs is None else _open_board(candidate.logs, self.model)
 
@@ -229,6 +231,10 @@ class _Run:
             self.board.on_train_end()
         if self.error is not None:
             return self.error
+        try:
+            check_skipped(self.model.optimizer)
+        except RunError as error:
+            return error
         self.model.set_weights(self.best_weights)
         if self.training.scale:
             mean, deviation = self.training.scale

@@ -4,10 +4,13 @@ computed in float16."""
 import keras
 import tensorflow as tf
 
+from ..errors import RunError
+from ..notes import note
 from ..settings import FineTuneConfig
 
-HIGHEST_SCALE = 2.0**15  # of a loss, where gradients are computed in float16
+FIRST_SCALE, SCALES = 2.0**15, (1.0, 2.0**24)  # of a loss, where gradients are computed in float16
 GROWTH_STEPS = 2000  # without an overflow, until a scale is doubled
+SKIPPED_SHARE = 0.02  # of the steps, up to which nothing is said of them
 
 
 class ReplicaSafeAdamW(keras.optimizers.AdamW):
@@ -20,21 +23,23 @@ class ReplicaSafeAdamW(keras.optimizers.AdamW):
         scales: whether the loss is scaled, so that gradients in float16 do not vanish; set before it is built. A step
             whose gradients overflow changes no weight, and halves the scale. Keras's own `LossScaleOptimizer` would
             decide on each replica's share, and takes no gradients of single rows.
+        skipped: a variable, how many steps were left out so.
 
     Source of the scale: Micikevicius et al., 2018, arXiv 1710.03740.
     """
 
     scales = False
+    _finite = None  # of the step that is being traced: whether its gradients are numbers
 
     def build(self, variables):
         super().build(variables)
         if self.scales:
             options = {"shape": (), "dtype": "float32", "aggregation": "only_first_replica"}
             self.loss_scale = self.add_variable(
-                **options, initializer=keras.initializers.Constant(HIGHEST_SCALE), name="loss_scale"
+                **options, initializer=keras.initializers.Constant(FIRST_SCALE), name="loss_scale"
             )
             self.finite_steps = self.add_variable(**options, initializer="zeros", name="finite_steps")
-        self._finite = None  # of the step that is being traced: whether its gradients are numbers
+            self.skipped = self.add_variable(**options, initializer="zeros", name="skipped")
 
     def apply(self, grads, trainable_variables=None):
         super().apply(grads, trainable_variables)
@@ -57,7 +62,9 @@ class ReplicaSafeAdamW(keras.optimizers.AdamW):
         scale = tf.convert_to_tensor(self.loss_scale)
         values = [tf.where(finite, value / scale, 0.0) for value in values]
         grown = self.finite_steps + 1 >= GROWTH_STEPS
-        self.loss_scale.assign(tf.where(finite, tf.where(grown, 2 * scale, scale), scale / 2))
+        scaled = tf.where(finite, tf.where(grown, 2 * scale, scale), scale / 2)
+        self.loss_scale.assign(tf.clip_by_value(scaled, *SCALES))
+        self.skipped.assign_add(tf.where(finite, 0.0, 1.0))
         self.finite_steps.assign(tf.where(finite & ~grown, self.finite_steps + 1, 0.0))
         return [
             tf.IndexedSlices(value, gradient.indices, gradient.dense_shape)
@@ -121,6 +128,21 @@ def attach_optimizer(model: keras.Model, optimizer: ReplicaSafeAdamW) -> None:
     optimizer.scales = "float16" in policies
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
+
+
+def check_skipped(optimizer: ReplicaSafeAdamW) -> None:
+    """Says how many of an optimizer's steps were left out, where they are not few.
+
+    Raises:
+        RunError: all of them.
+    """
+    if not optimizer.scales:
+        return
+    skipped, steps = int(optimizer.skipped.numpy()), int(optimizer.iterations.numpy())
+    if skipped == steps:
+        raise RunError(f"the gradients of all {steps} steps overflow in float16: take bfloat16 or float32.")
+    if skipped > SKIPPED_SHARE * steps:
+        note(f"{skipped} of {steps} steps were left out, since their gradients overflow in float16.")
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):

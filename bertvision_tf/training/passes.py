@@ -77,6 +77,8 @@ class Passes:
                 ]
                 scaled = [head.optimizer.scale_loss(loss) for head, loss in zip(heads, losses, strict=True)]
             gradients = tape.gradient(scaled, [head.trainable_variables for head in heads])
+            if self.strategy.num_replicas_in_sync > 1:
+                gradients = [[_keep_where(rows > 0, gradient) for gradient in own] for own in gradients]
             for head, own in zip(heads, gradients, strict=True):
                 head.optimizer.apply_gradients(zip(own, head.trainable_variables, strict=True))
             return [tf.stack(losses) * whole, rows]
@@ -111,7 +113,7 @@ class Passes:
         """What a replica adds to the mean loss of a batch that replicas cannot share equally.
 
         Args:
-            loss: the mean of its rows, which Keras has divided by the number of replicas; no number without a row.
+            loss: the mean of its rows, which Keras has divided by the number of replicas.
             rows, whole: how many it has, and all have.
         """
         replicas = self.strategy.num_replicas_in_sync
@@ -121,3 +123,10 @@ class Passes:
         if not isinstance(self.loss, Mapping):
             return self.loss(labels, output, sample_weight=weights)
         return tf.add_n([loss(labels[name], output[name]) for name, loss in self.loss.items()])
+
+
+def _keep_where(there: tf.Tensor, gradient: Any) -> Any:
+    """A gradient, or zeros: a layer may have none that is a number where it has read no row."""
+    if gradient is None or isinstance(gradient, tf.IndexedSlices):  # of no rows, where none are read
+        return gradient
+    return tf.where(there, gradient, tf.zeros_like(gradient))

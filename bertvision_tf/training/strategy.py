@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import tensorflow as tf
 
 from ..errors import RunError
@@ -36,6 +37,17 @@ def choose_strategy(name: str) -> str:
     if name != AUTO:
         return name
     return MIRRORED if len(tf.config.list_logical_devices("GPU")) > 1 else ONE
+
+
+def check_replicas(head: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Raises RunError where a head would come to something else on several devices than on one."""
+    if strategy.num_replicas_in_sync > 1:
+        for layer in head._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                raise RunError(
+                    f"head {head.name} normalizes over its batch, and {strategy.num_replicas_in_sync} devices would do "
+                    "that over a part each: train it with strategy one_device."
+                )
 
 
 @functools.cache  # a second one would number its sums over devices as the first did, and wait for the wrong ones

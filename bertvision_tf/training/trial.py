@@ -201,7 +201,8 @@ class Trial:
 
     def build_bare(self, name: str) -> keras.Model:
         """An untrained head that no rows have been shown to."""
-        with computing_in(self.config.precision):
+        precision = None if self.head.linear else self.config.precision  # one that is fitted at once is fitted exactly
+        with computing_in(precision):
             return build_task_head(self.head, self.stores[0].spec, self.task, name)
 
     def build(self, seed: int) -> keras.Model:

@@ -10,6 +10,8 @@ import pytest
 import bertvision_tf as bv
 from bertvision_tf import kinds
 from bertvision_tf.encoders import load_encoder
+from bertvision_tf.errors import LossError
+from bertvision_tf.notes import Note
 from bertvision_tf.tasks import split_selection
 from bertvision_tf.training import FineTuneConfig, encoder_trial
 from bertvision_tf.training.draw import Draw
@@ -77,6 +79,24 @@ def test_the_rate_is_chosen_on_the_selection_rows(trial, monkeypatch):
     assert (found.learning_rate, found.epochs) == (3e-3, 1)  # the lowest of equals
     assert found.seconds == 10
     assert trial.fit_best_epoch(5, [1, 2], [1e-3]).epochs == 2
+
+
+def test_a_rate_that_diverges_loses(trial, monkeypatch):
+    selected, dev = trial.splits[0].labels[trial.selection], trial.splits[1].labels
+
+    def fine_tune(self, seed, epochs):
+        if self.config.learning_rate > 1e-2:
+            raise LossError("the loss of step 3 is nan: try a lower learning rate.")
+        found = answer(selected, 3), answer(dev, 0)
+        facts = {"trainable_parameters": 7, "seconds": 10.0, "memory_bytes": 100, "epochs": epochs}
+        predict = lambda rows, length: found[len(rows) != len(trial.selection)]  # noqa: E731
+        return types.SimpleNamespace(facts=facts, bytes=1000, predict=predict)
+
+    monkeypatch.setattr(EncoderTrial, "fine_tune", fine_tune)
+    with pytest.warns(Note, match="full fine-tuning, best epoch with a rate of 0.1: the loss of step 3 is nan"):
+        assert trial.fit_best_epoch(5, [1], [1e-3, 0.1]).learning_rate == 1e-3
+    with pytest.warns(Note), pytest.raises(LossError):
+        trial.fit_best_epoch(5, [1], [0.1, 0.2])
 
 
 def answer(labels, wrong):

@@ -43,7 +43,7 @@ def build_trials(trial, config, first="linear_all_layers"):
 
 
 def test_the_head_that_scores_better_is_taken(trial):
-    choice = choose_head(build_trials(trial, SLOW))
+    choice = choose_head(build_trials(trial, SLOW), (0, 1))
     assert choice.taken == "linear_all_layers"
     assert choice.scores["linear_all_layers"] > 0.9 > 0.75 > choice.scores["default"]
     assert choice.standard_errors["linear_all_layers"] == 0
@@ -52,13 +52,13 @@ def test_the_head_that_scores_better_is_taken(trial):
     alone = [build_trials(trial, SLOW)["default"].fit(seed).selection_score for seed in (0, 1)]
     assert choice.scores["default"] == pytest.approx(np.mean(alone))
     unlearned = dataclasses.replace(trial, head=get_preset("linear_last_layer"))
-    choice = choose_head({"linear_last_layer": unlearned, "default": build_trials(trial, FAST)["default"]})
+    choice = choose_head({"linear_last_layer": unlearned, "default": build_trials(trial, FAST)["default"]}, (0, 1))
     assert choice.scores["default"] > choice.scores["linear_last_layer"]
     assert choice.taken == "default"
 
 
 def test_of_equals_the_first_is_taken(trial):
-    assert choose_head({"one": trial, "two": trial}).taken == "one"
+    assert choose_head({"one": trial, "two": trial}, (0, 1)).taken == "one"
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,8 @@ def test_a_choice_is_resumed_and_repeated(run):
 def test_the_default_is_taken_with_all_its_seeds(tiny_encoder, tmp_path, monkeypatch):
     from bertvision_tf.experiments import experiment
 
-    def prefer_default(trials):
-        choice = choose_head(trials)
+    def prefer_default(trials, seeds):
+        choice = choose_head(trials, seeds)
         return dataclasses.replace(choice, taken="standardized_adapter_64_shared")
 
     monkeypatch.setattr(experiment, "choose_head", prefer_default)
@@ -135,7 +135,8 @@ def test_a_linear_head_that_does_not_fit_is_left_out(tiny_encoder, tmp_path, mon
     options = {"seeds": 1, "limit": 300, "baselines": False, "fit": {"epochs": 1}, "store": tmp_path / "states"}
     with pytest.warns(Note, match="linear_all_layers is not tried: .* needs the features"):
         found = bv.train("starter", tiny_encoder, head="auto", output=tmp_path / "auto", **options)
-    assert list(found.results["head_choice"]["scores"]) == ["standardized_adapter_64_shared"]
+    assert found.results["head"] == found.results["head_choice"]["taken"] == "standardized_adapter_64_shared"
+    assert found.results["head_choice"]["scores"] == {}  # one alone is not tried
 
 
 def test_the_choice_is_told(run, capsys):

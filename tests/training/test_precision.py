@@ -14,10 +14,11 @@ import bertvision_tf as bv
 from bertvision_tf.errors import RunError
 from bertvision_tf.heads import build_head
 from bertvision_tf.keras_settings import computing_in
+from bertvision_tf.notes import Note
 from bertvision_tf.training import optimizer as module
-from bertvision_tf.training.optimizer import HIGHEST_SCALE, ReplicaSafeAdamW, RowAdamW, attach_optimizer
+from bertvision_tf.training.optimizer import FIRST_SCALE, ReplicaSafeAdamW, RowAdamW, attach_optimizer
 
-from .test_fine_tuning import BERT, CHECKPOINTS, assert_close, make_task, moved, no_dropout, tune
+from .test_fine_tuning import BERT, CHECKPOINTS, FAMILIES, assert_close, make_task, moved, no_dropout, tune
 
 SIZES = {"num_hidden_states": 3, "hidden_dim": 8}
 DEVICES = """
@@ -113,7 +114,7 @@ def test_a_scaled_step_is_the_step_of_the_loss_itself():
         two.apply([tf.constant(grad) for grad in grads])
     for own, other in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
-    assert one.scale_loss(tf.constant(2.0)) == 2 * HIGHEST_SCALE
+    assert one.scale_loss(tf.constant(2.0)) == 2 * FIRST_SCALE
     assert one.finite_steps == 3
 
 
@@ -127,12 +128,12 @@ def test_a_step_that_overflows_changes_no_weight_and_halves_the_scale(monkeypatc
     optimizer.apply([tf.fill(grad.shape, bad) if place == 1 else grad for place, grad in enumerate(good)])
     for own, other in zip(head.get_weights(), before, strict=True):
         np.testing.assert_array_equal(own, other)
-    assert optimizer.loss_scale == HIGHEST_SCALE / 2
+    assert optimizer.loss_scale == FIRST_SCALE / 2
     optimizer.apply(good)
     assert not np.array_equal(head.get_weights()[0], before[0])
     assert all(np.isfinite(weight).all() for weight in head.get_weights())
     optimizer.apply(good)
-    assert optimizer.loss_scale == HIGHEST_SCALE  # two steps without an overflow
+    assert optimizer.loss_scale == FIRST_SCALE  # two steps without an overflow
 
 
 def test_rows_of_an_embedding_are_unscaled_too():
@@ -143,7 +144,7 @@ def test_rows_of_an_embedding_are_unscaled_too():
     plain.build(tables[1:])
     rows = tf.constant([4, 1, 4])
     values = tf.constant([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]])
-    scaled.apply([tf.IndexedSlices(values * HIGHEST_SCALE, rows, (6, 2))])
+    scaled.apply([tf.IndexedSlices(values * FIRST_SCALE, rows, (6, 2))])
     plain.apply([tf.IndexedSlices(values, rows, (6, 2))])
     np.testing.assert_allclose(tables[0].numpy(), tables[1].numpy(), rtol=1e-6)
     assert not np.array_equal(tables[0].numpy()[4], np.ones(2))
@@ -174,3 +175,48 @@ def test_two_devices_share_one_scale(tmp_path, tiny_encoder):
     assert two["selection_scores"] == pytest.approx(one["selection_scores"], abs=0.1)
     curves = [read_losses(tmp_path / name) for name in ("one_device", "mirrored")]
     assert curves[0] == pytest.approx(curves[1], rel=0.05)  # dropout draws differ
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_is_fine_tuned_in_it(name, dtype, tmp_path):
+    with no_dropout():
+        half, whole = (
+            tune(make_task(), tmp_path, epochs=0.2, encoder=name, learning_rate=1e-4, dtype=one)
+            for one in (dtype, "float32")
+        )
+    assert_close(half, whole, 2e-3)
+    assert moved(bv.load_encoder(str(CHECKPOINTS / name)), half)
+
+
+def test_two_masks_added_are_a_number_in_float16():
+    from bertvision_tf.encoders.blocks import mask_out
+
+    masks = mask_out(tf.constant([True, False]), tf.float16) * 2
+    np.testing.assert_array_equal(masks, [0, -(2.0**15)])
+    assert tf.nn.softmax(masks + tf.constant([-500, 500], tf.float16))[1] == 0
+
+
+def test_a_training_whose_steps_all_overflow_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "FIRST_SCALE", 2.0**24)
+    with pytest.raises(RunError, match="the gradients of all 1 steps overflow in float16: take bfloat16 or float32"):
+        tune(make_task(), tmp_path, epochs=0.1, dtype="float16")
+    head, optimizer = attach("float16")
+    bad = [tf.fill(weight.shape, np.inf) for weight in head.trainable_variables]
+    for _ in range(40):
+        optimizer.apply(bad)
+    assert optimizer.loss_scale == 1  # and no less
+    assert optimizer.skipped == 40
+    optimizer.apply([tf.ones(weight.shape) for weight in head.trainable_variables])
+    with pytest.warns(Note, match="40 of 41 steps were left out"):
+        module.check_skipped(optimizer)
+
+
+def test_heads_that_are_fitted_at_once_are_fitted_exactly(tiny_encoder, tmp_path):
+    options = {"head": "kernel_all_layers", "seeds": 1, "limit": 300, "baselines": False, "store": tmp_path / "states"}
+    found, half = (
+        bv.train("starter", tiny_encoder, fit={"precision": one}, output=tmp_path / str(one), **options)
+        for one in (None, "float16")
+    )
+    assert found.results["selection_scores"] == half.results["selection_scores"]
+    assert found.results["scores"] == half.results["scores"]

@@ -118,3 +118,18 @@ def test_several_gpus_are_all_used(monkeypatch, gpus, name):
     assert choose_strategy("auto") == name
     assert choose_strategy("one_device") == "one_device"
     assert choose_strategy("mirrored") == "mirrored"
+
+
+def test_a_head_that_normalizes_over_its_batch_is_refused_on_several_devices():
+    import types
+
+    from bertvision_tf.heads import build_head
+    from bertvision_tf.training.strategy import check_replicas
+
+    sizes = {"num_hidden_states": 13, "hidden_dim": 96}
+    bodies, plain = (build_head(name, **sizes) for name in ("xception_abbreviated", "adapter_8_shared"))
+    two, one = (types.SimpleNamespace(num_replicas_in_sync=count) for count in (2, 1))
+    with pytest.raises(RunError, match="xception_abbreviated normalizes over its batch, and 2 devices would"):
+        check_replicas(bodies, two)
+    check_replicas(plain, two)
+    check_replicas(bodies, one)

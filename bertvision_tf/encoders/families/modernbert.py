@@ -24,6 +24,7 @@ from ..blocks import (
     join_heads,
     make_context,
     make_rotation,
+    mask_out,
     rotate,
     split_heads,
 )
@@ -122,7 +123,7 @@ class ModernBert(Family):
         if not parts.long:
             places = tf.range(tokens)
             near = tf.abs(places[:, None] - places) <= architecture.reach  # (tokens, tokens)
-            context["near"] = context["mask"] + tf.cast(tf.where(near, 0.0, -1e9), parts.dtype)  # (batch, 1, t, t)
+            context["near"] = context["mask"] + mask_out(near, parts.dtype)  # (batch, 1, t, t)
         return context
 
     def run_block(self, parts: Parts, x: tf.Tensor, layer: int, context: Context) -> tf.Tensor:

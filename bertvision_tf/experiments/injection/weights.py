@@ -29,8 +29,10 @@ from ...training import FineTuneConfig, Snapshot
 from ...training.draw import split_task
 from ...training.encoder_model import EncoderModel
 from ...training.fine_tuning import load_token_batches
-from ...training.optimizer import RowAdamW, build_tuning_optimizer
+from ...training.optimizer import RowAdamW, attach_optimizer, build_tuning_optimizer
+from ...training.passes import Passes, TrainingSet
 from ...training.snapshot import read_snapshot
+from ...training.strategy import get_strategy
 from ..cells import append_cell, check_table, read_cells
 
 GROUPS: Mapping[str, str] = {  # patterns of names
@@ -230,7 +232,7 @@ class _InjectedModel:
             state.assign([seed, place])
         optimizer = build_tuning_optimizer(self.config, rising=0, kind=HoldingAdamW)
         optimizer.hold(self.trained.find_variables(), back)
-        self.trained.model.compile(optimizer, self.task.kind.build_loss(), jit_compile=False)
+        attach_optimizer(self.trained.model, optimizer)
         steps = max(round(epochs * -(-len(self.training) // self.config.batch_size)), 1)
         batches = load_token_batches(
             *(self.trained.model, self.tokens[0], self.labels, self.training),
@@ -238,7 +240,9 @@ class _InjectedModel:
             steps=steps,
             seed=seed,
         )
-        self.trained.model.fit(batches.take(steps), steps_per_epoch=steps, shuffle=False, verbose=0)
+        passes = Passes([TrainingSet(batches)], self.task.kind.build_loss(), get_strategy("one_device"))
+        passes.take([self.trained.model], [0])
+        passes.run(steps)
 
     def predict(self) -> np.ndarray:
         """Of dev, in the form of labels."""
