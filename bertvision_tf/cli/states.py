@@ -56,7 +56,7 @@ def extract(
         else:
             store = run_extraction(encoder, examples, path, **choices, progress=tell)
     if part is not None:
-        print(f"{path}: part {shard}, {written} shards written; when all parts are: bertvision merge {path}")
+        print(f"{path}: part {shard}, {written} shards written; when all parts are done: bertvision merge {path}")
         return
     print(
         f"{store.path}: {len(store):,} examples, {store.rows:,} tokens, {store.num_hidden_states} states, "

@@ -1,6 +1,7 @@
 """Runs an encoder once over a split and keeps every hidden state."""
 
 import contextlib
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -154,7 +155,7 @@ def extract_part(
         StoreError: as `extract`, or there is no such part.
     """
     if not 1 <= part <= parts:
-        raise StoreError(f"parts are counted from 1/{parts} to {parts}/{parts}, got {part}/{parts}.")
+        raise StoreError(f"parts are counted from 1, as 1/8 to 8/8; got {part}/{parts}.")
     path = read_path(path)
     spec = plan_spec(encoder, examples, **choices)
     if (path / MANIFEST).is_file():
@@ -163,7 +164,8 @@ def extract_part(
         if found.complete:
             return 0
         spec = found.spec
-    return _Extraction(PartWriter, encoder, examples, path, spec, workers, progress).run_part(part, parts)
+    make_writer = functools.partial(PartWriter, parts=parts)
+    return _Extraction(make_writer, encoder, examples, path, spec, workers, progress).run_part(part, parts)
 
 
 class _Extraction:
@@ -195,15 +197,20 @@ class _Extraction:
     def run(self) -> Store:
         tokens = self._count_tokens()
         try:
-            while self.writer.next_shard < len(self.shards) and self.writer.adopt(self._describe_next()):
-                pass
-            done = sum(tokens[: self.writer.next_shard])
+            numbers = range(self.writer.next_shard, len(self.shards))
+            found = {number: self.writer.find(number, self._describe_shard(number)) for number in numbers}
+            left = [number for number in numbers if found[number] is None]
+            done = sum(tokens) - sum(tokens[number] for number in left)
             self.progress(done, sum(tokens))
-            left = self.shards[self.writer.next_shard :]
-            encoded = self._encode(itertools.chain.from_iterable(left), done, sum(tokens))
+            encoded = self._encode_shards(left, done, sum(tokens))
             with contextlib.closing(encoded):  # the workers are on the next shard while one is being written
-                for batches in left:
-                    self.writer.write_shard(self._describe_next(), itertools.islice(encoded, len(batches)))
+                for number in numbers:
+                    entry = found[number]
+                    if entry is not None:
+                        self.writer.enter(entry)
+                    else:
+                        batches = itertools.islice(encoded, len(self.shards[number]))
+                        self.writer.write_shard(self._describe_shard(number), batches)
         finally:
             self.writer.close()
         return open_store(self.writer.path, self.spec)
@@ -211,11 +218,13 @@ class _Extraction:
     def run_part(self, part: int, parts: int) -> int:
         """Writes the shards of a part that are not there, and returns how many."""
         tokens, own = self._count_tokens(), range(part - 1, len(self.shards), parts)
-        left = [number for number in own if not self.writer.has(number, self._describe_shard(number))]
+        if self.writer.manifest.complete:  # another process has just finished it
+            return 0
+        left = [number for number in own if not self.writer.has(number)]
         total = sum(tokens[number] for number in own)
         done = total - sum(tokens[number] for number in left)
         self.progress(done, total)
-        encoded = self._encode(itertools.chain.from_iterable(self.shards[number] for number in left), done, total)
+        encoded = self._encode_shards(left, done, total)
         with contextlib.closing(encoded):
             return sum(
                 self.writer.write(
@@ -247,6 +256,10 @@ class _Extraction:
             )
         return calibration
 
+    def _encode_shards(self, numbers: Iterable[int], done: int, total: int) -> Generator[np.ndarray]:
+        """The batches of some shards, encoded, in order."""
+        return self._encode(itertools.chain.from_iterable(self.shards[number] for number in numbers), done, total)
+
     def _encode(self, batches: Iterable[np.ndarray], done: int, total: int) -> Generator[np.ndarray]:
         codec, calibration = self.writer.codec, self.writer.calibration
         grid = codec.grid(calibration) if rounds_on_device() else None
@@ -263,9 +276,6 @@ class _Extraction:
             done += tokens
             self.progress(done, total)
             yield encoded
-
-    def _describe_next(self) -> ShardRows:
-        return self._describe_shard(self.writer.next_shard)
 
     def _describe_shard(self, number: int) -> ShardRows:
         """A shard, all but its states."""

@@ -1,73 +1,115 @@
 """A store that several processes write at a time, on one machine or on many that share its folder.
 
-Each process writes shards of its own and, beside each, its entry: `shard-00003.json`. When all are there, `merge_store`
-enters them in the manifest. A shard has the name of its process while it is written, and gets its own name only where
-no other process was faster.
+No lock is needed, which shared folders often lack: whatever a process writes has a name of its own, and gets its final
+name only where no other process was faster. The first manifest counts, with its calibration. Each process writes shards
+of its own and, beside each, its entry: `shard-00003.json`. When all are there, `merge_store` enters them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import StoreError
-from .codecs import Calibration
+from ..paths import read_path
+from .codecs import Calibration, get_codec
 from .reader import Store, open_store
-from .schema import ShardEntry, StoreSpec, read_manifest, write_flushed, write_manifest
-from .waiting import wait_for
+from .schema import (
+    UNFINISHED,
+    Manifest,
+    ShardEntry,
+    StoreSpec,
+    place_new,
+    read_manifest,
+    stage,
+    write_flushed,
+    write_manifest,
+)
 from .writer import (
     ShardRows,
-    StoreWriter,
+    begin_store,
     build_shard,
+    check_begun,
+    check_shard,
     compute_sha256,
     disk_errors,
     find_entry,
     holds,
+    leave_entry,
     lock_store,
     name_shard,
+    read_entry,
 )
 
-UNFINISHED = ".part"  # the end of the name of a shard that a process is writing
-NAMED = 5  # shards that an error names
+NAMED = 5  # shards, or parts, that an error names
+WAIT = 10.0  # seconds for the entry of a shard that another process has just finished
+OLD = 24 * 3600.0  # seconds after which a file that no process has finished is removed
 
 
 class PartWriter:
     """Writes some shards of a store, while other processes write others.
 
     Args:
-        path, spec, **options: as `StoreWriter`'s. The first process calibrates, and the others wait for it.
+        path, spec, made_with, truncated, num_shards, total_rows, calibrate: as `StoreWriter`'s. Each process that finds
+            no manifest calibrates, and the first one's counts for all.
+        parts: how many parts there are; entries say it.
+
+    Attributes:
+        manifest: of the store.
 
     Raises:
         StoreError: as `StoreWriter` does.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, **options: Any):
-        first = wait_for(lambda: StoreWriter(path, spec, **options))
-        first.close()
-        self.path, self.codec, self.manifest = path, first.codec, read_manifest(path)
+    def __init__(
+        self,
+        path: Path,
+        spec: StoreSpec,
+        *,
+        made_with: dict[str, str],
+        truncated: int,
+        num_shards: int,
+        total_rows: int,
+        calibrate: Callable[[], Calibration],
+        parts: int = 1,
+    ):
+        self.path, self.parts, self.codec = path, parts, get_codec(spec.codec)
+
+        def make() -> Manifest:
+            return Manifest(spec, made_with, truncated, calibrate(), num_shards)
+
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self.manifest = begin_store(path, spec, make, total_rows)
+        if not self.manifest.complete:
+            check_begun(self.manifest, spec, made_with, path)
+            if self.manifest.num_shards != num_shards:
+                raise StoreError(f"{path} has {self.manifest.num_shards} shards, and here are {num_shards}: delete it.")
 
     @property
     def calibration(self) -> Calibration:
         return self.manifest.calibration
 
-    def has(self, number: int, rows: ShardRows) -> bool:
-        """Whether a shard is there, by whichever process; its entry is made where that was killed before."""
+    def has(self, number: int) -> bool:
+        """Whether a shard is there with its entry, or in the manifest.
+
+        Raises:
+            StoreError: its entry is of another calibration, or cannot be read.
+        """
         if number < len(self.manifest.shards):
             return True
         file = self.path / name_shard(number)
-        if not holds(file, rows):
-            return False
-        if not find_entry(file).is_file():
-            self._leave_entry(file, rows, compute_sha256(file))
+        with disk_errors(self.path):
+            if not file.is_file() or not find_entry(file).is_file():
+                return False
+        read_entry(file, self.calibration)  # or says what is wrong with it
         return True
 
     def write(self, number: int, rows: ShardRows, batches: Iterator[np.ndarray]) -> bool:
@@ -75,83 +117,97 @@ class PartWriter:
 
         Returns:
             whether it is this process's: another one may have been faster.
+
+        Raises:
+            StoreError: a file of its name is there that no process has made of these rows, or it cannot be written.
         """
         file = self.path / name_shard(number)
-        staging = _stage(file)
+        staging = stage(file)
         with disk_errors(self.path):
             sha256 = write_flushed(staging, build_shard(self.manifest.spec, rows, batches))
-            try:
-                os.link(staging, file)  # which fails where the file is there
-            except FileExistsError:
+            size = staging.stat().st_size
+            won = place_new(staging, file)
+            if not won and self._wait_for_entry(file):
                 return False
-            finally:
-                staging.unlink()
-            self._leave_entry(file, rows, sha256)
-        return True
+            if not won and (not holds(file, rows) or compute_sha256(file) != sha256):
+                raise StoreError(f"{file} is not what its rows are here: delete it, and run the part again.")
+            entry = ShardEntry(file.name, len(rows.lengths), len(rows.token_ids), size, sha256)
+            leave_entry(file, entry, self.calibration, self.parts)
+        return won
 
-    def _leave_entry(self, file: Path, rows: ShardRows, sha256: str) -> None:
-        entry = ShardEntry(file.name, len(rows.lengths), len(rows.token_ids), file.stat().st_size, sha256)
-        content = dataclasses.asdict(entry) | {"calibration": fingerprint_calibration(self.calibration)}
-        staging = _stage(find_entry(file))
-        write_flushed(staging, [json.dumps(content).encode()])
-        os.replace(staging, find_entry(file))
+    def _wait_for_entry(self, file: Path) -> bool:
+        """Whether the process that was faster has left its entry, or has entered the shard in the manifest."""
+        start = time.monotonic()
+        while True:
+            if find_entry(file).is_file() or len(read_manifest(self.path).shards) > int(file.stem.split("-")[1]):
+                return True
+            if time.monotonic() - start > WAIT:  # it was killed in between
+                return False
+            time.sleep(0.1)
 
 
-def merge_store(path: Path) -> Store:
+def merge_store(path: str | Path) -> Store:
     """Enters the shards that several processes have written in the manifest; every byte of them is read.
 
     Raises:
-        StoreError: there is no such store, shards are missing, or one is not what its entry says.
+        StoreError: there is no such store, shards are missing, or some are not what their entries say.
     """
-    manifest = read_manifest(path)
-    lock = lock_store(path)
+    path = read_path(path)
+    read_manifest(path)  # which says so where there is none
+    with disk_errors(path):
+        lock = lock_store(path)
     try:
-        numbers = range(len(manifest.shards), manifest.num_shards)
-        missing = [number for number in numbers if not find_entry(path / name_shard(number)).is_file()]
-        if missing:
-            named = ", ".join(map(str, missing[:NAMED])) + (" and more" if len(missing) > NAMED else "")
-            raise StoreError(
-                f"{path} lacks {len(missing)} of {manifest.num_shards} shards (from 0, numbers {named}): run all parts "
-                "first."
-            )
-        found = [_read_entry(path / name_shard(number), manifest.calibration) for number in numbers]
-        with disk_errors(path):
-            write_manifest(path, dataclasses.replace(manifest, shards=(*manifest.shards, *found)))
-            for number in range(manifest.num_shards):
-                find_entry(path / name_shard(number)).unlink(missing_ok=True)
-            for left in path.glob(f".*{UNFINISHED}"):  # by processes that were killed
-                left.unlink()
+        manifest = read_manifest(path)  # as it is under the lock
+        if not manifest.complete:
+            _enter_shards(path, manifest, lock)
     finally:
         if lock is not None:
             os.close(lock)
     return open_store(path)
 
 
-def fingerprint_calibration(calibration: Calibration) -> str:
-    """16 hexadecimal digits over the statistics that codes are made with."""
-    digest = hashlib.sha256()
-    for value in vars(calibration).values():
-        digest.update(np.ascontiguousarray(value, "<f4").data)
-    return digest.hexdigest()[:16]
-
-
-def _stage(file: Path) -> Path:
-    """The name of a file while this process writes it; `StoreWriter` leaves it alone."""
-    return file.with_name(f".{file.name}.{socket.gethostname()}-{os.getpid()}{UNFINISHED}")
-
-
-def _read_entry(file: Path, calibration: Calibration) -> ShardEntry:
-    """The entry of a shard, checked against the file."""
-    again = f"delete {file} and {find_entry(file).name}, and run their part again."
-    try:
-        content = json.loads(find_entry(file).read_text(encoding="utf-8"))
-        made_with = content.pop("calibration")
-        entry = ShardEntry(**content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{find_entry(file)} cannot be read ({error}): {again}") from None
-    if made_with != fingerprint_calibration(calibration):
-        raise StoreError(f"{file} was made with another calibration than the store's: {again}")
+def _enter_shards(path: Path, manifest: Manifest, lock: int | None) -> None:
+    files = [path / name_shard(number) for number in range(len(manifest.shards), manifest.num_shards)]
+    missing = [file for file in files if not find_entry(file).is_file()]
+    if missing:
+        raise StoreError(_tell_missing(path, manifest, files, missing))
+    found, wrong = [], []
+    for file in files:
+        try:
+            found.append(check_shard(file, manifest.calibration))
+        except StoreError as error:
+            wrong.append((file, str(error)))
+    if wrong:
+        more = f" So are {_join([file.name for file, _ in wrong[1:]])}." if len(wrong) > 1 else ""
+        raise StoreError(wrong[0][1] + more)
+    whole = dataclasses.replace(manifest, shards=(*manifest.shards, *found))
+    with disk_errors(path):
+        Store(path, whole)  # its shapes, and each row once
+        if lock is not None:
+            with contextlib.suppress(OSError):  # not every file system can
+                os.fsync(lock)
+        write_manifest(path, whole)
     with contextlib.suppress(OSError):
-        if compute_sha256(file) == entry.sha256 and entry.name == file.name and file.stat().st_size == entry.bytes:
-            return entry
-    raise StoreError(f"{file} is not what its entry says: {again}")
+        for number in range(manifest.num_shards):
+            find_entry(path / name_shard(number)).unlink(missing_ok=True)
+        for left in path.glob(f".*{UNFINISHED}"):
+            if time.time() - left.stat().st_mtime > OLD:  # no process will finish it any more
+                left.unlink(missing_ok=True)
+
+
+def _tell_missing(path: Path, manifest: Manifest, files: list[Path], missing: list[Path]) -> str:
+    """What is to be run again."""
+    counts = set()
+    for file in files:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            counts.add(json.loads(find_entry(file).read_text(encoding="utf-8"))["parts"])
+    start = f"{path} lacks {len(missing)} of {manifest.num_shards} shards: run "
+    if len(counts) == 1:
+        (count,) = counts
+        parts = sorted({int(file.stem.split("-")[1]) % count + 1 for file in missing})
+        return start + f"part{'s' * (len(parts) > 1)} {_join([f'{part}/{count}' for part in parts])} first."
+    return start + f"all parts first ({_join([file.name for file in missing])})."
+
+
+def _join(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

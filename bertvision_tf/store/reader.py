@@ -60,10 +60,10 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
     if not manifest.complete:
-        raise StoreError(
-            f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): run the same "
-            "extraction again, it goes on from there."
-        )
+        remedy = "run the same extraction again, it goes on from there"
+        if next(path.glob("shard-*.json"), None) is not None:  # the entry of a shard that a part of it wrote
+            remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"
+        raise StoreError(f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): {remedy}.")
     return Store(path, manifest)
 
 

@@ -2,9 +2,11 @@
 
 import base64
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ MANIFEST = "manifest.json"
 # What may differ between a store and the one that was asked for: a name shown, and how the work was cut.
 NOT_COMPARED = ("encoder", "batch_tokens", "shard_rows")
 OF_WINDOWS = ("question_length", "stride")
+UNFINISHED = ".part"  # the end of the name of a file that one of several processes is writing
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # of file systems without
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +191,32 @@ def write_whole(file: Path, parts: Iterable[bytes | memoryview]) -> str:
     sha256 = write_flushed(partial, parts)
     os.replace(partial, file)
     return sha256
+
+
+def stage(file: Path) -> Path:
+    """A name of its own for a file while it is written, by any of several processes."""
+    return file.with_name(f".{file.name}.{uuid.uuid4().hex}{UNFINISHED}")
+
+
+def place_new(staging: Path, file: Path) -> bool:
+    """Gives a file its name, unless another has it: whether it did. The name that it had is gone in either case."""
+    try:
+        os.link(staging, file)  # which fails where the file is there, on network file systems too
+    except FileExistsError:
+        return os.path.samefile(staging, file)  # a link that was answered twice
+    except FileNotFoundError:
+        if not file.exists():
+            raise
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if file.exists():
+            return False
+        os.rename(staging, file)
+    finally:
+        staging.unlink(missing_ok=True)
+    return True
 
 
 def write_flushed(file: Path, parts: Iterable[bytes | memoryview]) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import hashlib
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +16,19 @@ import numpy as np
 
 from ..errors import StoreError
 from .codecs import Calibration, get_codec
-from .schema import MANIFEST, Manifest, ShardEntry, StoreSpec, read_manifest, write_manifest, write_whole
+from .schema import (
+    MANIFEST,
+    UNFINISHED,
+    Manifest,
+    ShardEntry,
+    StoreSpec,
+    place_new,
+    read_manifest,
+    stage,
+    write_flushed,
+    write_manifest,
+    write_whole,
+)
 from .waiting import build_busy_error
 
 SPARE_BYTES = 64 * 2**20  # left free on the disk beside a store
@@ -74,18 +87,15 @@ class StoreWriter:
             self._lock = lock_store(path)
         try:
             with disk_errors(path):
-                if (path / MANIFEST).is_file():
-                    self.manifest = read_manifest(path)
-                    self.manifest.spec.check_same(spec, path)
-                    if not self.manifest.complete:
-                        _check_begun(self.manifest, spec, made_with, path)
-                else:
-                    _check_no_strangers(path)
-                    _check_room(path, total_rows * self.codec.row_bytes(spec.num_hidden_states, spec.hidden_dim))
-                    self.manifest = Manifest(spec, made_with, truncated, calibrate(), num_shards)
-                    write_manifest(path, self.manifest)
+
+                def make() -> Manifest:
+                    return Manifest(spec, made_with, truncated, calibrate(), num_shards)
+
+                self.manifest = begin_store(path, spec, make, total_rows)
+                if not self.manifest.complete:
+                    check_begun(self.manifest, spec, made_with, path)
                 for partial in path.glob(".*.partial"):
-                    partial.unlink()
+                    partial.unlink(missing_ok=True)
         except BaseException:
             self.close()
             raise
@@ -99,14 +109,25 @@ class StoreWriter:
         """The number of the first shard that is not there yet."""
         return len(self.manifest.shards)
 
-    def adopt(self, rows: ShardRows) -> bool:
-        """Enters the next shard in the manifest if its file already has its final name and holds these rows."""
-        file = self.path / name_shard(self.next_shard)
+    def find(self, number: int, rows: ShardRows) -> ShardEntry | None:
+        """The entry of a shard that is there under its final name and holds these rows; None where there is none, or
+        one that is not what a process that wrote it has said."""
+        file = self.path / name_shard(number)
         if not holds(file, rows):
-            return False
+            return None
+        if find_entry(file).is_file():
+            try:
+                return check_shard(file, self.calibration)
+            except StoreError:
+                return None  # it is made anew
         with disk_errors(self.path):
-            self._enter(file, rows, compute_sha256(file))
-        return True
+            return _describe_file(file, rows, compute_sha256(file))
+
+    def enter(self, entry: ShardEntry) -> None:
+        """Takes a shard that is there into the manifest, as the next one."""
+        assert entry.name == name_shard(self.next_shard)
+        with disk_errors(self.path):
+            self._enter(entry)
 
     def write_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> None:
         """Writes the next shard: `batches` are its encoded states in order, each (rows, states, width)."""
@@ -114,7 +135,7 @@ class StoreWriter:
         with disk_errors(self.path):
             sha256 = write_whole(file, build_shard(self.manifest.spec, rows, batches))
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
-            self._enter(file, rows, sha256)
+            self._enter(_describe_file(file, rows, sha256))
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -127,17 +148,34 @@ class StoreWriter:
             with contextlib.suppress(OSError):  # not every file system can
                 os.fsync(self._lock)
 
-    def _enter(self, file: Path, rows: ShardRows, sha256: str) -> None:
-        entry = ShardEntry(
-            name=file.name,
-            examples=len(rows.lengths),
-            rows=len(rows.token_ids),
-            bytes=file.stat().st_size,
-            sha256=sha256,
-        )
+    def _enter(self, entry: ShardEntry) -> None:
         self.manifest = dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry))
         write_manifest(self.path, self.manifest)
-        find_entry(file).unlink(missing_ok=True)  # of a process that wrote a part of the store
+        find_entry(self.path / entry.name).unlink(missing_ok=True)
+
+
+def begin_store(path: Path, spec: StoreSpec, make: Callable[[], Manifest], total_rows: int) -> Manifest:
+    """The manifest of a store; where there is none, the first that a process makes.
+
+    Args:
+        path: the store's folder.
+        spec: what the states are of.
+        make: calibrates and gives a new manifest.
+        total_rows: rows of the whole store, for the room it needs on the disk.
+    """
+    if not (path / MANIFEST).is_file():
+        _check_no_strangers(path)
+        _check_room(path, total_rows * get_codec(spec.codec).row_bytes(spec.num_hidden_states, spec.hidden_dim))
+        staging = stage(path / MANIFEST)
+        write_flushed(staging, [make().to_json().encode()])
+        place_new(staging, path / MANIFEST)
+    manifest = read_manifest(path)
+    manifest.spec.check_same(spec, path)
+    return manifest
+
+
+def _describe_file(file: Path, rows: ShardRows, sha256: str) -> ShardEntry:
+    return ShardEntry(file.name, len(rows.lengths), len(rows.token_ids), file.stat().st_size, sha256)
 
 
 def build_shard(spec: StoreSpec, rows: ShardRows, batches: Iterator[np.ndarray]) -> Iterator[bytes | memoryview]:
@@ -162,6 +200,7 @@ def build_shard(spec: StoreSpec, rows: ShardRows, batches: Iterator[np.ndarray])
     for batch in batches:
         yield np.ascontiguousarray(batch).data
         written += len(batch)
+        assert batch.shape[1:] == shape[1:]
     assert written == shape[0]
 
 
@@ -187,6 +226,71 @@ def name_shard(number: int) -> str:
 def find_entry(shard: Path) -> Path:
     """Where the entry of a shard lies that is not in the manifest yet, where several processes write a store."""
     return shard.with_suffix(".json")
+
+
+def leave_entry(shard: Path, entry: ShardEntry, calibration: Calibration, parts: int) -> None:
+    """Writes the entry of a shard beside it.
+
+    Args:
+        shard, entry: its file, and what is said of it.
+        calibration: that its codes were made with.
+        parts: how many processes write the store.
+    """
+    content = dataclasses.asdict(entry) | {"calibration": fingerprint_calibration(calibration), "parts": parts}
+    staging = stage(find_entry(shard))
+    write_flushed(staging, [json.dumps(content).encode()])
+    os.replace(staging, find_entry(shard))
+
+
+def read_entry(shard: Path, calibration: Calibration) -> ShardEntry:
+    """The entry beside a shard.
+
+    Raises:
+        StoreError: it cannot be read, or is of codes of another calibration.
+    """
+    again = f"delete {shard} and {find_entry(shard).name}, and run their part again."
+    try:
+        content = json.loads(find_entry(shard).read_text(encoding="utf-8"))
+        made_with, _ = content.pop("calibration"), content.pop("parts")
+        entry = ShardEntry(**content)
+        if [type(value) for value in vars(entry).values()] != [str, int, int, int, str]:
+            raise ValueError("values of other types")
+    except OSError as error:
+        raise StoreError(f"{find_entry(shard)} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{find_entry(shard)} is no entry of a shard ({error}): {again}") from None
+    if made_with != fingerprint_calibration(calibration):
+        raise StoreError(f"{shard} was made with another calibration than the store's: {again}")
+    return entry
+
+
+def check_shard(shard: Path, calibration: Calibration) -> ShardEntry:
+    """The entry beside a shard, whose every byte is read.
+
+    Raises:
+        StoreError: the shard is not what it says, or cannot be read.
+    """
+    entry = read_entry(shard, calibration)
+    try:
+        same = (
+            entry.name == shard.name and shard.stat().st_size == entry.bytes and compute_sha256(shard) == entry.sha256
+        )
+    except FileNotFoundError:
+        same = False
+    except OSError as error:
+        raise StoreError(f"{shard} cannot be read: {error.strerror}.") from None
+    if not same:
+        again = f"delete {shard} and {find_entry(shard).name}, and run their part again."
+        raise StoreError(f"{shard} is not what its entry says: {again}")
+    return entry
+
+
+def fingerprint_calibration(calibration: Calibration) -> str:
+    """16 hexadecimal digits over the statistics that codes are made with."""
+    digest = hashlib.sha256()
+    for value in vars(calibration).values():
+        digest.update(np.ascontiguousarray(value, "<f4").data)
+    return digest.hexdigest()[:16]
 
 
 @contextlib.contextmanager
@@ -242,7 +346,8 @@ def lock_store(path: Path) -> int | None:
 
 
 def _check_no_strangers(path: Path) -> None:
-    strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.endswith(".partial"))
+    own = (".partial", UNFINISHED, MANIFEST)  # another process may just have begun
+    strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.endswith(own))
     if strangers:
         raise StoreError(f"{path} holds {strangers[0]!r} and no manifest: name an empty or a new folder.")
 
@@ -256,7 +361,7 @@ def _check_room(path: Path, needed: int) -> None:
         )
 
 
-def _check_begun(manifest: Manifest, spec: StoreSpec, made_with: dict[str, str], path: Path) -> None:
+def check_begun(manifest: Manifest, spec: StoreSpec, made_with: dict[str, str], path: Path) -> None:
     """Raises StoreError where going on would not give the bytes that the store was begun for."""
     begun, now = (
         {**versions, "batch_tokens": plan.batch_tokens, "shard_rows": plan.shard_rows}

@@ -1,5 +1,6 @@
 """A store that several processes write at a time: the same bytes as by one, whatever becomes of them."""
 
+import errno
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,11 @@ import bertvision_tf as bv
 from bertvision_tf.errors import StoreError
 from bertvision_tf.extraction import extract, extract_part
 from bertvision_tf.store import merge_store, open_store
+from bertvision_tf.store import parts as module
 from bertvision_tf.store.codecs import Calibration
-from bertvision_tf.store.parts import PartWriter, fingerprint_calibration
+from bertvision_tf.store.parts import PartWriter
 from bertvision_tf.store.schema import read_manifest
+from bertvision_tf.store.writer import fingerprint_calibration
 
 from ..command import run_here
 
@@ -85,37 +89,99 @@ def test_a_killed_part_is_gone_on_with(whole, rows, tiny_encoder, tmp_path):
             os.kill(process.pid, signal.SIGKILL)
             break
     process.communicate()
-    (path / ".shard-00000.h5.elsewhere-1.part").write_bytes(b"left")
+    left = path / ".shard-00000.h5.0123.part"
+    left.write_bytes(b"left")
     write_parts(tiny_encoder, rows, path, 1, 2, parts=2)
+    for file in path.glob(".*.part"):  # by the killed one too
+        os.utime(file, (0, 0))
     assert_same(merge_store(path), whole)
+    assert not left.exists()
 
 
-def test_what_is_there_is_not_made_again(whole, rows, tiny_encoder, tmp_path):
+def test_what_is_there_is_not_made_again(whole, rows, tiny_encoder, tmp_path, monkeypatch):
     path, count = tmp_path / "store", len(whole.manifest.shards)
     assert write_parts(tiny_encoder, rows, path, 1) == [len(range(0, count, 3))]
     assert write_parts(tiny_encoder, rows, path, 1) == [0]
     (path / "shard-00000.json").unlink()  # killed between the shard and its entry
+    monkeypatch.setattr(module, "WAIT", 0.0)
     assert write_parts(tiny_encoder, rows, path, 1) == [0]
     assert (path / "shard-00000.json").is_file()
+    (path / "shard-00000.json").unlink()
+    flip(path / "shard-00000.h5")  # which nobody vouches for
+    with pytest.raises(StoreError, match=r"shard-00000\.h5 is not what its rows are here: delete it"):
+        write_parts(tiny_encoder, rows, path, 1)
+    (path / "shard-00000.h5").unlink()
+    assert write_parts(tiny_encoder, rows, path, 1) == [1]
     assert write_parts(tiny_encoder, rows, path, 1, parts=1) == [count - len(range(0, count, 3))]
     assert_same(merge_store(path), whole)
     assert write_parts(tiny_encoder, rows, path, 2) == [0]
 
 
-def test_one_process_ends_what_parts_have_begun(whole, rows, tiny_encoder, tmp_path):
-    path = tmp_path / "store"
+@pytest.mark.parametrize("damaged", [False, True])
+def test_one_process_ends_what_parts_have_begun(whole, rows, tiny_encoder, tmp_path, damaged, monkeypatch):
+    path, ran, run = tmp_path / "store", [], type(tiny_encoder).hidden_state_rows
     write_parts(tiny_encoder, rows, path, 1, 3)
+    if damaged:
+        flip(path / "shard-00002.h5")
+    monkeypatch.setattr(
+        type(tiny_encoder), "hidden_state_rows", lambda *args, **options: ran.append(1) or run(*args, **options)
+    )
     assert_same(extract(tiny_encoder, rows, path, **OPTIONS), whole)
+    alone = len(ran)
+    ran.clear()
+    extract(tiny_encoder, rows, tmp_path / "anew", **OPTIONS)
+    assert alone < len(ran) / 2  # only what was left
+
+
+def test_parts_need_no_locks(whole, rows, tiny_encoder, tmp_path, monkeypatch):
+    from bertvision_tf.store import writer
+
+    monkeypatch.setattr(writer, "lock_folder", lambda path: None)
+    path = tmp_path / "store"
+    with ThreadPoolExecutor(3) as pool:
+        written = list(pool.map(lambda part: write_parts(tiny_encoder, rows, path, part)[0], (1, 2, 3)))
+    assert sum(written) == len(whole.manifest.shards)
+    assert_same(merge_store(str(path)), whole)
+
+
+def test_a_file_system_without_hard_links(whole, rows, tiny_encoder, tmp_path, monkeypatch):
+    def link(source, target):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    path = tmp_path / "store"
+    assert sum(write_parts(tiny_encoder, rows, path, 1, 2, 3)) == len(whole.manifest.shards)
+    monkeypatch.setattr(PartWriter, "has", lambda self, number: False)
+    assert write_parts(tiny_encoder, rows, path, 2) == [0]
+    assert_same(merge_store(path), whole)
+
+
+def test_the_first_manifest_counts(rows, tiny_encoder, tmp_path, monkeypatch):
+    """Of another machine, whose calibration differs."""
+    path, calibrate, other = tmp_path / "store", Calibration.of, []
+
+    def differ(states):
+        if not other:
+            other.append(1)
+            write_parts(tiny_encoder, rows, path, 1, 3)  # meanwhile, by another process
+            return calibrate(2 * states)
+        return calibrate(states)
+
+    monkeypatch.setattr(Calibration, "of", differ)
+    write_parts(tiny_encoder, rows, path, 2)
+    monkeypatch.undo()
+    expected = extract(tiny_encoder, rows, tmp_path / "whole", **OPTIONS)
+    assert_same(merge_store(path), expected)
 
 
 def test_missing_shards_are_named_and_nothing_is_entered(whole, rows, tiny_encoder, tmp_path):
     path, count = tmp_path / "store", len(whole.manifest.shards)
     write_parts(tiny_encoder, rows, path, 1, 3)
     missing = range(1, count, 3)
-    with pytest.raises(StoreError, match=rf"lacks {len(missing)} of {count} shards \(from 0, numbers 1, 4"):
+    with pytest.raises(StoreError, match=rf"lacks {len(missing)} of {count} shards: run part 2/3 first"):
         merge_store(path)
     assert not read_manifest(path).shards
-    with pytest.raises(StoreError, match=r"of \d+ shards|unfinished"):
+    with pytest.raises(StoreError, match=r"unfinished .*`bertvision merge .*` says which parts are missing"):
         open_store(path)
     write_parts(tiny_encoder, rows, path, 2)
     assert_same(merge_store(path), whole)
@@ -131,8 +197,8 @@ def flip(file):
     ("damage", "message"),
     [
         (lambda path: flip(path / "shard-00001.h5"), "shard-00001.h5 is not what its entry says: delete"),
-        (lambda path: (path / "shard-00002.json").write_text("{"), "shard-00002.json cannot be read"),
-        (lambda path: (path / "shard-00002.json").write_text("[1]"), "shard-00002.json cannot be read"),
+        (lambda path: (path / "shard-00002.json").write_text("{"), "shard-00002.json is no entry of a shard"),
+        (lambda path: (path / "shard-00002.json").write_text("[1]"), "shard-00002.json is no entry of a shard"),
         (lambda path: (path / "shard-00002.h5").unlink(), "shard-00002.h5 is not what its entry says"),
         (
             lambda path: (path / "shard-00002.json").write_text(
@@ -162,7 +228,7 @@ def test_the_faster_process_wins(whole, rows, tiny_encoder, tmp_path, monkeypatc
     has = PartWriter.has
     write_parts(tiny_encoder, rows, path, 1)
     before = {file.name: file.stat().st_mtime_ns for file in path.iterdir() if "shard" in file.name}
-    monkeypatch.setattr(PartWriter, "has", lambda self, number, rows: False)  # as both looked at the same time
+    monkeypatch.setattr(PartWriter, "has", lambda self, number: False)  # as both looked at the same time
     assert write_parts(tiny_encoder, rows, path, 1) == [0]
     assert {file.name: file.stat().st_mtime_ns for file in path.iterdir() if "shard" in file.name} == before
     monkeypatch.setattr(PartWriter, "has", has)
@@ -176,7 +242,7 @@ def test_another_store_and_other_parts_are_refused(rows, tiny_encoder, tmp_path)
     with pytest.raises(StoreError, match="name another folder"):
         extract_part(tiny_encoder, rows, path, 2, 3, codec="int4", **OPTIONS)
     for part in (0, 4):
-        with pytest.raises(StoreError, match=f"parts are counted from 1/3 to 3/3, got {part}/3"):
+        with pytest.raises(StoreError, match=f"parts are counted from 1, as 1/8 to 8/8; got {part}/3"):
             write_parts(tiny_encoder, rows, path, part)
     with pytest.raises(StoreError):
         merge_store(tmp_path / "nothing")
@@ -194,7 +260,9 @@ def test_the_commands(tiny_encoder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     common = ["extract", "--task", "starter", "--encoder", tiny_encoder.name, "--limit", "60", "--output", "parts"]
     done = run_here(*common, "--shard", "1/1")
-    assert "parts: part 1/1, 1 shards written; when all parts are: bertvision merge parts" in done.stdout, done.output
+    assert "parts: part 1/1, 1 shards written; when all parts are done: bertvision merge parts" in done.stdout, (
+        done.output
+    )
     done = run_here("merge", "parts")
     assert "parts: whole (1 shards" in done.stdout, done.output
     assert open_store(Path("parts")).spec.examples == 60
