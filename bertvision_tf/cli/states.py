@@ -2,9 +2,9 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -16,6 +16,9 @@ from .process import start_tensorflow
 from .progress import show_progress
 from .settings import takes_settings
 from .show import show_bytes, show_estimate
+
+if TYPE_CHECKING:
+    from ..store import Store
 
 
 @app.command
@@ -124,16 +127,7 @@ def merge(stores: list[Path], /) -> int:
     """
     from ..store import merge_store
 
-    failed = 0
-    for path in stores:
-        try:
-            store = merge_store(path)
-        except StoreError as error:
-            failed += 1
-            print(f"error: {error}", file=sys.stderr)
-        else:
-            print(f"{path}: whole ({len(store.manifest.shards)} shards, {show_bytes(store.bytes)})")
-    return int(failed > 0)
+    return _go_through(stores, merge_store)
 
 
 @app.command
@@ -145,11 +139,20 @@ def verify(stores: list[Path], /) -> int:
     """
     from ..store import open_store
 
+    def read(path: Path) -> "Store":
+        store = open_store(path)
+        store.verify()
+        return store
+
+    return _go_through(stores, read)
+
+
+def _go_through(stores: Sequence[Path], check: "Callable[[Path], Store]") -> int:
+    """Checks stores, says of each whether it is whole, and returns whether one is not."""
     damaged = 0
     for path in stores:
         try:
-            store = open_store(path)
-            store.verify()
+            store = check(path)
         except StoreError as error:
             damaged += 1
             print(f"error: {error}", file=sys.stderr)

@@ -12,8 +12,9 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,6 @@ from .writer import (
     ShardRows,
     begin_store,
     build_shard,
-    check_begun,
     check_shard,
     compute_sha256,
     disk_errors,
@@ -57,8 +57,8 @@ class PartWriter:
     """Writes some shards of a store, while other processes write others.
 
     Args:
-        path, spec, made_with, truncated, num_shards, total_rows, calibrate: as `StoreWriter`'s. Each process that finds
-            no manifest calibrates, and the first one's counts for all.
+        path, spec, **plan: as `StoreWriter`'s. Each process that finds no manifest calibrates, and the first one's
+            counts for all.
         parts: how many parts there are; entries say it.
 
     Attributes:
@@ -68,30 +68,11 @@ class PartWriter:
         StoreError: as `StoreWriter` does.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        spec: StoreSpec,
-        *,
-        made_with: dict[str, str],
-        truncated: int,
-        num_shards: int,
-        total_rows: int,
-        calibrate: Callable[[], Calibration],
-        parts: int = 1,
-    ):
+    def __init__(self, path: Path, spec: StoreSpec, *, parts: int = 1, **plan: Any):
         self.path, self.parts, self.codec = path, parts, get_codec(spec.codec)
-
-        def make() -> Manifest:
-            return Manifest(spec, made_with, truncated, calibrate(), num_shards)
-
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            self.manifest = begin_store(path, spec, make, total_rows)
-        if not self.manifest.complete:
-            check_begun(self.manifest, spec, made_with, path)
-            if self.manifest.num_shards != num_shards:
-                raise StoreError(f"{path} has {self.manifest.num_shards} shards, and here are {num_shards}: delete it.")
+            self.manifest = begin_store(path, spec, **plan)
 
     @property
     def calibration(self) -> Calibration:

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -58,28 +59,14 @@ class StoreWriter:
     Args:
         path: the store's folder; made if it is not there. One that holds part of the same store is gone on with.
         spec: what the states are of.
-        made_with: versions, device type, dtype.
-        truncated: texts that were cut.
-        num_shards: shards of the whole store.
-        total_rows: rows of the whole store, for the room it needs on the disk.
-        calibrate: called where the store is new, gives the statistics of a sample.
+        **plan: `begin_store`'s.
 
     Raises:
         StoreError: the folder holds another store, or was begun with other versions, or cannot be written, or the
             disk is too full.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        spec: StoreSpec,
-        *,
-        made_with: dict[str, str],
-        truncated: int,
-        num_shards: int,
-        total_rows: int,
-        calibrate: Callable[[], Calibration],
-    ):
+    def __init__(self, path: Path, spec: StoreSpec, **plan: Any):
         self.path = path
         self.codec = get_codec(spec.codec)
         with disk_errors(path):
@@ -87,13 +74,7 @@ class StoreWriter:
             self._lock = lock_store(path)
         try:
             with disk_errors(path):
-
-                def make() -> Manifest:
-                    return Manifest(spec, made_with, truncated, calibrate(), num_shards)
-
-                self.manifest = begin_store(path, spec, make, total_rows)
-                if not self.manifest.complete:
-                    check_begun(self.manifest, spec, made_with, path)
+                self.manifest = begin_store(path, spec, **plan)
                 for partial in path.glob(".*.partial"):
                     partial.unlink(missing_ok=True)
         except BaseException:
@@ -154,23 +135,40 @@ class StoreWriter:
         find_entry(self.path / entry.name).unlink(missing_ok=True)
 
 
-def begin_store(path: Path, spec: StoreSpec, make: Callable[[], Manifest], total_rows: int) -> Manifest:
+def begin_store(
+    path: Path,
+    spec: StoreSpec,
+    *,
+    made_with: dict[str, str],
+    truncated: int,
+    num_shards: int,
+    total_rows: int,
+    calibrate: Callable[[], Calibration],
+) -> Manifest:
     """The manifest of a store; where there is none, the first that a process makes.
 
     Args:
         path: the store's folder.
         spec: what the states are of.
-        make: calibrates and gives a new manifest.
+        made_with: versions, device type, dtype.
+        truncated: texts that were cut.
+        num_shards: shards of the whole store.
         total_rows: rows of the whole store, for the room it needs on the disk.
+        calibrate: called where the store is new, gives the statistics of a sample.
+
+    Raises:
+        StoreError: the folder holds another store, or was begun with other versions, or the disk is too full.
     """
     if not (path / MANIFEST).is_file():
         _check_no_strangers(path)
         _check_room(path, total_rows * get_codec(spec.codec).row_bytes(spec.num_hidden_states, spec.hidden_dim))
-        staging = stage(path / MANIFEST)
-        write_flushed(staging, [make().to_json().encode()])
+        manifest, staging = Manifest(spec, made_with, truncated, calibrate(), num_shards), stage(path / MANIFEST)
+        write_flushed(staging, [manifest.to_json().encode()])
         place_new(staging, path / MANIFEST)
     manifest = read_manifest(path)
     manifest.spec.check_same(spec, path)
+    if not manifest.complete:
+        _check_begun(manifest, spec, made_with, path)
     return manifest
 
 
@@ -361,7 +359,7 @@ def _check_room(path: Path, needed: int) -> None:
         )
 
 
-def check_begun(manifest: Manifest, spec: StoreSpec, made_with: dict[str, str], path: Path) -> None:
+def _check_begun(manifest: Manifest, spec: StoreSpec, made_with: dict[str, str], path: Path) -> None:
     """Raises StoreError where going on would not give the bytes that the store was begun for."""
     begun, now = (
         {**versions, "batch_tokens": plan.batch_tokens, "shard_rows": plan.shard_rows}
