@@ -159,7 +159,7 @@ def _enter_shards(path: Path, manifest: Manifest, lock: int | None) -> None:
         except StoreError as error:
             wrong.append((file, str(error)))
     if wrong:
-        more = f" So are {_join([file.name for file, _ in wrong[1:]])}." if len(wrong) > 1 else ""
+        more = f" {_join([file.name for file, _ in wrong[1:]])} cannot be taken either." if len(wrong) > 1 else ""
         raise StoreError(wrong[0][1] + more)
     whole = dataclasses.replace(manifest, shards=(*manifest.shards, *found))
     with disk_errors(path):
@@ -181,7 +181,7 @@ def _tell_missing(path: Path, manifest: Manifest, files: list[Path], missing: li
     counts = set()
     for file in files:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            counts.add(json.loads(find_entry(file).read_text(encoding="utf-8"))["parts"])
+            counts.add(max(int(json.loads(find_entry(file).read_text(encoding="utf-8"))["parts"]), 1))
     start = f"{path} lacks {len(missing)} of {manifest.num_shards} shards: run "
     if len(counts) == 1:
         (count,) = counts
