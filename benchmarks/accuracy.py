@@ -48,7 +48,8 @@ def measure(task: str, options: argparse.Namespace) -> None:
 
     dtype = choose_dtype()
     common = {"data_dir": options.data_dir, "store": options.store, "seeds": options.seeds, "resume": True}
-    against = {"baseline_parts": options.rivals, "baseline_rates": options.rates, "baselines": False}
+    rates = options.rates if options.rivals else []  # which are of rivals alone
+    against = {"baseline_parts": options.rivals, "baseline_rates": rates, "baselines": False}
     encoder = bv.load_encoder(options.encoder, dtype)
     first = options.output / f"{task}-{options.encoder}"
     frozen = bv.train(task, encoder, output=first, **common)

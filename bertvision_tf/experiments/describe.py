@@ -233,8 +233,7 @@ def describe_rivals(gold: Gold, rivals: Sequence[Baseline]) -> dict[str, Any]:
         for field in ("memory_bytes", "disk_bytes"):
             table[name][field] = max(getattr(one, field) or 0 for one in own) or None
         if own[0].epochs is not None:
-            table[name]["epochs"] = [one.epochs for one in own]
-            table[name]["learning_rates"] = [one.learning_rate for one in own]
+            table[name] |= {"epochs": [one.epochs for one in own], "learning_rates": [one.learning_rate for one in own]}
     return table
 
 

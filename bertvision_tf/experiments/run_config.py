@@ -18,8 +18,6 @@ from ..tasks.selection import fingerprint_rows
 if TYPE_CHECKING:
     from .preparation import Plan, Preparation
 
-OF_HEAD = ("head", "fit", "seeds")  # what it says of the heads
-
 
 def describe_settings(work: Preparation) -> dict[str, Any]:
     """config.json before anything has run: the options, what they came to, and the rows and the encoder."""
@@ -37,8 +35,7 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "encoder": _absolute(encoder.name),
         "dtype": encoder.dtype,
         "encoder_fingerprint": encoder.fingerprint,
-        "head": plan.head.to_dict(),
-        "seeds": settings.head.all_seeds,
+        **_describe_heads(work),
         **work.states,
         "layers": list(plan_spec(encoder, work.splits[0], **work.states).layers),
         "choose_layers": settings.states.auto,
@@ -46,7 +43,6 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "baseline_epochs": list(rivals.baseline_epochs) if rivals.baseline_parts else [],
         "baseline_rates": _list_rates(plan),
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
-        "fit": dataclasses.asdict(work.fit),
         **(plan.beginning.facts if plan.beginning else {}),
     }
     left_out = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
@@ -60,7 +56,7 @@ def describe_sources(work: Preparation) -> dict[str, Any]:
     data_dir, origin = work.settings.rows.data_dir, work.plan.task.origin
     return {
         "head_name": work.plan.head_name,
-        **({name: describe_settings(work)[name] for name in OF_HEAD} if work.choice else {}),
+        **(_describe_heads(work) if work.choice else {}),
         "engine": work.encoder.engine,
         "data_dir": data_dir and str(read_path(data_dir).resolve()),
         **({"table": dict(origin)} if origin else {}),
@@ -75,13 +71,22 @@ def find_finished(work: Preparation, asked: Mapping[str, Any]) -> Run | None:
     """
     output, places = work.plan.output, work.settings.places
     chosen = {"layers"} if work.settings.states.auto else set()
-    chosen |= set(OF_HEAD) if work.plan.candidates else set()  # which choose_head has as they were asked
+    chosen |= set(_describe_heads(work)) if work.plan.candidates else set()  # which choose_head has as they were asked
     other = find_other_setting(output, {name: value for name, value in asked.items() if name not in chosen})
     if places.resume and other == "" and (not places.export or (output / "saved_model").is_dir()):
         return load_run(output)
     if other and places.output is None:
         raise RunError(f"{output} holds a run with {other}: name another --output, or this one to replace it.")
     return None
+
+
+def _describe_heads(work: Preparation) -> dict[str, Any]:
+    """What is trained on the states."""
+    return {
+        "head": work.plan.head.to_dict(),
+        "seeds": work.settings.head.all_seeds,
+        "fit": dataclasses.asdict(work.fit),
+    }
 
 
 def _list_rates(plan: Plan) -> list[float]:

@@ -1,4 +1,7 @@
-"""Runs an encoder once over a split and keeps every hidden state."""
+"""Runs an encoder once over a split and keeps every hidden state.
+
+Over 300 lines, since a whole store and a part of one are one plan of batches and shards.
+"""
 
 import contextlib
 import functools
@@ -198,14 +201,15 @@ class _Extraction:
         tokens = self._count_tokens()
         try:
             numbers = range(self.writer.next_shard, len(self.shards))
-            found = {number: self.writer.find(number, self._describe_shard(number)) for number in numbers}
-            left = [number for number in numbers if found[number] is None]
+            there = self.writer.list_files()
+            found = {number: self.writer.find(number, self._describe_shard(number)) for number in there}
+            left = [number for number in numbers if found.get(number) is None]
             done = sum(tokens) - sum(tokens[number] for number in left)
             self.progress(done, sum(tokens))
             encoded = self._encode_shards(left, done, sum(tokens))
             with contextlib.closing(encoded):  # the workers are on the next shard while one is being written
                 for number in numbers:
-                    entry = found[number]
+                    entry = found.get(number)
                     if entry is not None:
                         self.writer.enter(entry)
                     else:

@@ -76,11 +76,10 @@ class FineTuneConfig:
             rate: of weights; that of this config with None.
         """
         check_parts(parts)
-        own = self.parts.startswith("lora") if rate is None else False
+        own = rate is None and self.parts.startswith("lora")
         factor = LORA_RATE ** (parts.startswith("lora") - own)
-        return dataclasses.replace(
-            self, parts=parts, learning_rate=(self.learning_rate if rate is None else rate) * factor
-        )
+        rate = self.learning_rate if rate is None else rate
+        return dataclasses.replace(self, parts=parts, learning_rate=rate * factor)
 
 
 def check_parts(parts: str) -> re.Match[str]:

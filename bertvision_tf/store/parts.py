@@ -25,7 +25,6 @@ from .reader import Store, open_store
 from .schema import (
     UNFINISHED,
     Manifest,
-    ShardEntry,
     StoreSpec,
     place_new,
     read_manifest,
@@ -39,6 +38,7 @@ from .writer import (
     build_shard,
     check_shard,
     compute_sha256,
+    describe_file,
     disk_errors,
     find_entry,
     holds,
@@ -106,14 +106,12 @@ class PartWriter:
         staging = stage(file)
         with disk_errors(self.path):
             sha256 = write_flushed(staging, build_shard(self.manifest.spec, rows, batches))
-            size = staging.stat().st_size
             won = place_new(staging, file)
             if not won and self._wait_for_entry(file):
                 return False
             if not won and (not holds(file, rows) or compute_sha256(file) != sha256):
                 raise StoreError(f"{file} is not what its rows are here: delete it, and run the part again.")
-            entry = ShardEntry(file.name, len(rows.lengths), len(rows.token_ids), size, sha256)
-            leave_entry(file, entry, self.calibration, self.parts)
+            leave_entry(file, describe_file(file, rows, sha256), self.calibration, self.parts)
         return won
 
     def _wait_for_entry(self, file: Path) -> bool:

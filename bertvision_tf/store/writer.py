@@ -90,6 +90,11 @@ class StoreWriter:
         """The number of the first shard that is not there yet."""
         return len(self.manifest.shards)
 
+    def list_files(self) -> list[int]:
+        """The numbers of the shards that have a file and are not in the manifest yet."""
+        numbers = range(self.next_shard, self.manifest.num_shards)
+        return [number for number in numbers if (self.path / name_shard(number)).is_file()]
+
     def find(self, number: int, rows: ShardRows) -> ShardEntry | None:
         """The entry of a shard that is there under its final name and holds these rows; None where there is none, or
         one that is not what a process that wrote it has said."""
@@ -102,7 +107,7 @@ class StoreWriter:
             except StoreError:
                 return None  # it is made anew
         with disk_errors(self.path):
-            return _describe_file(file, rows, compute_sha256(file))
+            return describe_file(file, rows, compute_sha256(file))
 
     def enter(self, entry: ShardEntry) -> None:
         """Takes a shard that is there into the manifest, as the next one."""
@@ -116,7 +121,7 @@ class StoreWriter:
         with disk_errors(self.path):
             sha256 = write_whole(file, build_shard(self.manifest.spec, rows, batches))
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
-            self._enter(_describe_file(file, rows, sha256))
+            self._enter(describe_file(file, rows, sha256))
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -172,7 +177,8 @@ def begin_store(
     return manifest
 
 
-def _describe_file(file: Path, rows: ShardRows, sha256: str) -> ShardEntry:
+def describe_file(file: Path, rows: ShardRows, sha256: str) -> ShardEntry:
+    """The entry of a shard's file."""
     return ShardEntry(file.name, len(rows.lengths), len(rows.token_ids), file.stat().st_size, sha256)
 
 
