@@ -120,13 +120,9 @@ def extract(
         >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
     """
     path = read_path(path)
-    spec = plan_spec(encoder, examples, **choices)
-    if (path / MANIFEST).is_file():
-        found = read_manifest(path)
-        found.spec.check_same(spec, path)
-        if found.complete:  # nothing is tokenized either
-            return open_store(path, spec)
-        spec = found.spec  # its batches and shards are those that it was begun with
+    spec, complete = _plan_store(path, plan_spec(encoder, examples, **choices))
+    if complete:  # nothing is tokenized either
+        return open_store(path, spec)
     return _Extraction(StoreWriter, encoder, examples, path, spec, workers, progress).run()
 
 
@@ -160,15 +156,20 @@ def extract_part(
     if not 1 <= part <= parts:
         raise StoreError(f"parts are counted from 1, as 1/8 to 8/8; got {part}/{parts}.")
     path = read_path(path)
-    spec = plan_spec(encoder, examples, **choices)
-    if (path / MANIFEST).is_file():
-        found = read_manifest(path)
-        found.spec.check_same(spec, path)
-        if found.complete:
-            return 0
-        spec = found.spec
+    spec, complete = _plan_store(path, plan_spec(encoder, examples, **choices))
+    if complete:
+        return 0
     make_writer = functools.partial(PartWriter, parts=parts)
     return _Extraction(make_writer, encoder, examples, path, spec, workers, progress).run_part(part, parts)
+
+
+def _plan_store(path: Path, spec: StoreSpec) -> tuple[StoreSpec, bool]:
+    """What a store is to hold, in the batches and shards that it was begun with; and whether it is finished."""
+    if not (path / MANIFEST).is_file():
+        return spec, False
+    found = read_manifest(path)
+    found.spec.check_same(spec, path)
+    return found.spec, found.complete
 
 
 class _Extraction:

@@ -11,29 +11,19 @@ from bertvision_tf.errors import RunError
 from bertvision_tf.heads import get_preset
 from bertvision_tf.notes import Note
 from bertvision_tf.settings import RunSettings
-from bertvision_tf.training.draw import Draw, split_task
 from bertvision_tf.training.head_choice import choose_head
-from bertvision_tf.training.trial import Trial
 
-WORDS = "the a cat cats dog dogs bird has have eat is can not run".split()
+from .test_layer_use import plant_label
+
 SLOW = bv.FitConfig(epochs=1, learning_rate=1e-7)  # learns nothing
 FAST = bv.FitConfig(epochs=40, patience=40, learning_rate=0.03)
 
 
 @pytest.fixture(scope="module")
 def trial(tiny_encoder, tmp_path_factory):
-    """A store whose labels are the sign of one channel's mean in layer 1: a linear model finds it."""
-    random = np.random.default_rng(0)
-    texts = [" ".join(random.choice(WORDS, random.integers(2, 7))) for _ in range(400)]
-    task = bv.task_from_table({"text": texts, "label": [0, 1] * 200}, text="text", name="choice")
-    rows = task.load("train")
-    store = bv.extract(tiny_encoder, rows, tmp_path_factory.mktemp("store"), codec="float32")
-    values = np.array([store[row]["hidden_states"][1, :, 3].mean() for row in range(len(store))])
-    store.labels = (values > np.median(values)).astype(np.int32)
-    rows = dataclasses.replace(rows, labels=store.labels)
-    training, selection = split_task(task, rows)
-    draw = Draw(store.labels, training)
-    return Trial(task, get_preset("linear_all_layers"), [store], [rows], draw, selection, SLOW)
+    """Of labels that a linear model finds."""
+    found = plant_label(tiny_encoder, tmp_path_factory.mktemp("store"), 400)
+    return dataclasses.replace(found, head=get_preset("linear_all_layers"), config=SLOW)
 
 
 def build_trials(trial, config, first="linear_all_layers"):

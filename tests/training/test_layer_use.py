@@ -24,21 +24,25 @@ from bertvision_tf.training.trial import Trial
 FIT = bv.FitConfig(epochs=6, patience=6, learning_rate=0.05)
 
 
-@pytest.fixture(scope="module")
-def trial(tiny_encoder, tmp_path_factory):
-    """A store whose labels are the sign of one channel's mean in layer 1."""
+def plant_label(encoder, folder, count):
+    """A trial on a store whose labels are the sign of one channel's mean in layer 1."""
     random = np.random.default_rng(0)
     words = "the a cat cats dog dogs bird has have eat is can not run".split()
-    texts = [" ".join(random.choice(words, random.integers(2, 7))) for _ in range(600)]
-    task = bv.task_from_table({"text": texts, "label": [0, 1] * 300}, text="text", name="layers")
+    texts = [" ".join(random.choice(words, random.integers(2, 7))) for _ in range(count)]
+    task = bv.task_from_table({"text": texts, "label": [0, 1] * (count // 2)}, text="text", name="layers")
     rows = task.load("train")
-    store = bv.extract(tiny_encoder, rows, tmp_path_factory.mktemp("store"), codec="float32")
+    store = bv.extract(encoder, rows, folder, codec="float32")
     values = np.array([store[row]["hidden_states"][1, :, 3].mean() for row in range(len(store))])
     store.labels = (values > np.median(values)).astype(np.int32)
     rows = dataclasses.replace(rows, labels=store.labels)
     training, selection = split_task(task, rows)
     draw = Draw(store.labels, training)
     return Trial(task, HeadConfig(standardize=True), [store], [rows], draw, selection, FIT)
+
+
+@pytest.fixture(scope="module")
+def trial(tiny_encoder, tmp_path_factory):
+    return plant_label(tiny_encoder, tmp_path_factory.mktemp("store"), 600)
 
 
 def test_the_layer_that_holds_the_label_is_the_one_that_is_missed(trial):
