@@ -108,7 +108,7 @@ def plan_texts(encoder, texts, pairs):
 
 def run_states(texts, pairs, options, engine="tensorflow"):
     from bertvision_tf import load_encoder
-    from bertvision_tf.extraction.extract import map_in_order
+    from bertvision_tf.extraction.encode import map_in_order
 
     encoder = load_encoder(options.encoder, options.dtype, engine)
     tokens, batches = plan_texts(encoder, texts, pairs)
@@ -124,7 +124,7 @@ def run_products(texts, pairs, options):
     import tensorflow as tf
 
     from bertvision_tf import load_encoder
-    from bertvision_tf.extraction.extract import map_in_order
+    from bertvision_tf.extraction.encode import map_in_order
 
     encoder = load_encoder(options.encoder)
     sizes, kind = encoder.architecture, tf.as_dtype(options.dtype)

@@ -50,6 +50,14 @@ class Tokens:
         """int64, (texts,): tokens of each text."""
         return np.diff(self.offsets)
 
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Tokens":
+        """Of some texts, in this order."""
+        indices = np.asarray(indices)
+        starts, lengths = self.offsets[indices], self.lengths[indices]
+        offsets = np.cumsum([0, *lengths])
+        rows = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Tokens(self.token_ids[rows], self.segment_ids[rows], offsets)
+
     def pad(self, indices: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Returns token_ids, segment_ids, padding_mask, each int32 (batch, tokens), zeros on the right."""
         indices = np.arange(len(self)) if indices is None else np.asarray(indices)

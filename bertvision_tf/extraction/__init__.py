@@ -1,7 +1,8 @@
 """Encoder → store: every hidden state of a split, once; and what that costs."""
 
 from .estimate import Estimate, estimate
-from .extract import extract, extract_part, plan_spec
+from .extract import extract, extract_part
 from .find import extract_once, find_store_path
+from .plan import plan_spec
 
 __all__ = ["Estimate", "estimate", "extract", "extract_once", "extract_part", "find_store_path", "plan_spec"]

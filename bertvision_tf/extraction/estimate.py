@@ -16,7 +16,8 @@ from ..store import CODECS, get_codec
 from ..store.plan import plan_batches
 from ..tasks import Examples
 from .devices import Copies, count_batch_tokens, count_workers, rounds_on_device
-from .extract import map_in_order, plan_spec
+from .encode import map_in_order
+from .plan import plan_spec
 
 TRIAL_SECONDS = 10.0
 XLA_BATCHES = 8  # of a trial

@@ -13,7 +13,8 @@ from ..store import Store
 from ..store.waiting import wait_for
 from ..store.writer import check_free
 from ..tasks import Examples
-from .extract import extract, plan_spec
+from .extract import extract
+from .plan import plan_spec
 
 
 def find_store_path(root: Path, encoder: Encoder, examples: Examples, **choices) -> Path:

@@ -20,11 +20,12 @@ import numpy as np
 
 from ..errors import StoreError
 from ..paths import read_path
-from .codecs import Calibration, get_codec
+from .codecs import Calibration
 from .reader import Store, open_store
 from .schema import (
     UNFINISHED,
     Manifest,
+    ShardEntry,
     StoreSpec,
     place_new,
     read_manifest,
@@ -57,22 +58,32 @@ class PartWriter:
     """Writes some shards of a store, while other processes write others.
 
     Args:
-        path, spec, **plan: as `StoreWriter`'s. Each process that finds no manifest calibrates, and the first one's
-            counts for all.
+        path: the store's folder.
+        manifest: of the store.
         parts: how many parts there are; entries say it.
 
     Attributes:
-        manifest: of the store.
-
-    Raises:
-        StoreError: as `StoreWriter` does.
+        written: how many shards are this process's.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, *, parts: int = 1, **plan: Any):
-        self.path, self.parts, self.codec = path, parts, get_codec(spec.codec)
+    def __init__(self, path: Path, manifest: Manifest, parts: int = 1):
+        self.path, self.manifest, self.parts, self.written = path, manifest, parts, 0
+
+    @classmethod
+    def begin(cls, path: Path, spec: StoreSpec, *, parts: int = 1, **plan: Any) -> PartWriter:
+        """Begins the store, or goes on with it.
+
+        Args:
+            path, spec, **plan: as `StoreWriter`'s. Each process that finds no manifest calibrates, and the first one's
+                counts for all.
+            parts: how many parts there are.
+
+        Raises:
+            StoreError: as `StoreWriter` does.
+        """
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            self.manifest = begin_store(path, spec, **plan)
+            return cls(path, begin_store(path, spec, **plan), parts)
 
     @property
     def calibration(self) -> Calibration:
@@ -93,11 +104,11 @@ class PartWriter:
         read_entry(file, self.calibration)  # or says what is wrong with it
         return True
 
-    def write(self, number: int, rows: ShardRows, batches: Iterator[np.ndarray]) -> bool:
+    def write(self, number: int, rows: ShardRows, batches: Iterator[np.ndarray]) -> ShardEntry:
         """Writes a shard: `batches` are its encoded states in order, each (rows, states, width).
 
         Returns:
-            whether it is this process's: another one may have been faster.
+            its entry: this process's, or that of another one which was faster.
 
         Raises:
             StoreError: a file of its name is there that no process has made of these rows, or it cannot be written.
@@ -107,21 +118,30 @@ class PartWriter:
         with disk_errors(self.path):
             sha256 = write_flushed(staging, build_shard(self.manifest.spec, rows, batches))
             won = place_new(staging, file)
-            if not won and self._wait_for_entry(file):
-                return False
+            entry = None if won else self._wait_for_entry(number)
+            if entry is not None:
+                return entry
             if not won and (not holds(file, rows) or compute_sha256(file) != sha256):
                 raise StoreError(f"{file} is not what its rows are here: delete it, and run the part again.")
-            leave_entry(file, describe_file(file, rows, sha256), self.calibration, self.parts)
-        return won
+            entry = describe_file(file, rows, sha256)
+            leave_entry(file, entry, self.calibration, self.parts)
+        self.written += won
+        return entry
 
-    def _wait_for_entry(self, file: Path) -> bool:
-        """Whether the process that was faster has left its entry, or has entered the shard in the manifest."""
-        start = time.monotonic()
+    def _wait_for_entry(self, number: int) -> ShardEntry | None:
+        """The entry that the process which was faster has left, or has entered in the manifest."""
+        start, file = time.monotonic(), self.path / name_shard(number)
         while True:
-            if find_entry(file).is_file() or len(read_manifest(self.path).shards) > int(file.stem.split("-")[1]):
-                return True
+            entered = read_manifest(self.path).shards
+            if number < len(entered):
+                return entered[number]
+            try:
+                return read_entry(file, self.calibration)
+            except StoreError:
+                if find_entry(file).is_file():
+                    raise
             if time.monotonic() - start > WAIT:  # it was killed in between
-                return False
+                return None
             time.sleep(0.1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bertvision_tf.errors import StoreError
-from bertvision_tf.extraction import extract
+from bertvision_tf.extraction import encode, extract
 from bertvision_tf.store import CODECS, open_store
 from bertvision_tf.store.codecs import Calibration
 from bertvision_tf.store.plan import plan_batches
@@ -69,9 +69,9 @@ def test_codes_made_in_the_graph_are_those_of_numpy_byte_for_byte(
         return states
 
     monkeypatch.setattr(type(tiny_encoder), "hidden_state_rows", watch)
-    monkeypatch.setattr(module, "rounds_on_device", lambda: False)
+    monkeypatch.setattr(encode, "rounds_on_device", lambda: False)
     extract(tiny_encoder, tiny_examples, tmp_path / "numpy", codec=codec, **choices, **SMALL)
-    monkeypatch.setattr(module, "rounds_on_device", lambda: True)
+    monkeypatch.setattr(encode, "rounds_on_device", lambda: True)
     extract(tiny_encoder, tiny_examples, tmp_path / "graph", codec=codec, **choices, **SMALL)
     assert read_files(tmp_path / "graph") == read_files(tmp_path / "numpy")
     assert kinds == {(False, "float32")} | ({(True, "int8")} if codec.startswith("int") else set())
