@@ -2,7 +2,8 @@
 
 Each store is extracted by processes of their own that end by SIGKILL. Some are killed at a random moment, others the
 moment a shard has its name, before the manifest can have it too. Then a last process finishes the store, and the
-SHA-256 of every file must be that of an undisturbed run. Exits with 1 where anything is otherwise.
+SHA-256 of every file must be that of an undisturbed run. Then two workers of a Ray cluster extract the store again and
+again, and one of them is killed each time. Exits with 1 where anything is otherwise.
 """
 
 import argparse
@@ -98,6 +99,39 @@ def torture(folder: Path, codec: str, kills: int, num_shards: int, chance: rando
     return seen
 
 
+def torture_cluster(folder: Path, kills: int, chance: random.Random) -> int:
+    """Kills one of two workers of a cluster, at a random moment of each of some extractions, and counts the killed."""
+    if not kills:
+        return 0
+    import psutil
+    import ray
+
+    from bertvision_tf.encoders import load_encoder
+    from bertvision_tf.extraction import extract
+    from bertvision_tf.tasks import get_task
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    encoder, rows = load_encoder("minilm", dtype="bfloat16"), get_task("starter").load("train")
+    plan = {"codec": CODECS[0], "batch_tokens": BATCH_TOKENS, "shard_rows": SHARD_ROWS}
+    seen = 0
+    for number in range(kills):
+        moment, killed = chance.uniform(0, 0.95), []
+
+        def tell(done: int, total: int, moment: float = moment, killed: list = killed) -> None:
+            if not killed and done >= moment * total:
+                time.sleep(chance.uniform(0, 0.2))
+                names = [(one, " ".join(one.info["cmdline"] or ())) for one in psutil.process_iter(["cmdline"])]
+                killed.append(chance.choice([process for process, name in names if "ShardWorker" in name]))
+                killed[0].kill()
+
+        extract(encoder, rows, folder / str(number), ray="auto", workers=2, progress=tell, **plan)
+        seen += len(killed)
+        print(f"  worker killed when {moment:.0%} was done", flush=True)
+    ray.shutdown()
+    return seen
+
+
 def compute_digests(path: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(path.iterdir())}
 
@@ -111,6 +145,7 @@ def check(wrong: list[str], fine: bool, claim: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--cluster-kills", type=int, default=10, help="of workers of a Ray cluster; 0 leaves it out")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -134,6 +169,10 @@ def main() -> None:
             found, expected = compute_digests(killed / codec), compute_digests(left_alone / codec)
             check(wrong, found == expected, f"{codec}: all {len(expected)} files have the SHA-256 of a run left alone")
             check(wrong, not look(killed / codec).partials, f"{codec}: no temporary file is left")
+        for number in range(torture_cluster(Path(folder) / "cluster", options.cluster_kills, chance)):
+            found = compute_digests(Path(folder) / "cluster" / str(number))
+            expected = compute_digests(left_alone / CODECS[0])
+            check(wrong, found == expected, f"a worker killed, {number + 1}: the SHA-256 of a run left alone")
     amid = sum(0 < kill.shards < kill.total for kill in seen)
     between = sum(kill.shards > kill.entries for kill in seen)
     most, few = options.kills * 3 // 4, max(options.kills // 7, 1)

@@ -306,3 +306,12 @@ def test_layers_are_chosen_by_the_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "of 3 kept" in done.stdout
     assert "on the selection rows of 450 examples they score" in done.stdout.replace("\n", " ")
+
+
+def test_words_are_read_beside_pydantic():
+    """Which other packages bring into the process, and with which cyclopts checks the types of values."""
+    pytest.importorskip("pydantic")
+    lists = ["--layers", "0,1", "--seeds", "2", "--fine-tune-epochs", "1,2", "--baseline-parts", "all,lora_8"]
+    for words in (["extract"], ["train", *lists], ["search"]):
+        assert "no encoder '/nope'" in run_here(*words, "--encoder", "/nope").stderr
+    assert "it needs numbers with commas between" in run_here("train", "--layers", "x").stderr

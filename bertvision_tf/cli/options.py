@@ -12,11 +12,12 @@ from cyclopts import Group, Parameter
 from docstring_parser import parse
 
 from ..settings import GROUPS, FineTuneConfig, FitConfig, RunSettings, TableSettings
-from .readers import READERS, SEVERAL, reading
+from .readers import READERS, SEVERAL, List, reading
 
 TITLES = {
     "rows": "Rows",
     "states": "Hidden states",
+    "cluster": "Cluster",
     "tuning": "Fine-tuning",
     "head": "Heads",
     "rivals": "Rivals",
@@ -69,14 +70,15 @@ class Option:
         more: dict[str, Any] = {"help": self.help, "group": Group(self.title, sort_key=_ORDER.index(self.title))}
         if self.name in ALIASES:
             more["alias"] = ALIASES[self.name]
-        read = READERS.get(self.name)
+        read, type_ = READERS.get(self.name), self.type
         if several and self.name in SEVERAL:
+            type_ = List
             read, more["help"] = SEVERAL[self.name], f"{self.help} Several, as in {_EXAMPLES[self.name]}: a run each."
         if not self.default:
             more["show_default"] = False
         parameter = Parameter(**more) if read is None else reading(read, **more)
         return inspect.Parameter(
-            self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=Annotated[self.type, parameter]
+            self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=Annotated[type_, parameter]
         )
 
 
@@ -99,7 +101,7 @@ def _list_options(
             continue
         name = prefix + (COLUMNS.get(field.name, field.name) if owner == "table" else field.name)
         help = described[field.name][:1].upper() + described[field.name][1:]
-        type_ = str if name in READERS else TYPES[str(field.type)]
+        type_: Any = List if name in READERS else TYPES[str(field.type)]
         if name in CHOSEN or field.default is dataclasses.MISSING:
             options.append(Option(name, type_ | None, None, help, group, title, owner, field.name))
         else:

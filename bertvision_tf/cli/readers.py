@@ -9,6 +9,11 @@ from typing import Any
 from cyclopts import Parameter
 
 
+class List:
+    """The type of an option that is read here, as cyclopts takes it. No value is of it: where pydantic is loaded too,
+    cyclopts would refuse a value of another type than an option's, and does not know this one."""
+
+
 def read_numbers(text: str, kind: Callable[[str], Any], least: float) -> list[Any]:
     """Numbers with commas between, in rising order.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @app.command
-@takes_settings("task", "table", "encoder", "data_dir", "limit", "negatives", "states")
+@takes_settings("task", "table", "encoder", "data_dir", "limit", "negatives", "states", "cluster")
 def extract(
     *, output: Path | None = None, split: str = "train", shard: str | None = None, settings: RunSettings
 ) -> None:
@@ -34,7 +34,9 @@ def extract(
         shard: Write one part of the store, as 2/8 for the second of eight: other processes write the others, on
             machines that see the folder, and `bertvision merge` makes them one.
     """
-    part = read_part(shard)
+    part, cluster = read_part(shard), settings.cluster
+    if part is not None and cluster.ray is not None:
+        raise StoreError("--shard is for machines that are no Ray cluster: leave it out, or --ray.")
     start_tensorflow()
     from ..encoders import load_encoder
     from ..experiments.preparation import read_task
@@ -49,15 +51,19 @@ def extract(
         examples = load_rows(task, split, rows.data_dir, rows.limit, rows.negatives)
         encoder = load_encoder(settings.encoder, states.dtype, states.engine)
         choices = states.choose(encoder, task.max_length) | {"layers": _read_layers(states)}
-        path = output or find_store_path(Path(settings.places.store), encoder, examples, **choices)
+        path = output or find_store_path(Path(settings.places.store), encoder, examples, cluster, **choices)
 
         def tell(done: int, total: int) -> None:
             progress(f"extract {split}", done, total)
 
+        def tell_worker(worker: str, done: int, total: int) -> None:
+            progress(f"extract {split}: {worker}", done, total)
+
         if part is not None:
             written = extract_part(encoder, examples, path, *part, **choices, progress=tell)
         else:
-            store = run_extraction(encoder, examples, path, **choices, progress=tell)
+            more = {"progress": tell, "worker_progress": tell_worker, **vars(cluster)}
+            store = run_extraction(encoder, examples, path, **choices, **more)
     if part is not None:
         print(f"{path}: part {shard}, {written} shards written; when all parts are done: bertvision merge {path}")
         return

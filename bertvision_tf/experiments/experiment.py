@@ -145,7 +145,8 @@ def extract_states(work: Preparation, tuned: list[Snapshot]) -> States:
     kept = dict(work.states) | ({} if choice is None else {"layers": list(choice.kept)})
     with Cost() as extracting:
         stores = [
-            [extract_once(one, rows, plan.store, work.progress, **kept) for rows in work.read] for one in encoders
+            [extract_once(one, rows, plan.store, work.progress, work.settings.cluster, **kept) for rows in work.read]
+            for one in encoders
         ]
     return States(tuned, stores, [{} for _ in stores], choice, choosing, extracting)
 
@@ -154,7 +155,7 @@ def _choose_layers(work: Preparation, encoder: Encoder) -> LayerChoice:
     """The few layers that matter, found on a sample of train."""
     places, roles = draw_sample(work.roles, LAYER_ROWS)
     sample = work.splits[0].select(places)
-    store = extract_once(encoder, sample, work.plan.store, work.progress, **work.states)
+    store = extract_once(encoder, sample, work.plan.store, work.progress, work.settings.cluster, **work.states)
     draw = Draw(sample.labels, roles[0], work.draw.share, work.draw.shots)
     return choose_layers(work.new_trial([store], examples=[sample], draw=draw, selection=roles[1]))
 

@@ -146,7 +146,7 @@ def check_same(beginning: Beginning, asked: Mapping[str, Any], num_hidden_states
 def fine_tune_top(work: Preparation, beginning: Beginning) -> dict[int, Snapshot]:
     """The encoder of each seed, its last blocks fine-tuned under the seed's head of the first run."""
     plan, settings, train = work.plan, work.settings, work.splits[0]
-    store = extract_once(work.encoder, train, plan.store, work.progress, **work.states)
+    store = extract_once(work.encoder, train, plan.store, work.progress, settings.cluster, **work.states)
     tuning = TopTuning(
         *(work.encoder, plan.task, train, store, work.roles[1], plan.store),
         epochs=int(settings.tuning.fine_tune_epochs),
@@ -184,7 +184,10 @@ def _score(trial: Trial, head: keras.Model, epoch: int, history: Mapping[str, Se
 
 def open_frozen(work: Preparation) -> Trial:
     """Heads on the states of the frozen encoder, as those of the first run."""
-    stores = [extract_once(work.encoder, rows, work.plan.store, work.progress, **work.states) for rows in work.splits]
+    stores = [
+        extract_once(work.encoder, rows, work.plan.store, work.progress, work.settings.cluster, **work.states)
+        for rows in work.splits
+    ]
     return work.new_trial(stores, examples=work.splits, selection=work.roles[1])
 
 

@@ -45,7 +45,8 @@ def describe_settings(work: Preparation) -> dict[str, Any]:
         "fine_tune": dataclasses.asdict(plan.fine_tune) if tuned else None,
         **(plan.beginning.facts if plan.beginning else {}),
     }
-    left_out = {field.name for field in dataclasses.fields(settings.places)} | {"table", "data_dir", "engine"}
+    groups = (settings.places, settings.cluster)  # where things are, and where states are made
+    left_out = {field.name for group in groups for field in dataclasses.fields(group)} | {"table", "data_dir", "engine"}
     left_out |= {"seeds"} if settings.head.folds else set()  # which would not go with folds
     left_out |= {"fit"} if plan.beginning else {"fine_tune_from"}  # heads of another run were trained as it says
     return {name: value for name, value in (settings.to_dict() | found).items() if name not in left_out}

@@ -55,9 +55,14 @@ def count_workers() -> int:
     return GPU_WORKERS * len(list_gpus()) or min(os.cpu_count() or 1, 4)
 
 
-def count_batch_tokens(encoder: Encoder) -> int:
-    """Padded cells of a batch where nobody says; on a GPU as many as have GPU_BATCH_BYTES of float32 states."""
-    if not list_gpus():
+def count_batch_tokens(encoder: Encoder, gpu: bool | None = None) -> int:
+    """Padded cells of a batch where nobody says; on a GPU as many as have GPU_BATCH_BYTES of float32 states.
+
+    Args:
+        encoder: what is run.
+        gpu: whether on a GPU; on what this process has with None.
+    """
+    if not (list_gpus() if gpu is None else gpu):
         return BATCH_TOKENS
     cell = 4 * encoder.num_hidden_states * encoder.hidden_dim
     return min(max(GPU_BATCH_BYTES // cell, BATCH_TOKENS), GPU_BATCH_TOKENS)

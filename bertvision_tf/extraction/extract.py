@@ -6,17 +6,21 @@ import contextlib
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..encoders import Encoder
 from ..errors import StoreError
 from ..paths import read_path
+from ..settings import ClusterSettings
 from ..store import Store, StoreSpec, StoreWriter, open_store
 from ..store.codecs import Calibration
 from ..store.parts import PartWriter
 from ..store.schema import MANIFEST, read_manifest
+from ..store.writer import check_free
 from ..tasks import Examples
+from .cluster import TellWorker, extract_on_cluster
 from .devices import BATCH_TOKENS
 from .encode import BatchEncoder
 from .encode import describe_versions as _describe_versions
@@ -27,6 +31,10 @@ SAMPLE_TOKENS = 4096  # of the calibration
 Progress = Callable[[int, int], None]  # tokens done, tokens in all
 
 
+def _ignore(*_: Any) -> None:
+    """For whoever does not want to know how far it is."""
+
+
 def extract(
     encoder: Encoder,
     examples: Examples,
@@ -34,6 +42,10 @@ def extract(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    ray: str | None = None,
+    gpus_per_worker: float = 0.0,
+    cpus_per_worker: float = 1.0,
+    worker_progress: TellWorker | None = None,
     **choices,
 ) -> Store:
     """Runs the encoder over the examples and writes their hidden states to a store.
@@ -46,8 +58,13 @@ def extract(
         examples: the rows.
         path: the store's folder.
         workers: batches in work at a time; no choice of it changes a byte. Default: the processor's cores, at most 4;
-            two a GPU.
+            two a GPU. With `ray` the number of the cluster's workers; default: as many as it has room for.
         progress: called with the tokens done and the tokens in all.
+        ray: address of a Ray cluster whose workers write the shards, to a folder that all its machines share:
+            HOST:PORT, "auto" for the one that this machine belongs to, or "local" to start one here. A worker that is
+            lost loses nothing: others make its shards.
+        gpus_per_worker, cpus_per_worker: of the cluster; without a GPU workers run on processors.
+        worker_progress: called with a worker of the cluster, the tokens that it has done, and the tokens in all.
         **choices: `plan_spec`'s: max_length (tokens), tokens ("all" or "cls"), pooler (its output first; "cls"
             only), layers (which hidden states; all), codec ("float32", "float16", "bfloat16", "int8", "int4",
             "int2"), batch_tokens (padded cells of a batch; more on a GPU by default), shard_rows; where the examples
@@ -55,16 +72,25 @@ def extract(
             question_length (tokens).
 
     Raises:
-        StoreError: the folder holds something else, cannot be written, or the disk is full.
+        StoreError: the folder holds something else, cannot be written, or the disk is full; or there is no such
+            cluster, or it cannot go on.
 
     Example:
         >>> task = get_task("starter")
         >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
     """
-    path = read_path(path)
-    spec, complete = _plan_store(path, plan_spec(encoder, examples, **choices))
-    if not complete:  # else nothing is tokenized either
+    path, gpu = read_path(path), None if ray is None else gpus_per_worker > 0
+    spec, complete = _plan_store(path, plan_spec(encoder, examples, gpu=gpu, **choices))
+    if complete:  # nothing is tokenized either
+        return open_store(path, spec)
+    if ray is None:
         _Extraction(encoder, examples, spec, workers, progress).write(path)
+    else:
+        check_free(path)  # before workers are started
+        plan = ShardPlan(encoder, examples, spec)
+        sample = _choose_sample(plan.batches, plan.tokens.lengths)
+        cluster = ClusterSettings(ray, workers, gpus_per_worker, cpus_per_worker)
+        extract_on_cluster(encoder, plan, sample, path, spec, cluster, progress or _ignore, worker_progress or _ignore)
     return open_store(path, spec)
 
 
@@ -119,7 +145,7 @@ class _Extraction:
     ):
         self.plan = ShardPlan(encoder, examples, spec)
         self.batches = BatchEncoder(encoder, spec, workers)
-        self.progress = progress or (lambda done, total: None)
+        self.progress = progress or _ignore
         self.facts = {
             "made_with": _describe_versions(encoder),
             "truncated": self.plan.tokens.truncated,

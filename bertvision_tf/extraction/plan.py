@@ -32,8 +32,10 @@ def plan_spec(
     shard_rows: int | None = None,
     stride: int | None = None,
     question_length: int | None = None,
+    gpu: bool | None = None,
 ) -> StoreSpec:
-    """What `extract` would make of these arguments, before anything is run."""
+    """What `extract` would make of these arguments, before anything is run; `gpu` says whether on a GPU, and with None
+    it is on what this process has."""
     states = range(encoder.num_hidden_states)
     try:
         chosen = tuple(states) if layers is None else tuple(sorted({states[layer] for layer in layers}))
@@ -60,7 +62,7 @@ def plan_spec(
         layers=chosen,
         hidden_dim=encoder.hidden_dim,
         codec=codec,
-        batch_tokens=batch_tokens or count_batch_tokens(encoder),
+        batch_tokens=batch_tokens or count_batch_tokens(encoder, gpu),
         shard_rows=shard_rows or max(SHARD_BYTES // max(row_bytes, 1), 1),
         stride=stride,
         question_length=question_length,

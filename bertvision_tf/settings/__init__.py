@@ -7,6 +7,7 @@ finished run again, and files of settings.
 from .fine_tune import DTYPES, FineTuneConfig
 from .fit import FitConfig
 from .groups import (
+    ClusterSettings,
     HeadSettings,
     PlaceSettings,
     RivalSettings,
@@ -22,6 +23,7 @@ __all__ = [
     "DTYPES",
     "GROUPS",
     "GROUP_OF",
+    "ClusterSettings",
     "FineTuneConfig",
     "FitConfig",
     "HeadSettings",

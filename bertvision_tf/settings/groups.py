@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
-from .checks import are_indices, check_count, is_count, is_number
+from .checks import are_indices, check_count, check_range, is_count, is_number
 from .fine_tune import FineTuneConfig
 from .fit import FitConfig
 
@@ -134,6 +134,34 @@ class StateSettings:
             "layers": None if self.auto else self.layers,
             "codec": self.codec,
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterSettings:
+    """Which machines extract the hidden states.
+
+    Attributes:
+        ray: a Ray cluster whose workers extract the hidden states, each a part of them: HOST:PORT, auto for the cluster
+            that this machine belongs to, or local to start one here. Needs the extra ray, and a store folder that all
+            machines share. Default: this process extracts.
+        workers: number of workers of the cluster. Default: as many as it has room for.
+        gpus_per_worker: GPUs of a worker; 0 extracts on processors.
+        cpus_per_worker: processor cores of a worker.
+    """
+
+    ray: str | None = None
+    workers: int | None = None
+    gpus_per_worker: float = 0.0
+    cpus_per_worker: float = 1.0
+
+    def __post_init__(self):
+        check_count("workers", self.workers)
+        check_range("gpus_per_worker", self.gpus_per_worker)
+        check_range("cpus_per_worker", self.cpus_per_worker, above=0)
+        if self.ray is None:
+            for field in dataclasses.fields(self)[1:]:
+                if getattr(self, field.name) != field.default:
+                    raise RunError(f"`{field.name}` is of a Ray cluster: give its address as `ray`, or leave it out.")
 
 
 @dataclasses.dataclass(frozen=True)

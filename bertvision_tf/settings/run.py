@@ -14,6 +14,7 @@ from ..errors import RunError
 from ..paths import read_object, read_path
 from .checks import build, is_count
 from .groups import (
+    ClusterSettings,
     HeadSettings,
     PlaceSettings,
     RivalSettings,
@@ -26,6 +27,7 @@ from .groups import (
 GROUPS: dict[str, type] = {
     "rows": RowSettings,
     "states": StateSettings,
+    "cluster": ClusterSettings,
     "tuning": TuningSettings,
     "head": HeadSettings,
     "rivals": RivalSettings,
@@ -44,7 +46,7 @@ class RunSettings:
             starter or starter_qa. For `bertvision train` also all, for GLUE's nine.
         table: instead of it, a table of the user's own.
         encoder: the encoder: minilm, mpnet, hf://OWNER/NAME, a checkpoint's folder, or a KerasHub preset.
-        rows, states, tuning, head, rivals, places: the groups.
+        rows, states, cluster, tuning, head, rivals, places: the groups.
 
     Example:
         >>> settings = RunSettings.from_options(seeds=3, fine_tune_epochs=1)
@@ -57,6 +59,7 @@ class RunSettings:
     encoder: str = "minilm"
     rows: RowSettings = dataclasses.field(default_factory=RowSettings)
     states: StateSettings = dataclasses.field(default_factory=StateSettings)
+    cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     head: HeadSettings = dataclasses.field(default_factory=HeadSettings)
     rivals: RivalSettings = dataclasses.field(default_factory=RivalSettings)

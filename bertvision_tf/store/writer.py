@@ -123,6 +123,11 @@ class StoreWriter:
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
             self._enter(describe_file(file, rows, sha256))
 
+    def clean(self) -> None:
+        """Removes what other processes, such as workers that were lost, have left unfinished."""
+        for left in self.path.glob(f".*{UNFINISHED}"):
+            left.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Lets go of the folder."""
         if self._lock is not None:
