@@ -1,6 +1,7 @@
 """Paths, and files of JSON, as users write them."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ def read_path(path: str | os.PathLike) -> Path:
     try:
         if "\0" in (text := os.fspath(path)):
             raise ValueError("it holds a null character")
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+            raise ValueError("it is a url, and this needs a folder or a file of this machine")
         return Path(text).expanduser()
     except (TypeError, ValueError, RuntimeError) as error:
         reason = f"got {type(path).__name__}" if isinstance(error, TypeError) else str(error).rstrip(".").lower()

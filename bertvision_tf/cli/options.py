@@ -36,6 +36,7 @@ TYPES = {
     "str | Path | None": Path | None,
     "str | Sequence[str] | None": list[str] | None,
 }
+URLS = ("store",)  # options of a folder or a URL, whose slashes a Path would lose
 COLUMNS = {"text": "text_column", "text_pair": "text_pair_column", "label": "label_column", "name": "task_name"}
 SPREAD = {"fit": ("", FitConfig), "fine_tune": ("fine_tune_", FineTuneConfig)}  # options that hold options
 CHOSEN = ("learning_rate", "fine_tune_learning_rate", "fine_tune_batch_size")  # by the head, or by the task
@@ -101,7 +102,7 @@ def _list_options(
             continue
         name = prefix + (COLUMNS.get(field.name, field.name) if owner == "table" else field.name)
         help = described[field.name][:1].upper() + described[field.name][1:]
-        type_: Any = List if name in READERS else TYPES[str(field.type)]
+        type_: Any = List if name in READERS else str if name in URLS else TYPES[str(field.type)]
         if name in CHOSEN or field.default is dataclasses.MISSING:
             options.append(Option(name, type_ | None, None, help, group, title, owner, field.name))
         else:

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
 @app.command
 @takes_settings("task", "table", "encoder", "data_dir", "limit", "negatives", "states", "cluster")
 def extract(
-    *, output: Path | None = None, split: str = "train", shard: str | None = None, settings: RunSettings
+    *, output: str | None = None, split: str = "train", shard: str | None = None, settings: RunSettings
 ) -> None:
     """Run an encoder once over a split and keep every hidden state in a store.
 
     Args:
-        output: The store's folder. Default: where train looks, in states.
+        output: The store's folder, or its URL in object storage, as s3://BUCKET/cola. Default: where train looks, in
+            states.
         split: train or dev.
         shard: Write one part of the store, as 2/8 for the second of eight: other processes write the others, on
             machines that see the folder, and `bertvision merge` makes them one.
@@ -42,6 +42,7 @@ def extract(
     from ..experiments.preparation import read_task
     from ..extraction import extract as run_extraction
     from ..extraction import extract_part, find_store_path
+    from ..store import read_place
     from ..tasks.doubts import load_rows
 
     states = settings.states
@@ -51,7 +52,7 @@ def extract(
         examples = load_rows(task, split, rows.data_dir, rows.limit, rows.negatives)
         encoder = load_encoder(settings.encoder, states.dtype, states.engine)
         choices = states.choose(encoder, task.max_length) | {"layers": _read_layers(states)}
-        path = output or find_store_path(Path(settings.places.store), encoder, examples, cluster, **choices)
+        path = output or find_store_path(read_place(settings.places.store), encoder, examples, cluster, **choices)
 
         def tell(done: int, total: int) -> None:
             progress(f"extract {split}", done, total)
@@ -125,11 +126,11 @@ def read_part(text: str | None) -> tuple[int, int] | None:
 
 
 @app.command
-def merge(stores: list[Path], /) -> int:
+def merge(stores: list[str], /) -> int:
     """Make one store of the parts that `extract --shard` wrote. Every byte is read, and checksums compared.
 
     Args:
-        stores: Folders of stores.
+        stores: Folders or URLs of stores.
     """
     from ..store import merge_store
 
@@ -137,15 +138,15 @@ def merge(stores: list[Path], /) -> int:
 
 
 @app.command
-def verify(stores: list[Path], /) -> int:
+def verify(stores: list[str], /) -> int:
     """Read every byte of stores and compare checksums.
 
     Args:
-        stores: Folders of stores.
+        stores: Folders or URLs of stores.
     """
     from ..store import open_store
 
-    def read(path: Path) -> "Store":
+    def read(path: str) -> "Store":
         store = open_store(path)
         store.verify()
         return store
@@ -153,7 +154,7 @@ def verify(stores: list[Path], /) -> int:
     return _go_through(stores, read)
 
 
-def _go_through(stores: Sequence[Path], check: "Callable[[Path], Store]") -> int:
+def _go_through(stores: Sequence[str], check: "Callable[[str], Store]") -> int:
     """Checks stores, says of each whether it is whole, and returns whether one is not."""
     damaged = 0
     for path in stores:

@@ -148,7 +148,7 @@ def fine_tune_top(work: Preparation, beginning: Beginning) -> dict[int, Snapshot
     plan, settings, train = work.plan, work.settings, work.splits[0]
     store = extract_once(work.encoder, train, plan.store, work.progress, settings.cluster, **work.states)
     tuning = TopTuning(
-        *(work.encoder, plan.task, train, store, work.roles[1], plan.store),
+        *(work.encoder, plan.task, train, store, work.roles[1], plan.snapshots),
         epochs=int(settings.tuning.fine_tune_epochs),
         config=plan.fine_tune,
         strategy=settings.head.strategy,

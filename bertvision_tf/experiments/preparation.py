@@ -23,7 +23,7 @@ from ..paths import read_path
 from ..progress import Progress
 from ..runs import writing_to
 from ..settings import RunSettings
-from ..store import Store, StoreSpec
+from ..store import CloudPath, Place, ShardCache, Store, StoreSpec, read_place
 from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
 from ..tasks.selection import split_folds, take_selection
@@ -70,11 +70,17 @@ class Plan:
     fit: FitConfig | Mapping[str, Any]
     fine_tune: FineTuneConfig
     rival: FineTuneConfig
-    store: Path
+    store: Place
     output: Path
     logs: Path | None
     beginning: Beginning | None = None
     candidates: tuple[str, ...] = ()
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of fine-tuned encoders."""
+        assert isinstance(self.store, Path)  # as is checked where there are some
+        return self.store
 
 
 def read_task(settings: RunSettings) -> TaskSpec:
@@ -112,7 +118,7 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     called = "auto" if candidates else name
     usual = "-".join([f"runs/{task.name}-{called}", *name_folders(settings, fine_tune.parts if beginning else None)])
     places = settings.places
-    output, store = read_path(places.output or usual).resolve(), read_path(places.store)
+    output, store = read_path(places.output or usual).resolve(), _read_store(settings)
     logs = None if places.tensorboard is None else read_path(places.tensorboard)
     first = beginning.run.path if beginning else None
     for what, folder in (("states", store), ("logs", logs), ("first run", first)):
@@ -121,6 +127,19 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
                 f"the {what} at {folder} cannot lie in the run's folder {output}, which is replaced as a whole."
             )
     return Plan(settings, task, head, name, fit, fine_tune, rival, store, output, logs, beginning, candidates)
+
+
+def _read_store(settings: RunSettings) -> Place:
+    """The folder or the URL of all stores.
+
+    Raises:
+        RunError: fine-tuned encoders would be kept in object storage.
+    """
+    places = settings.places
+    store = read_place(places.store, None if places.cache is None else ShardCache(places.cache, places.cache_bytes))
+    if isinstance(store, CloudPath) and (settings.tuning.fine_tune_epochs or settings.rivals.baseline_parts):
+        raise RunError(f"fine-tuned encoders are kept in the folder of the stores, and {store} is none: name a folder.")
+    return store
 
 
 def check_predictor(settings: RunSettings) -> None:
@@ -228,7 +247,7 @@ class Preparation:
         """The encoder that is fine-tuned."""
         plan, length = self.plan, self.states["max_length"]
         return EncoderTrial(
-            *(self.encoder, plan.task, self.splits, self.roles[1], self.draw, plan.store, length, plan.fine_tune),
+            *(self.encoder, plan.task, self.splits, self.roles[1], self.draw, plan.snapshots, length, plan.fine_tune),
             **self.common,
         )
 

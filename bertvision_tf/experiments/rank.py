@@ -17,10 +17,10 @@ from ..encoders.load import check_encoder
 from ..errors import RunError
 from ..extraction import extract_once
 from ..metrics.transfer import h_score, log_me
-from ..paths import read_path
 from ..progress import Progress, ignore, prefix
 from ..runs.folder import write_csv
 from ..settings import StateSettings
+from ..store import read_place
 from ..tasks import TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..training.baselines import compute_token_means
@@ -91,7 +91,7 @@ def rank_encoders(
         encoder = given if isinstance(given, Encoder) else load_encoder(given, states.dtype, states.engine)
         start = time.perf_counter()
         choices = states.choose(encoder, task.max_length) | {"layers": None, "tokens": "all", "pooler": False}
-        found = extract_once(encoder, rows, read_path(store), prefix(progress, encoder.name), **choices)
+        found = extract_once(encoder, rows, read_place(store), prefix(progress, encoder.name), **choices)
         means = compute_token_means(found)  # (examples, states, hidden_dim)
         extraction = time.perf_counter() - start
         layers: list[int | str] = [*range(means.shape[1]), MEAN]

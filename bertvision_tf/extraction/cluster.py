@@ -16,7 +16,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from ..encoders import Encoder
 from ..errors import BertvisionError, StoreError
 from ..notes import note
 from ..settings import ClusterSettings
-from ..store import StoreSpec, StoreWriter
+from ..store import Place, StoreSpec, StoreWriter
 from ..store.codecs import Calibration
 from ..store.schema import ShardEntry
 from .encode import describe_versions
@@ -44,7 +43,7 @@ def extract_on_cluster(
     encoder: Encoder,
     plan: ShardPlan,
     sample: Sequence[np.ndarray],
-    path: Path,
+    path: Place,
     spec: StoreSpec,
     cluster: ClusterSettings,
     progress: Callable[[int, int], None],
@@ -157,7 +156,7 @@ class _Driver:
         self.done: dict[_Worker, int] = {}
         self.encoder_at = ray.put(encoder)
 
-    def run(self, path: Path) -> None:
+    def run(self, path: Place) -> None:
         """Makes all shards that are not there."""
         try:
             made_with = self._wait_until_ready()

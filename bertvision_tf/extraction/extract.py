@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..encoders import Encoder
 from ..errors import StoreError
-from ..paths import read_path
 from ..settings import ClusterSettings
-from ..store import Store, StoreSpec, StoreWriter, open_store
+from ..store import Place, Store, StoreSpec, StoreWriter, open_store, read_place
 from ..store.codecs import Calibration
 from ..store.parts import PartWriter
 from ..store.schema import MANIFEST, read_manifest
@@ -38,7 +36,7 @@ def _ignore(*_: Any) -> None:
 def extract(
     encoder: Encoder,
     examples: Examples,
-    path: str | Path,
+    path: str | Place,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -56,7 +54,7 @@ def extract(
     Args:
         encoder: what is run.
         examples: the rows.
-        path: the store's folder.
+        path: the store's folder, or its URL in object storage.
         workers: batches in work at a time; no choice of it changes a byte. Default: the processor's cores, at most 4;
             two a GPU. With `ray` the number of the cluster's workers; default: as many as it has room for.
         progress: called with the tokens done and the tokens in all.
@@ -79,25 +77,25 @@ def extract(
         >>> task = get_task("starter")
         >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
     """
-    path, gpu = read_path(path), None if ray is None else gpus_per_worker > 0
-    spec, complete = _plan_store(path, plan_spec(encoder, examples, gpu=gpu, **choices))
+    place, gpu = read_place(path), None if ray is None else gpus_per_worker > 0
+    spec, complete = _plan_store(place, plan_spec(encoder, examples, gpu=gpu, **choices))
     if complete:  # nothing is tokenized either
-        return open_store(path, spec)
+        return open_store(place, spec)
     if ray is None:
-        _Extraction(encoder, examples, spec, workers, progress).write(path)
+        _Extraction(encoder, examples, spec, workers, progress).write(place)
     else:
-        check_free(path)  # before workers are started
+        check_free(place)  # before workers are started
         plan = ShardPlan(encoder, examples, spec)
         sample = _choose_sample(plan.batches, plan.tokens.lengths)
         cluster = ClusterSettings(ray, workers, gpus_per_worker, cpus_per_worker)
-        extract_on_cluster(encoder, plan, sample, path, spec, cluster, progress or _ignore, worker_progress or _ignore)
-    return open_store(path, spec)
+        extract_on_cluster(encoder, plan, sample, place, spec, cluster, progress or _ignore, worker_progress or _ignore)
+    return open_store(place, spec)
 
 
 def extract_part(
     encoder: Encoder,
     examples: Examples,
-    path: str | Path,
+    path: str | Place,
     part: int,
     parts: int,
     *,
@@ -123,12 +121,12 @@ def extract_part(
     """
     if not 1 <= part <= parts:
         raise StoreError(f"parts are counted from 1, as 1/8 to 8/8; got {part}/{parts}.")
-    path = read_path(path)
-    spec, complete = _plan_store(path, plan_spec(encoder, examples, **choices))
-    return 0 if complete else _Extraction(encoder, examples, spec, workers, progress).write_part(path, part, parts)
+    place = read_place(path)
+    spec, complete = _plan_store(place, plan_spec(encoder, examples, **choices))
+    return 0 if complete else _Extraction(encoder, examples, spec, workers, progress).write_part(place, part, parts)
 
 
-def _plan_store(path: Path, spec: StoreSpec) -> tuple[StoreSpec, bool]:
+def _plan_store(path: Place, spec: StoreSpec) -> tuple[StoreSpec, bool]:
     """What a store is to hold, in the batches and shards that it was begun with; and whether it is finished."""
     if not (path / MANIFEST).is_file():
         return spec, False
@@ -154,7 +152,7 @@ class _Extraction:
             "calibrate": self._calibrate,
         }
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Place) -> None:
         """Writes the shards that are not there."""
         plan, tokens = self.plan, self.plan.count_tokens()
         writer = StoreWriter(path, self.batches.spec, **self.facts)
@@ -175,7 +173,7 @@ class _Extraction:
         finally:
             writer.close()
 
-    def write_part(self, path: Path, part: int, parts: int) -> int:
+    def write_part(self, path: Place, part: int, parts: int) -> int:
         """Writes the shards of a part that are not there, and returns how many."""
         plan, tokens, own = self.plan, self.plan.count_tokens(), range(part - 1, len(self.plan), parts)
         writer = PartWriter.begin(path, self.batches.spec, parts=parts, **self.facts)

@@ -12,7 +12,7 @@ from ..errors import StoreError
 from ..notes import note
 from ..progress import Progress
 from ..settings import ClusterSettings
-from ..store import Store, StoreSpec, open_store
+from ..store import Place, Store, StoreSpec, open_store
 from ..store.schema import MANIFEST, read_manifest
 from ..store.waiting import wait_for
 from ..store.writer import check_free
@@ -24,8 +24,8 @@ HERE = ClusterSettings()
 
 
 def find_store_path(
-    root: Path, encoder: Encoder, examples: Examples, cluster: ClusterSettings = HERE, **choices
-) -> Path:
+    root: Place, encoder: Encoder, examples: Examples, cluster: ClusterSettings = HERE, **choices
+) -> Place:
     """Where the states of these choices lie under a root: root/task/split/recipe, known before any work."""
     spec = _plan_spec(encoder, examples, cluster, **choices).to_dict()
     del spec["encoder"]  # a name only shown; its fingerprint counts
@@ -34,7 +34,7 @@ def find_store_path(
 
 
 def extract_once(
-    encoder: Encoder, examples: Examples, root: Path, progress: Progress, cluster: ClusterSettings = HERE, **choices
+    encoder: Encoder, examples: Examples, root: Place, progress: Progress, cluster: ClusterSettings = HERE, **choices
 ) -> Store:
     """The states of these choices under a root, found again where they are there, or where another process is writing
     them, once it has."""
@@ -59,8 +59,10 @@ def _plan_spec(encoder: Encoder, examples: Examples, cluster: ClusterSettings, *
     return plan_spec(encoder, examples, gpu=None if cluster.ray is None else cluster.gpus_per_worker > 0, **choices)
 
 
-def _find_other(path: Path, wanted: StoreSpec) -> Store | None:
+def _find_other(path: Place, wanted: StoreSpec) -> Store | None:
     """A finished store beside `path` of the same states in other batches, as of a GPU, whose are larger."""
+    if not isinstance(path, Path):
+        return None
     for file in sorted(path.parent.glob(f"*/{MANIFEST}")):
         try:
             found = read_manifest(file.parent)

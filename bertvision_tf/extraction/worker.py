@@ -7,7 +7,6 @@ import platform
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import tensorflow as tf
 from ..encoders import Encoder, Tokens
 from ..errors import StoreError
 from ..keras_settings import pin_keras
-from ..store import PartWriter, StoreSpec
+from ..store import PartWriter, Place, StoreSpec, read_place
 from ..store.codecs import Calibration
 from ..store.schema import MANIFEST, Manifest, ShardEntry
 from .devices import GPU_WORKERS
@@ -70,7 +69,7 @@ class ShardWorker:
         Raises:
             StoreError: this machine does not see the folder, or cannot write there.
         """
-        path, manifest = Path(place[0]), place[1]
+        path, manifest = read_place(place[0]), place[1]
         _wait_until_seen(path)
         writer = PartWriter(path, manifest)
         return writer.write(work.number, work.rows, self._encode(work, manifest.calibration))
@@ -86,7 +85,7 @@ class ShardWorker:
             yield encoded
 
 
-def _wait_until_seen(path: Path) -> None:
+def _wait_until_seen(path: Place) -> None:
     start = time.monotonic()
     while not (path / MANIFEST).is_file():
         if time.monotonic() - start > SEEN:

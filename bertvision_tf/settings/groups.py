@@ -141,8 +141,8 @@ class ClusterSettings:
     """Which machines extract the hidden states.
 
     Attributes:
-        ray: a Ray cluster whose workers extract the hidden states, each a part of them: HOST:PORT, auto for the cluster
-            that this machine belongs to, or local to start one here. Needs the extra ray, and a store folder that all
+        ray: a Ray cluster whose workers extract the hidden states, each a part of them: auto for the cluster that this
+            machine belongs to, HOST:PORT for one of several such, or local to start one here. Needs the extra ray, and a store folder that all
             machines share. Default: this process extracts.
         workers: number of workers of the cluster. Default: as many as it has room for.
         gpus_per_worker: GPUs of a worker; 0 extracts on processors.
@@ -277,7 +277,11 @@ class PlaceSettings:
     """Where things go.
 
     Attributes:
-        store: folder of all stores; states that are already in it are used again.
+        store: folder of all stores, or its URL in object storage, as s3://BUCKET/states; states that are already in it
+            are used again.
+        cache: folder of this machine for the shards of stores in object storage, which are then read whole and once.
+            Default: each batch reads its rows alone, each time.
+        cache_bytes: that the cache has at most. The shards that were used longest ago go first.
         output: the run's folder; a run that is already there is replaced. Default: runs/TASK-HEAD, where a run of
             other settings is an error.
         export: also save what predicts as a SavedModel.
@@ -287,7 +291,12 @@ class PlaceSettings:
     """
 
     store: str | Path = "states"
+    cache: str | Path | None = None
+    cache_bytes: int = 20 * 2**30
     output: str | Path | None = None
     export: bool = False
     tensorboard: str | Path | None = None
     resume: bool = False
+
+    def __post_init__(self):
+        check_count("cache_bytes", self.cache_bytes, required=True)

@@ -27,13 +27,30 @@ The format, version 1
 A shard is written as `.shard-00000.h5.partial`, flushed to disk and renamed when whole, and then entered in the
 manifest, which is replaced whole. So what has a final name is whole, and a store is complete when all its shards are
 in the manifest. Where several processes write a store, `shard-00000.json` holds a shard's entry until all are there
-(`parts.py`).
+(`parts.py`). In object storage (`cloud.py`) an object is put whole under its final name, a shard only where there is
+none, and a manifest only in place of the one that its writer has read.
+
+A shard's states are its end, so that the manifest tells where they begin: `bytes` less `rows` times the bytes of a row.
 """
 
+from .cloud import CloudPath, ShardCache, read_place
 from .codecs import CODECS, get_codec
 from .parts import PartWriter, merge_store
 from .reader import Store, open_store
 from .schema import StoreSpec
-from .writer import StoreWriter
+from .writer import Place, StoreWriter
 
-__all__ = ["CODECS", "PartWriter", "Store", "StoreSpec", "StoreWriter", "get_codec", "merge_store", "open_store"]
+__all__ = [
+    "CODECS",
+    "CloudPath",
+    "PartWriter",
+    "Place",
+    "ShardCache",
+    "Store",
+    "StoreSpec",
+    "StoreWriter",
+    "get_codec",
+    "merge_store",
+    "open_store",
+    "read_place",
+]

@@ -12,28 +12,27 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import StoreError
-from ..paths import read_path
+from .cloud import read_place
 from .codecs import Calibration
-from .reader import Store, open_store
+from .reader import Store, load_store, open_store
 from .schema import (
     UNFINISHED,
     Manifest,
     ShardEntry,
     StoreSpec,
-    place_new,
     read_manifest,
-    stage,
-    write_flushed,
     write_manifest,
+    write_new,
 )
 from .writer import (
+    Place,
     ShardRows,
     begin_store,
     build_shard,
@@ -66,11 +65,11 @@ class PartWriter:
         written: how many shards are this process's.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, parts: int = 1):
+    def __init__(self, path: Place, manifest: Manifest, parts: int = 1):
         self.path, self.manifest, self.parts, self.written = path, manifest, parts, 0
 
     @classmethod
-    def begin(cls, path: Path, spec: StoreSpec, *, parts: int = 1, **plan: Any) -> PartWriter:
+    def begin(cls, path: Place, spec: StoreSpec, *, parts: int = 1, **plan: Any) -> PartWriter:
         """Begins the store, or goes on with it.
 
         Args:
@@ -114,10 +113,8 @@ class PartWriter:
             StoreError: a file of its name is there that no process has made of these rows, or it cannot be written.
         """
         file = self.path / name_shard(number)
-        staging = stage(file)
         with disk_errors(self.path):
-            sha256 = write_flushed(staging, build_shard(self.manifest.spec, rows, batches))
-            won = place_new(staging, file)
+            sha256, won = write_new(file, build_shard(self.manifest.spec, rows, batches))
             entry = None if won else self._wait_for_entry(number)
             if entry is not None:
                 return entry
@@ -135,23 +132,24 @@ class PartWriter:
             entered = read_manifest(self.path).shards
             if number < len(entered):
                 return entered[number]
-            try:
-                return read_entry(file, self.calibration)
-            except StoreError:
-                if find_entry(file).is_file():
-                    raise
+            if find_entry(file).is_file():
+                try:
+                    return read_entry(file, self.calibration)
+                except StoreError:
+                    if find_entry(file).is_file():  # else it has just been entered
+                        raise
             if time.monotonic() - start > WAIT:  # it was killed in between
                 return None
             time.sleep(0.1)
 
 
-def merge_store(path: str | Path) -> Store:
+def merge_store(path: str | Place) -> Store:
     """Enters the shards that several processes have written in the manifest; every byte of them is read.
 
     Raises:
         StoreError: there is no such store, shards are missing, or some are not what their entries say.
     """
-    path = read_path(path)
+    path = read_place(path)
     read_manifest(path)  # which says so where there is none
     with disk_errors(path):
         lock = lock_store(path)
@@ -165,7 +163,7 @@ def merge_store(path: str | Path) -> Store:
     return open_store(path)
 
 
-def _enter_shards(path: Path, manifest: Manifest, lock: int | None) -> None:
+def _enter_shards(path: Place, manifest: Manifest, lock: int | None) -> None:
     files = [path / name_shard(number) for number in range(len(manifest.shards), manifest.num_shards)]
     missing = [file for file in files if not find_entry(file).is_file()]
     if missing:
@@ -181,7 +179,7 @@ def _enter_shards(path: Path, manifest: Manifest, lock: int | None) -> None:
         raise StoreError(wrong[0][1] + more)
     whole = dataclasses.replace(manifest, shards=(*manifest.shards, *found))
     with disk_errors(path):
-        Store(path, whole)  # its shapes, and each row once
+        load_store(path, whole)  # its shapes, and each row once
         if lock is not None:
             with contextlib.suppress(OSError):  # not every file system can
                 os.fsync(lock)
@@ -189,12 +187,12 @@ def _enter_shards(path: Path, manifest: Manifest, lock: int | None) -> None:
     with contextlib.suppress(OSError):
         for number in range(manifest.num_shards):
             find_entry(path / name_shard(number)).unlink(missing_ok=True)
-        for left in path.glob(f".*{UNFINISHED}"):
+        for left in path.glob(f".*{UNFINISHED}") if isinstance(path, Path) else ():
             if time.time() - left.stat().st_mtime > OLD:  # no process will finish it any more
                 left.unlink(missing_ok=True)
 
 
-def _tell_missing(path: Path, manifest: Manifest, files: list[Path], missing: list[Path]) -> str:
+def _tell_missing(path: Place, manifest: Manifest, files: Sequence[Place], missing: Sequence[Place]) -> str:
     """What is to be run again."""
     counts = set()
     for file in files:

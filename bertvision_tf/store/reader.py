@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +15,18 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
-from ..paths import read_path
+from .cloud import CloudPath, ShardCache, read_place
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry, StoreSpec, read_manifest
-from .writer import compute_sha256
+from .writer import Place, compute_sha256, disk_errors
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 MAPPED = ("hidden_states", "token_ids", "segment_ids", "char_offsets")
+CACHE_BYTES = 20 * 2**30
+REQUESTS = 16  # at a time
+CACHED_SHARDS = 8  # of the cache that are mapped at a time: a file takes room as long as it is
 OPEN_SHARDS = 256  # mapped at a time: a process may have 1024 open files, and a map keeps its file open
 
 
@@ -40,12 +45,21 @@ class EncodedBatch:
     padding_mask: np.ndarray
 
 
-def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
+def open_store(
+    path: str | Place,
+    wanted: StoreSpec | None = None,
+    *,
+    cache: str | Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> Store:
     """Opens a finished store.
 
     Args:
-        path: its folder.
+        path: its folder, or its URL in object storage: s3://, gs:// or az://.
         wanted: what it has to be; anything where None.
+        cache: folder of this machine for shards of object storage, which are then read whole and once. Without one a
+            batch reads its rows alone, each time.
+        cache_bytes: that the cache has at most.
 
     Raises:
         StoreError: it is missing, unfinished, damaged, of another format version, or not what is wanted.
@@ -55,7 +69,7 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
         >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
         (7, 11, 384)
     """
-    path = read_path(path)
+    path = read_place(path, None if cache is None else ShardCache(cache, cache_bytes))
     manifest = read_manifest(path)
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
@@ -64,7 +78,12 @@ def open_store(path: str | Path, wanted: StoreSpec | None = None) -> Store:
         if next(path.glob("shard-*.json"), None) is not None:  # the entry of a shard that a part of it wrote
             remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"
         raise StoreError(f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): {remedy}.")
-    return Store(path, manifest)
+    return load_store(path, manifest)
+
+
+def load_store(path: Place, manifest: Manifest) -> Store:
+    """The store of a manifest."""
+    return Store(path, manifest) if isinstance(path, Path) else CloudStore(path, manifest)
 
 
 class Store:
@@ -81,10 +100,10 @@ class Store:
         questions: int64, (windows,), the place of each window's question among the task's; None without windows.
     """
 
-    def __init__(self, path: Path, manifest: Manifest):
+    def __init__(self, path: Place, manifest: Manifest):
         self.path = path
-        self._folder = path.absolute()  # found from another working folder too
         self.manifest = manifest
+        self._folder = self._find_folder()
         self.spec = manifest.spec
         self._chosen: np.ndarray | None = None  # places of the stored states that this view has; all with None
         self.codec = get_codec(self.spec.codec)
@@ -107,6 +126,11 @@ class Store:
         self._shard = np.repeat(np.arange(len(shards)), [len(shard["lengths"]) for shard in shards])[place]
         starts = [np.cumsum(shard["lengths"]) - shard["lengths"] for shard in shards]
         self._start = np.concatenate([np.zeros(0, np.int64), *starts])[place]
+
+    def _find_folder(self) -> Path:
+        """Where the files of shards lie."""
+        assert isinstance(self.path, Path)
+        return self.path.absolute()  # found from another working folder too
 
     def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
         return functools.lru_cache(OPEN_SHARDS)(self._map_shard)
@@ -206,10 +230,10 @@ class Store:
         width = self.codec.width(self.spec.hidden_dim)
         encoded = np.zeros((shape[0], count, shape[1], width), self.codec.storage)
         token_ids, segment_ids = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-        for place, (index, length) in enumerate(zip(indices, lengths, strict=True)):
+        everything = self._read_states(indices)
+        for place, (index, length, stored) in enumerate(zip(indices, lengths, everything, strict=True)):
             maps = self._map(int(self._shard[index]))
             rows = slice(self._start[index], self._start[index] + length)
-            stored = maps["hidden_states"][rows]
             if chosen is not None:
                 stored = stored[:, chosen]
             encoded[place, :, :length] = stored.transpose(1, 0, 2)
@@ -217,6 +241,12 @@ class Store:
             segment_ids[place, :length] = maps["segment_ids"][rows]
         mask = (np.arange(shape[1]) < lengths[:, None]).astype(np.int32)
         return EncodedBatch(encoded, token_ids, segment_ids, mask)
+
+    def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
+        """Of each example its rows as they are stored: (rows, states, width)."""
+        for index in indices:
+            rows = slice(self._start[index], self._start[index] + self.lengths[index])
+            yield self._map(int(self._shard[index]))["hidden_states"][rows]
 
     def decode(self, encoded: np.ndarray, states: Sequence[int] | None = None) -> np.ndarray:
         """(batch, states, tokens, width) as stored → float32 (batch, states, tokens, hidden_dim)."""
@@ -241,7 +271,7 @@ class Store:
             StoreError: naming the first shard that is damaged.
         """
         for entry in self.manifest.shards:
-            file = self._folder / entry.name
+            file = self._find_source(entry)
             try:
                 found = compute_sha256(file)
             except OSError as error:
@@ -253,8 +283,8 @@ class Store:
 
     def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
         """The small datasets as arrays; of the mapped ones their (offset, type, shape) in the file."""
-        file = self.path / entry.name
-        found = file.stat().st_size if file.is_file() else None
+        file, own = self.path / entry.name, self._folder / entry.name
+        found = own.stat().st_size if own.is_file() else None
         if found != entry.bytes:
             state = "is missing" if found is None else f"has {found} bytes, the manifest says {entry.bytes}"
             raise StoreError(f"{file} {state}: delete {self.path} and extract again.")
@@ -269,7 +299,7 @@ class Store:
             shapes["char_offsets"] = (entry.rows, 2)
             small.append("questions")
         try:
-            with h5py.File(file, "r") as shard:
+            with h5py.File(own, "r") as shard:
                 content: dict[str, Any] = {}
                 for name in (*shapes, *small):
                     dataset, shape = shard[name], shapes.get(name, (entry.examples,))
@@ -287,11 +317,106 @@ class Store:
         return content
 
     def _map_shard(self, number: int) -> dict[str, np.ndarray]:
-        whole = np.memmap(self._folder / self.manifest.shards[number].name, np.uint8, "r")
+        whole = np.memmap(self._find_file(number), np.uint8, "r")
         return {
             name: np.ndarray(shape, dtype, whole, offset)
             for name, (offset, dtype, shape) in self._places[number].items()
         }
+
+    def _find_file(self, number: int) -> Path:
+        """What is mapped of a shard."""
+        return self._folder / self.manifest.shards[number].name
+
+    def _find_source(self, entry: ShardEntry) -> Place:
+        """The shard itself."""
+        return self._folder / entry.name
+
+
+class CloudStore(Store):
+    """A store in object storage. What is small of its shards, and their tokens, are copied once; the states of a batch
+    are read when they are asked for, or whole shards through the cache."""
+
+    path: CloudPath
+
+    def __init__(self, path: CloudPath, manifest: Manifest):
+        spec = manifest.spec
+        codec = get_codec(spec.codec)
+        self._row_bytes = spec.num_hidden_states * codec.width(spec.hidden_dim) * codec.storage.itemsize
+        super().__init__(path, manifest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the copies: another process makes its own."""
+        return {name: value for name, value in super().__getstate__().items() if name not in ("_copies", "_folder")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._folder = self._find_folder()
+
+    def _find_folder(self) -> Path:
+        """A folder of files as long as the shards, with what stands before the states; the rest takes no room."""
+        self._copies = tempfile.TemporaryDirectory(prefix="bertvision-")
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            list(pool.map(self._copy_start, self.manifest.shards))
+        return Path(self._copies.name)
+
+    def _copy_start(self, entry: ShardEntry) -> None:
+        try:
+            start, size = (self.path / entry.name).read_start(self._find_start(entry))
+        except FileNotFoundError:
+            raise StoreError(f"{self.path / entry.name} is missing: delete {self.path} and extract again.") from None
+        with disk_errors(Path(self._copies.name)), open(Path(self._copies.name) / entry.name, "wb") as file:
+            file.write(start)
+            file.truncate(size)
+
+    def _find_start(self, entry: ShardEntry) -> int:
+        """Bytes of a shard before its states, which are its end."""
+        return max(entry.bytes - entry.rows * self._row_bytes, 0)
+
+    def _find_source(self, entry: ShardEntry) -> Place:
+        return self.path / entry.name
+
+    def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
+        return functools.lru_cache(OPEN_SHARDS if self.path.cache is None else CACHED_SHARDS)(self._map_shard)
+
+    def _find_file(self, number: int) -> Path:
+        entry, cache = self.manifest.shards[number], self.path.cache
+        if cache is None:
+            return super()._find_file(number)
+        return cache.find(self.path / entry.name, entry.bytes, entry.sha256)
+
+    def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
+        if self.path.cache is not None:
+            return super()._read_states(indices)
+        found: list[np.ndarray] = [np.zeros(0)] * len(indices)
+        shards = self._shard[indices]
+
+        def read(number: int) -> None:
+            places = np.flatnonzero(shards == number)
+            entry = self.manifest.shards[number]
+            starts = self._find_start(entry) + self._start[indices[places]] * self._row_bytes
+            ends = starts + self.lengths[indices[places]].astype(np.int64) * self._row_bytes
+            some = np.flatnonzero(ends > starts)  # of no tokens there is no range
+            parts = dict(zip(some.tolist(), self._read_ranges(entry, starts[some], ends[some]), strict=True))
+            _, dtype, shape = self._places[number]["hidden_states"]
+            for place, index in enumerate(places.tolist()):
+                found[index] = np.frombuffer(parts.get(place, b""), dtype).reshape(-1, *shape[1:])
+
+        numbers = np.unique(shards).tolist()
+        with ThreadPoolExecutor(min(max(len(numbers), 1), REQUESTS)) as pool:
+            list(pool.map(read, numbers))
+        return found
+
+    def _read_ranges(self, entry: ShardEntry, starts: np.ndarray, ends: np.ndarray) -> list[bytes]:
+        if not len(starts):
+            return []
+        file = self.path / entry.name
+        try:
+            parts = file.read_ranges(starts.tolist(), ends.tolist())
+        except FileNotFoundError:
+            raise StoreError(f"{file} is missing: delete {self.path} and extract again.") from None
+        if [len(part) for part in parts] != (ends - starts).tolist():
+            raise StoreError(f"{file} is shorter than the manifest says: delete {self.path} and extract again.")
+        return parts
 
 
 def _concatenate(shards: list[dict[str, np.ndarray]], name: str, empty_type: Any) -> np.ndarray:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import BusyError, StoreError
+from .cloud import Changed, CloudPath
 from .codecs import Calibration, get_codec
 
 FORMAT = 1
@@ -91,7 +92,7 @@ class StoreSpec:
         """States of one token: the chosen layers, and the pooler's output if kept."""
         return len(self.layers) + self.pooler
 
-    def check_same(self, wanted: "StoreSpec", path: Path) -> None:
+    def check_same(self, wanted: "StoreSpec", path: Path | CloudPath) -> None:
         """Raises StoreError naming both sides where the store at `path` is not what is wanted."""
         for field in dataclasses.fields(self):
             found, asked = getattr(self, field.name), getattr(wanted, field.name)
@@ -155,7 +156,7 @@ class Manifest:
         return cls(spec=spec, calibration=calibration, shards=shards, **content)
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path | CloudPath) -> Manifest:
     """Reads the manifest of the store at `path`.
 
     Raises:
@@ -180,9 +181,16 @@ def read_manifest(path: Path) -> Manifest:
         raise StoreError(f"{file} is damaged: {error}.") from None
 
 
-def write_manifest(path: Path, manifest: Manifest) -> None:
+def write_manifest(path: Path | CloudPath, manifest: Manifest) -> None:
     """Replaces the manifest of the store at `path` in one step."""
-    write_whole(path / MANIFEST, [manifest.to_json().encode()])
+    file, content = path / MANIFEST, manifest.to_json().encode()
+    if isinstance(file, Path):
+        write_whole(file, [content])
+        return
+    try:
+        file.replace(content)
+    except Changed:
+        raise BusyError(f"{path} is being written by another process.") from None
 
 
 def write_whole(file: Path, parts: Iterable[bytes | memoryview]) -> str:
@@ -217,6 +225,16 @@ def place_new(staging: Path, file: Path) -> bool:
     finally:
         staging.unlink(missing_ok=True)
     return True
+
+
+def write_new(file: Path | CloudPath, parts: Iterable[bytes | memoryview]) -> tuple[str, bool]:
+    """Writes a file, unless there is one when it is whole. Returns its SHA-256, and whether it was written."""
+    if not isinstance(file, Path):
+        content = b"".join(parts)
+        return hashlib.sha256(content).hexdigest(), file.put_new(content)
+    staging = stage(file)
+    sha256 = write_flushed(staging, parts)
+    return sha256, place_new(staging, file)
 
 
 def write_flushed(file: Path, parts: Iterable[bytes | memoryview]) -> str:

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
+from .cloud import CloudPath, as_file
 from .codecs import Calibration, get_codec
 from .schema import (
     MANIFEST,
@@ -23,15 +24,16 @@ from .schema import (
     Manifest,
     ShardEntry,
     StoreSpec,
-    place_new,
     read_manifest,
     stage,
     write_flushed,
     write_manifest,
+    write_new,
     write_whole,
 )
 from .waiting import build_busy_error
 
+Place = Path | CloudPath  # of a store, or of a file of it
 SPARE_BYTES = 64 * 2**20  # left free on the disk beside a store
 
 
@@ -66,7 +68,7 @@ class StoreWriter:
             disk is too full.
     """
 
-    def __init__(self, path: Path, spec: StoreSpec, **plan: Any):
+    def __init__(self, path: Place, spec: StoreSpec, **plan: Any):
         self.path = path
         self.codec = get_codec(spec.codec)
         with disk_errors(path):
@@ -119,7 +121,13 @@ class StoreWriter:
         """Writes the next shard: `batches` are its encoded states in order, each (rows, states, width)."""
         file = self.path / name_shard(self.next_shard)
         with disk_errors(self.path):
-            sha256 = write_whole(file, build_shard(self.manifest.spec, rows, batches))
+            parts = build_shard(self.manifest.spec, rows, batches)
+            if isinstance(file, Path):
+                sha256 = write_whole(file, parts)
+            else:
+                sha256, won = write_new(file, parts)
+                if not won and compute_sha256(file) != sha256:
+                    raise StoreError(f"{file} is not what its rows are here: delete it, and run the same again.")
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
             self._enter(describe_file(file, rows, sha256))
 
@@ -146,7 +154,7 @@ class StoreWriter:
 
 
 def begin_store(
-    path: Path,
+    path: Place,
     spec: StoreSpec,
     *,
     made_with: dict[str, str],
@@ -172,9 +180,8 @@ def begin_store(
     if not (path / MANIFEST).is_file():
         _check_no_strangers(path)
         _check_room(path, total_rows * get_codec(spec.codec).row_bytes(spec.num_hidden_states, spec.hidden_dim))
-        manifest, staging = Manifest(spec, made_with, truncated, calibrate(), num_shards), stage(path / MANIFEST)
-        write_flushed(staging, [manifest.to_json().encode()])
-        place_new(staging, path / MANIFEST)
+        manifest = Manifest(spec, made_with, truncated, calibrate(), num_shards)
+        write_new(path / MANIFEST, [manifest.to_json().encode()])
     manifest = read_manifest(path)
     manifest.spec.check_same(spec, path)
     if not manifest.complete:
@@ -182,9 +189,9 @@ def begin_store(
     return manifest
 
 
-def describe_file(file: Path, rows: ShardRows, sha256: str) -> ShardEntry:
+def describe_file(file: Place, rows: ShardRows, sha256: str) -> ShardEntry:
     """The entry of a shard's file."""
-    return ShardEntry(file.name, len(rows.lengths), len(rows.token_ids), file.stat().st_size, sha256)
+    return ShardEntry(file.name, len(rows.lengths), len(rows.token_ids), find_size(file), sha256)
 
 
 def build_shard(spec: StoreSpec, rows: ShardRows, batches: Iterator[np.ndarray]) -> Iterator[bytes | memoryview]:
@@ -213,15 +220,25 @@ def build_shard(spec: StoreSpec, rows: ShardRows, batches: Iterator[np.ndarray])
     assert written == shape[0]
 
 
-def compute_sha256(file: Path) -> str:
+def find_size(file: Place) -> int:
+    """Bytes of a file; raises FileNotFoundError where there is none."""
+    size = file.stat().st_size if isinstance(file, Path) else file.find_size()
+    if size is None:
+        raise FileNotFoundError(str(file))
+    return size
+
+
+def compute_sha256(file: Place) -> str:
+    if not isinstance(file, Path):
+        return file.compute_sha256()
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def holds(file: Path, rows: ShardRows) -> bool:
+def holds(file: Place, rows: ShardRows) -> bool:
     """Whether a file is a shard of these rows, as far as can be seen without the encoder."""
     try:
-        with h5py.File(file, "r") as shard:
+        with as_file(file) as own, h5py.File(own, "r") as shard:
             return all(np.array_equal(shard[name][()], value) for name, value in rows.datasets().items())
     except (OSError, KeyError, RuntimeError):
         return False
@@ -232,12 +249,12 @@ def name_shard(number: int) -> str:
     return f"shard-{number:05d}.h5"
 
 
-def find_entry(shard: Path) -> Path:
+def find_entry(shard: Place) -> Place:
     """Where the entry of a shard lies that is not in the manifest yet, where several processes write a store."""
     return shard.with_suffix(".json")
 
 
-def leave_entry(shard: Path, entry: ShardEntry, calibration: Calibration, parts: int) -> None:
+def leave_entry(shard: Place, entry: ShardEntry, calibration: Calibration, parts: int) -> None:
     """Writes the entry of a shard beside it.
 
     Args:
@@ -246,12 +263,16 @@ def leave_entry(shard: Path, entry: ShardEntry, calibration: Calibration, parts:
         parts: how many processes write the store.
     """
     content = dataclasses.asdict(entry) | {"calibration": fingerprint_calibration(calibration), "parts": parts}
-    staging = stage(find_entry(shard))
-    write_flushed(staging, [json.dumps(content).encode()])
-    os.replace(staging, find_entry(shard))
+    file, text = find_entry(shard), json.dumps(content).encode()
+    if not isinstance(file, Path):
+        file.put(text)
+        return
+    staging = stage(file)
+    write_flushed(staging, [text])
+    os.replace(staging, file)
 
 
-def read_entry(shard: Path, calibration: Calibration) -> ShardEntry:
+def read_entry(shard: Place, calibration: Calibration) -> ShardEntry:
     """The entry beside a shard.
 
     Raises:
@@ -273,7 +294,7 @@ def read_entry(shard: Path, calibration: Calibration) -> ShardEntry:
     return entry
 
 
-def check_shard(shard: Path, calibration: Calibration) -> ShardEntry:
+def check_shard(shard: Place, calibration: Calibration) -> ShardEntry:
     """The entry beside a shard, whose every byte is read.
 
     Raises:
@@ -281,9 +302,7 @@ def check_shard(shard: Path, calibration: Calibration) -> ShardEntry:
     """
     entry = read_entry(shard, calibration)
     try:
-        same = (
-            entry.name == shard.name and shard.stat().st_size == entry.bytes and compute_sha256(shard) == entry.sha256
-        )
+        same = entry.name == shard.name and find_size(shard) == entry.bytes and compute_sha256(shard) == entry.sha256
     except FileNotFoundError:
         same = False
     except OSError as error:
@@ -303,7 +322,7 @@ def fingerprint_calibration(calibration: Calibration) -> str:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path):
+def disk_errors(path: Place):
     """Turns what the file system says into one line."""
     try:
         yield
@@ -338,7 +357,7 @@ def lock_folder(path: Path) -> int | None:
     return folder
 
 
-def check_free(path: Path) -> None:
+def check_free(path: Place) -> None:
     """Raises BusyError where another process is writing a store."""
     if path.is_dir():
         lock = lock_store(path)
@@ -346,22 +365,26 @@ def check_free(path: Path) -> None:
             os.close(lock)
 
 
-def lock_store(path: Path) -> int | None:
+def lock_store(path: Place) -> int | None:
     """Locks a store's folder as `lock_folder` does; raises BusyError where another process is writing it."""
+    if not isinstance(path, Path):
+        return None
     try:
         return lock_folder(path)
     except BlockingIOError:
         raise build_busy_error(path, path) from None
 
 
-def _check_no_strangers(path: Path) -> None:
+def _check_no_strangers(path: Place) -> None:
     own = (".partial", UNFINISHED, MANIFEST)  # another process may just have begun
     strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.endswith(own))
     if strangers:
         raise StoreError(f"{path} holds {strangers[0]!r} and no manifest: name an empty or a new folder.")
 
 
-def _check_room(path: Path, needed: int) -> None:
+def _check_room(path: Place, needed: int) -> None:
+    if not isinstance(path, Path):
+        return
     free = shutil.disk_usage(path).free
     if needed + SPARE_BYTES > free:
         raise StoreError(
@@ -370,7 +393,7 @@ def _check_room(path: Path, needed: int) -> None:
         )
 
 
-def _check_begun(manifest: Manifest, spec: StoreSpec, made_with: dict[str, str], path: Path) -> None:
+def _check_begun(manifest: Manifest, spec: StoreSpec, made_with: dict[str, str], path: Place) -> None:
     """Raises StoreError where going on would not give the bytes that the store was begun for."""
     begun, now = (
         {**versions, "batch_tokens": plan.batch_tokens, "shard_rows": plan.shard_rows}

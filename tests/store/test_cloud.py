@@ -1,0 +1,361 @@
+"""Stores in object storage, against a real S3 server: the bytes and the scores of those on disk."""
+
+import dataclasses
+import http.client
+import http.server
+import itertools
+import logging
+import os
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import bertvision_tf as bv
+from bertvision_tf.errors import BusyError, RunError, StoreError
+from bertvision_tf.extraction import extract, extract_part
+from bertvision_tf.store import CloudPath, cloud, merge_store, open_store, read_place
+from bertvision_tf.store.schema import read_manifest
+
+from ..command import run_here
+
+boto3 = pytest.importorskip("boto3")
+moto_server = pytest.importorskip("moto.server")
+pytest.importorskip("obstore")
+
+OPTIONS = {"batch_tokens": 64, "shard_rows": 100}
+TURN = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An S3 server on this machine, and the environment that names it."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    found = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    found.start()
+    host, port = found.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        use_server(patch, f"http://{host}:{port}")
+        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="states")
+        yield host, port
+    cloud._connect.cache_clear()
+    found.stop()
+
+
+def use_server(patch, url):
+    own = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
+    for name, value in {**own, "AWS_ENDPOINT_URL": url}.items():
+        patch.setenv(name, value)
+    cloud._connect.cache_clear()
+
+
+@pytest.fixture
+def url(server):
+    """A place where nothing is."""
+    return f"s3://states/some/{next(TURN)}"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return bv.get_task("starter").load("train").take(300)
+
+
+@pytest.fixture(scope="module")
+def whole(rows, tiny_encoder, tmp_path_factory):
+    """The store on disk."""
+    return extract(tiny_encoder, rows, tmp_path_factory.mktemp("whole") / "store", **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def stored(server, rows, tiny_encoder):
+    """The same in object storage; no test changes it."""
+    return extract(tiny_encoder, rows, "s3://states/stored", **OPTIONS)
+
+
+def list_objects(url):
+    return {one.name: one for one in read_place(url).iterdir()}
+
+
+def assert_same(url, whole):
+    """Byte by byte, and nothing beside."""
+    found = list_objects(url)
+    assert sorted(found) == sorted(file.name for file in whole.path.iterdir())
+    for name, one in found.items():
+        assert one.read_bytes() == (whole.path / name).read_bytes(), name
+
+
+def assert_reads_alike(store, whole):
+    assert len(store) == len(whole)
+    assert store.ids == whole.ids
+    for index in (0, 7, -1):
+        for name, value in whole[index].items():
+            np.testing.assert_array_equal(store[index][name], value)
+    some = np.random.default_rng(0).permutation(len(whole))[:50]
+    for name, value in dataclasses.asdict(whole.gather(some)).items():
+        np.testing.assert_array_equal(getattr(store.gather(some), name), value)
+
+
+def test_the_bytes_and_the_rows_of_a_store_on_disk(stored, whole):
+    assert_same("s3://states/stored", whole)
+    assert str(stored.path) == "s3://states/stored"
+    assert_reads_alike(stored, whole)
+    stored.verify()
+    assert len(stored.gather(np.zeros(0, int)).states) == 0
+    assert_reads_alike(stored.select([0, 2]), whole.select([0, 2]))
+    for (found, label), (expected, wanted) in zip(
+        *(store.as_dataset(batch_size=32, shuffle=True, seed=3) for store in (stored, whole)), strict=True
+    ):
+        np.testing.assert_array_equal(label, wanted)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_another_process_reads_it_too(stored, whole):
+    assert_reads_alike(pickle.loads(pickle.dumps(stored)), whole)
+    view = pickle.loads(pickle.dumps(stored.select([1])))
+    assert_reads_alike(view, whole.select([1]))
+
+
+def test_it_is_found_again(stored, rows, tiny_encoder, monkeypatch):
+    monkeypatch.setattr(type(tiny_encoder), "hidden_state_rows", None)
+    assert len(extract(tiny_encoder, rows, "s3://states/stored", **OPTIONS)) == 300
+    with pytest.raises(StoreError, match="holds states with max_length 128"):
+        extract(tiny_encoder, rows, "s3://states/stored", max_length=64)
+
+
+def test_states_come_by_ranges_alone(stored, monkeypatch):
+    """A batch reads its own rows, not whole shards."""
+    read, taken = CloudPath.read_ranges, []
+
+    def count(self, starts, ends):
+        parts = read(self, starts, ends)
+        taken.extend(map(len, parts))
+        return parts
+
+    monkeypatch.setattr(CloudPath, "read_ranges", count)
+    states = stored.gather([5, 200]).states
+    assert sum(taken) == stored.lengths[[5, 200]].sum() * states.shape[1] * states.shape[3]
+
+
+def test_a_cache_keeps_whole_shards_and_its_bound(stored, whole, tmp_path, monkeypatch):
+    sizes = [entry.bytes for entry in whole.manifest.shards]
+    cached = open_store("s3://states/stored", cache=tmp_path / "all")
+    assert_reads_alike(cached, whole)
+    for index in range(len(whole)):
+        cached.gather([index])
+    assert sum(file.stat().st_size for file in (tmp_path / "all").iterdir()) == sum(sizes)
+    with monkeypatch.context() as patch:
+        patch.setattr(CloudPath, "stream", None)  # nothing is read twice
+        assert_reads_alike(open_store("s3://states/stored", cache=tmp_path / "all"), whole)
+    limit = 3 * max(sizes)
+    small = open_store("s3://states/stored", cache=str(tmp_path / "small"), cache_bytes=limit)
+    for index in np.random.default_rng(1).permutation(len(whole)).tolist():
+        small.gather([index])
+        assert sum(file.stat().st_size for file in (tmp_path / "small").iterdir()) <= limit
+    assert_reads_alike(small, whole)
+    with pytest.raises(StoreError, match=r"the cache .* is for 10: give it more"):
+        open_store("s3://states/stored", cache=tmp_path / "none", cache_bytes=10)[0]
+
+
+def test_a_damaged_shard_is_found(whole, rows, tiny_encoder, url, tmp_path):
+    extract(tiny_encoder, rows, url, **OPTIONS)
+    shard = read_place(url) / "shard-00001.h5"
+    content = bytearray(shard.read_bytes())
+    content[-5] ^= 1
+    shard.put(bytes(content))
+    store = open_store(url, cache=tmp_path / "cache")
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 is damaged: its SHA-256 is not the manifest's"):
+        store.verify()
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 is damaged: its SHA-256 is not the manifest's"):
+        store.gather(range(len(store)))
+    assert not list((tmp_path / "cache").glob(".*"))
+    shard.put(bytes(content[:-9]))
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 has \d+ bytes, the manifest says \d+"):
+        open_store(url)
+    shard.unlink()
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 is missing"):
+        open_store(url)
+
+
+def test_what_was_stopped_is_gone_on_with(whole, rows, tiny_encoder, url):
+    def stop(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(tiny_encoder, rows, url, progress=stop, **OPTIONS)
+    assert 0 < len(read_manifest(read_place(url)).shards) < len(whole.manifest.shards)
+    with pytest.raises(StoreError, match="is unfinished"):
+        open_store(url)
+    first = read_place(url) / "shard-00000.h5"
+    later = read_place(url) / f"shard-{len(whole.manifest.shards) - 1:05d}.h5"
+    later.put((whole.path / later.name).read_bytes())  # as one that was killed before it was entered
+    before = first.read_bytes()
+    extract(tiny_encoder, rows, url, **OPTIONS)
+    assert first.read_bytes() == before
+    assert_same(url, whole)
+
+
+def test_parts_and_their_merge(whole, rows, tiny_encoder, url):
+    parts = [(1, 3), (2, 3), (3, 3), (2, 3)]  # one of them twice
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda part: extract_part(tiny_encoder, rows, url, *part, **OPTIONS), parts[:1]))
+        with pytest.raises(StoreError, match=r"lacks .* run parts 2/3, 3/3 first"):
+            merge_store(url)
+        list(pool.map(lambda part: extract_part(tiny_encoder, rows, url, *part, **OPTIONS), parts[1:]))
+    merge_store(url)
+    assert_same(url, whole)
+
+
+def test_a_second_writer_is_refused(whole, rows, tiny_encoder, url):
+    told = []
+
+    def interfere(done, total):
+        if not told and done > 0:
+            told.append(1)
+            extract(tiny_encoder, rows, url, **OPTIONS)  # by another process, which is done first
+
+    with pytest.raises(BusyError, match=f"{url} is being written by another process"):
+        extract(tiny_encoder, rows, url, progress=interfere, **OPTIONS)
+    assert_same(url, whole)
+
+
+def test_a_place_that_holds_something_else(server, rows, tiny_encoder, url):
+    (read_place(url) / "notes.txt").put(b"mine")
+    with pytest.raises(StoreError, match=r"holds .notes\.txt. and no manifest"):
+        extract(tiny_encoder, rows, url, **OPTIONS)
+
+
+def test_train_gives_the_scores_of_a_store_on_disk(server, tiny_encoder, url, tmp_path):
+    common = {"head": "learned_pooling", "seeds": 1, "limit": 300, "fit": {"epochs": 2}}
+    places = {"disk": {"store": tmp_path / "states"}, "cloud": {"store": url}}
+    places["cached"] = {"store": url, "cache": tmp_path / "cache"}
+    runs = {
+        name: bv.train("starter", tiny_encoder, output=tmp_path / name, **place, **common)
+        for name, place in places.items()
+    }
+    for name in ("cloud", "cached"):
+        assert runs[name].results["scores"] == runs["disk"].results["scores"]
+        for rival, one in runs["disk"].results["baselines"].items():
+            assert runs[name].results["baselines"][rival]["scores"] == one["scores"]
+    assert all(path.startswith(f"{url}/starter/") for path in runs["cloud"].results["store"]["paths"])
+    assert len(runs["cloud"].open_stores()[0]) == 300
+    assert list((tmp_path / "cache").glob("*.h5"))
+    with pytest.raises(RunError, match=r"fine-tuned encoders are kept in the folder of the stores, and s3://"):
+        bv.train("starter", tiny_encoder, output=tmp_path / "no", store=url, fine_tune_epochs=1)
+
+
+def test_the_commands(server, tiny_encoder, url):
+    words = ("--encoder", tiny_encoder.name, "--limit", 100)
+    assert run_here("extract", *words, "--output", f"{url}/a").returncode == 0
+    done = run_here("verify", f"{url}/a")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{url}/a: whole (1 shards")
+    assert run_here("verify", f"{url}/nothing").stderr == (
+        f"error: no store at {url}/nothing: {url}/nothing/manifest.json cannot be read.\n"
+    )
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to a server; fails every tenth, or answers late."""
+
+    protocol_version = "HTTP/1.1"
+    target, delay, lock, count, failed = None, 0.0, threading.Lock(), 0, 0
+    after = False  # whether a request that fails has been carried out
+
+    def handle_any(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        with self.lock:
+            type(self).count += 1
+            fails = self.count % 10 == 0
+            type(self).failed += fails
+        time.sleep(self.delay)
+        status, headers, content = 503, [], b""
+        if not fails or self.after:
+            connection = http.client.HTTPConnection(*self.target)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            if not fails:
+                status, headers = answer.status, answer.getheaders()
+            else:
+                content = b""
+            connection.close()
+        self.send_response(status)
+        length = next((value for name, value in headers if name.lower() == "content-length"), len(content))
+        for name, value in headers:
+            if name.lower() not in ("content-length", "transfer-encoding", "connection", "server", "date"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_any
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("after", "delay"), [(False, 0.0), (True, 0.0), (False, 0.05)])
+def test_a_server_that_fails_or_is_slow(server, whole, rows, tiny_encoder, url, monkeypatch, after, delay):
+    """Every tenth request fails, before it is carried out or after."""
+    handler = type("Own", (Proxy,), {"target": server, "after": after, "delay": delay, "lock": threading.Lock()})
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        use_server(monkeypatch, f"http://127.0.0.1:{proxy.server_port}")
+        store = extract(tiny_encoder, rows, url, **OPTIONS)
+        assert_reads_alike(store, whole)
+        store.verify()
+        assert_same(url, whole)
+        assert handler.failed > 3
+    finally:
+        cloud._connect.cache_clear()
+        proxy.shutdown()
+        proxy.server_close()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("ftp://here/states", r"ftp://here/states is no place of a store: known are folders and s3://"),
+        ("s3://", "it needs a bucket and a path"),
+        ("s3://bucket/states?version=2", "it needs a bucket and a path"),
+    ],
+)
+def test_places_that_are_none(place, message):
+    with pytest.raises(StoreError, match=message):
+        open_store(place)
+
+
+def test_a_url_of_a_folder_is_the_folder(whole):
+    assert open_store(whole.path.as_uri()).path == whole.path
+
+
+def test_no_other_place_takes_a_url(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(bv.errors.BertvisionError, match="'s3://states/run' is no path: it is a url"):
+        bv.train("starter", output="s3://states/run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_server_that_is_not_there(monkeypatch, rows, tiny_encoder):
+    use_server(monkeypatch, "http://127.0.0.1:1")
+    monkeypatch.setattr(cloud, "RETRIES", {"max_retries": 1})
+    with pytest.raises(StoreError, match=r"s3://states/x.* cannot be reached: ") as caught:
+        open_store("s3://states/x")
+    assert "\n" not in str(caught.value)
+    cloud._connect.cache_clear()
+
+
+def test_without_obstore(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "obstore", None)
+    monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
+    cloud._connect.cache_clear()
+    with pytest.raises(StoreError, match=r"pip install 'bertvision-tf\[cloud\]'"):
+        open_store("s3://states/x")
