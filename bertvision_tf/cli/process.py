@@ -61,10 +61,16 @@ def expand_home(argument: str) -> str:
     return f"{option}{equals}{os.path.expanduser(value)}" if value == "~" or value.startswith("~/") else argument
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(share_gpus: bool = False) -> None:
     """Imports TensorFlow with standard error shut: its libraries report there on GPUs that are not found, before any
-    log level counts."""
+    log level counts.
+
+    Args:
+        share_gpus: leave the memory of GPUs to other processes of this machine until it is needed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if share_gpus:
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

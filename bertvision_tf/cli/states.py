@@ -37,7 +37,7 @@ def extract(
     part, cluster = read_part(shard), settings.cluster
     if part is not None and cluster.ray is not None:
         raise StoreError("--shard is for machines that are no Ray cluster: leave it out, or --ray.")
-    start_tensorflow()
+    start_tensorflow(share_gpus=cluster.ray is not None)
     from ..encoders import load_encoder
     from ..experiments.preparation import read_task
     from ..extraction import extract as run_extraction

@@ -14,7 +14,7 @@ from .show import show_notes, show_run, show_tasks
 @takes_settings(several=True)
 def train(settings: RunSettings, axes: dict[str, Any]) -> None:
     """Train heads on every hidden state of an encoder, frozen or a little fine-tuned, and score them on dev."""
-    start_tensorflow()
+    start_tensorflow(share_gpus=settings.cluster.ray is not None)
     from ..experiments.grid import build_grid, plot_grid, train_grid
     from ..reports.table import choose_most_rows
 

@@ -31,41 +31,13 @@ from .encode import describe_versions
 from .plan import ShardPlan
 from .worker import ShardWorker
 
-AHEAD = 2  # shards that a worker has at a time: one is encoded while the other is written
-LOST = 5  # workers that are lost with one shard, or one after the other before any is ready
+AHEAD = 2  # shards that a worker has at a time, so that it is never without one
+LOST = 5  # workers that may be lost with one shard, with the calibration, or before they are ready
 POLL = 1.0  # seconds between two looks at how far workers are
+PAUSE = 2.0  # seconds before another worker is started, for each that could not
 ANSWER = 20.0  # seconds for a cluster to answer
-LATE = 60.0  # seconds after which a line says that no worker has started
-TellWorker = Callable[[str, int, int], None]  # which worker, tokens that it has done, tokens in all
-
-
-def extract_on_cluster(
-    encoder: Encoder,
-    plan: ShardPlan,
-    sample: Sequence[np.ndarray],
-    path: Place,
-    spec: StoreSpec,
-    cluster: ClusterSettings,
-    progress: Callable[[int, int], None],
-    tell: TellWorker,
-) -> None:
-    """Writes the shards of a store that are not there, over a cluster.
-
-    Args:
-        encoder: what is run; each machine of the cluster gets its weights once.
-        plan, sample: what is run, and which batches are calibrated on.
-        path: the store's folder, which all machines see.
-        spec: what is kept.
-        cluster: where.
-        progress: called with the tokens done and the tokens in all.
-        tell: called with a worker, the tokens that it has done, and the tokens in all.
-
-    Raises:
-        StoreError: there is no such cluster, none of its machines has room for a worker, workers have other versions
-            than this process or do not see the folder, the same shard is lost again and again, or `extract`'s.
-    """
-    with connect(cluster) as ray:
-        _Driver(ray, encoder, plan, sample, spec, cluster, progress, tell).run(path)
+LATE = 60.0  # seconds after which a line says that there is no worker
+TellWorker = Callable[[str, int, int], None]  # which worker, tokens that it has done, tokens of its share
 
 
 @contextlib.contextmanager
@@ -114,210 +86,168 @@ def _check_address(address: str) -> None:
 
 
 @dataclasses.dataclass(eq=False)
-class _Worker:
-    """What the driver knows of a worker.
+class Worker:
+    """What this process knows of a worker.
 
     Attributes:
         actor: Ray's handle of it.
         name: as it is shown.
         ready: whether it has the encoder.
         running: its calls: what each is, "start", "count", "calibrate", or the number of a shard.
-        counted: when it was asked last how far it is.
+        asked: when it was asked last how far it is.
+        done: tokens, as it said then.
+        finished: tokens of its shards.
     """
 
     actor: Any
     name: str
     ready: bool = False
     running: dict[Any, str | int] = dataclasses.field(default_factory=dict)
-    counted: float = 0.0
+    asked: float = 0.0
+    done: int = 0
+    finished: int = 0
 
     @property
     def shards(self) -> list[int]:
         """That it is on."""
         return [call for call in self.running.values() if isinstance(call, int)]
 
+    def call(self, what: str | int, method: str, *arguments: Any) -> None:
+        """Calls a method of a ShardWorker."""
+        self.running[getattr(self.actor, method).remote(*arguments)] = what
 
-class _Lost(Exception):
-    """A worker is lost, and why."""
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What has come from workers.
+
+    Attributes:
+        results: of calls that have ended: whose, which, and what.
+        lost: workers that are lost, with the calls that were running, and why.
+    """
+
+    results: list[tuple[Worker, str | int, Any]]
+    lost: list[tuple[Worker, str]]
 
 
-class _Driver:
-    """Hands out shards, and enters what comes back."""
+class Workers:
+    """The workers of a cluster; one that is lost is replaced. They start when this is made.
 
-    def __init__(self, ray, encoder, plan, sample, spec, cluster: ClusterSettings, progress, tell):
-        self.ray, self.encoder, self.plan, self.sample, self.spec = ray, encoder, plan, sample, spec
-        self.cluster, self.progress, self.tell = cluster, progress, tell
-        self.tokens = plan.count_tokens()
-        self.wanted = self._count_workers()
-        self.workers: list[_Worker] = []
-        self.started = 0
-        self.misses = 0  # workers that were lost one after the other before they were ready
-        self.lost: dict[int, int] = {}  # of each shard, workers that were lost with it
-        self.done: dict[_Worker, int] = {}
-        self.encoder_at = ray.put(encoder)
+    Args:
+        ray: connected.
+        encoder: what they run; each machine gets its weights once.
+        spec: what is kept.
+        cluster: how many, and what each has.
 
-    def run(self, path: Place) -> None:
-        """Makes all shards that are not there."""
-        try:
-            made_with = self._wait_until_ready()
-            writer = StoreWriter(
-                path,
-                self.spec,
-                made_with=made_with,
-                truncated=self.plan.tokens.truncated,
-                num_shards=len(self.plan),
-                total_rows=self.plan.total_rows,
-                calibrate=self._calibrate,
-            )
-            try:
-                self._write(writer)
-                writer.clean()
-            finally:
-                writer.close()
-        finally:
-            for worker in self.workers:
-                self.ray.kill(worker.actor)
+    Raises:
+        StoreError: no machine of the cluster has room for one.
+    """
 
-    def _write(self, writer: StoreWriter) -> None:
-        found = {number: writer.find(number, self.plan.describe(number)) for number in writer.list_files()}
-        entries = {number: entry for number, entry in found.items() if entry is not None}
-        left = deque(number for number in range(writer.next_shard, len(self.plan)) if number not in entries)
-        place = self.ray.put((str(writer.path.absolute()), writer.manifest))
-        total, done = sum(self.tokens), sum(self.tokens) - sum(self.tokens[number] for number in left)
-        self.progress(done, total)
-        while writer.next_shard < len(self.plan):
-            while writer.next_shard in entries:
-                writer.enter(entries.pop(writer.next_shard))
-            self._hand_out(left, place)
-            for worker, call, result in self._wait():
-                if isinstance(result, _Lost):
-                    self._give_back(worker, result, left, entries, writer.next_shard)
-                elif isinstance(call, int) and call >= writer.next_shard and call not in entries:
-                    entries[call] = result
-                    done += self.tokens[call]
-                elif call == "count":
-                    self.done[worker] = result
-                    self.tell(worker.name, result, total)
-            self.progress(done, total)
-
-    def _hand_out(self, left: deque[int], place: Any) -> None:
-        """Gives shards to the workers that have room, the least busy first; and asks the others how far they are."""
-        for busy in range(AHEAD):
-            for worker in self.workers:
-                if left and worker.ready and len(worker.shards) == busy:
-                    number = left.popleft()
-                    worker.running[worker.actor.write.remote(place, self.plan.cut(number))] = number
-        now = time.monotonic()
-        for worker in self.workers:
-            if worker.ready and now - worker.counted > POLL and "count" not in worker.running.values():
-                worker.counted = now
-                worker.running[worker.actor.count.remote()] = "count"
-
-    def _give_back(
-        self, worker: _Worker, why: _Lost, left: deque[int], entries: dict[int, ShardEntry], entered: int
-    ) -> None:
-        """Hands the shards of a worker that is lost to others.
-
-        Raises:
-            StoreError: one of them was lost again and again.
-        """
-        for number in sorted(worker.shards, reverse=True):
-            if number < entered or number in entries:
-                continue
-            self.lost[number] = self.lost.get(number, 0) + 1
-            if self.lost[number] == LOST:
-                raise StoreError(f"shard {number} was lost with {LOST} workers, the last of them {worker.name}: {why}")
-            left.appendleft(number)
-        if worker.ready:
-            note(f"{worker.name} is lost ({why}): others make its shards.")
-
-    def _calibrate(self) -> Calibration:
-        """The statistics of the sample, by any worker."""
-        tokens = self.plan.tokens
-        own = tokens.select(np.concatenate([*self.sample, np.zeros(0, np.int64)]))
-        ends = np.cumsum([len(batch) for batch in self.sample])
-        batches = np.split(np.arange(len(own)), ends[:-1]) if len(ends) else []
-        while True:
-            asked = next((one for one in self.workers if "calibrate" in one.running.values()), None)
-            free = next((one for one in self.workers if one.ready), None)
-            if asked is None and free is not None:
-                free.running[free.actor.calibrate.remote(own, batches)] = "calibrate"
-            for _, call, result in self._wait():
-                if call == "calibrate" and not isinstance(result, _Lost):
-                    return result
-
-    def _wait_until_ready(self) -> dict[str, str]:
-        """What the first worker says of its versions."""
-        begun, told = time.monotonic(), False
-        while True:
-            for _, call, result in self._wait():
-                if call == "start" and not isinstance(result, _Lost):
-                    return result
-            if not told and time.monotonic() - begun > LATE:
-                told = True
-                note(f"no worker has started yet; the cluster has {_show(self.ray.available_resources())} free.")
-
-    def _wait(self) -> list[tuple[_Worker, str | int, Any]]:
-        """The calls that have ended, at least one or after POLL seconds: whose, which, and its result, or `_Lost`. A
-        worker that is lost stands there once, with all its calls still running, and another one is started.
-
-        Raises:
-            BertvisionError: what a worker has raised.
-        """
-        self._start_workers()
-        calls = {reference: worker for worker in self.workers for reference in worker.running}
-        ready, _ = self.ray.wait(list(calls), num_returns=1, timeout=POLL)
-        if ready:  # and whatever else is there
-            ready, _ = self.ray.wait(list(calls), num_returns=len(calls), timeout=0)
-        ended = []
-        for reference in ready:
-            worker = calls[reference]
-            if worker not in self.workers:  # it was lost with another call
-                continue
-            call = worker.running[reference]
-            try:
-                result = self.ray.get(reference)
-            except self.ray.exceptions.RayTaskError as error:
-                raise _read_error(error, worker.name) from error.cause
-            except self.ray.exceptions.RayError as error:
-                self.workers.remove(worker)
-                with contextlib.suppress(Exception):
-                    self.ray.kill(worker.actor)  # which may only be out of reach
-                result = _Lost(_read_reason(error))
-                self._count_miss(worker, result)
-                ended.append((worker, call, result))
-                continue
-            del worker.running[reference]
-            if call == "start":
-                worker.name, result = f"{worker.name} on {result['node']}", result["versions"]
-                self._check_versions(worker, result)
-                worker.ready, self.misses = True, 0
-            ended.append((worker, call, result))
-        return ended
-
-    def _start_workers(self) -> None:
-        settings = self.cluster
-        actor = self.ray.remote(ShardWorker).options(
-            num_cpus=settings.cpus_per_worker,
-            num_gpus=settings.gpus_per_worker,
+    def __init__(self, ray: Any, encoder: Encoder, spec: StoreSpec, cluster: ClusterSettings):
+        self.ray, self.encoder, self.cluster = ray, encoder, cluster
+        self.wanted = _count_workers(ray, cluster)
+        self._all: list[Worker] = []
+        self._started = self._misses = 0
+        self._pause_until, self._last_ready, self._told = 0.0, time.monotonic(), False
+        self._made_of = (ray.put(encoder), spec, max(int(cluster.cpus_per_worker), 1), cluster.gpus_per_worker > 0)
+        self._actor = ray.remote(ShardWorker).options(
+            num_cpus=cluster.cpus_per_worker,
+            num_gpus=cluster.gpus_per_worker,
             max_concurrency=AHEAD + 1,  # and one call for how far it is
         )
-        while len(self.workers) < self.wanted:
-            self.started += 1
-            threads = max(int(settings.cpus_per_worker), 1)
-            worker = _Worker(actor.remote(self.encoder_at, self.spec, threads, settings.gpus_per_worker > 0), "")
-            worker.name = f"worker {self.started}"
-            worker.running[worker.actor.start.remote()] = "start"
-            self.workers.append(worker)
+        self._start()
 
-    def _count_miss(self, worker: _Worker, why: _Lost) -> None:
+    @property
+    def ready(self) -> list[Worker]:
+        """Those that have the encoder, the least busy first."""
+        return sorted((one for one in self._all if one.ready), key=lambda one: len(one.shards))
+
+    def close(self) -> None:
+        """Ends them."""
+        for worker in self._all:
+            self._kill(worker)
+        self._all, self.wanted = [], 0
+
+    def wait(self) -> Answers:
+        """What has come, after POLL seconds at most.
+
+        Raises:
+            StoreError: what a worker has raised; its versions are other ones; or no worker is left.
+        """
+        self._start()
+        self._note_if_late()
+        calls = {reference: worker for worker in self._all for reference in worker.running}
+        ended, _ = self.ray.wait(list(calls), num_returns=1, timeout=POLL)
+        if ended:  # and whatever else is there
+            ended, _ = self.ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        results: list[tuple[Worker, str | int, Any]] = []
+        reasons: dict[Worker, str] = {}
+        for reference in ended:
+            worker = calls[reference]
+            try:
+                result = self._get(reference, worker)
+            except _Lost as lost:
+                reasons.setdefault(worker, str(lost))
+                continue
+            call = worker.running.pop(reference)
+            if call == "start":
+                self._take(worker, result)
+            results.append((worker, call, result))
+        for worker, reason in reasons.items():
+            self._lose(worker, reason)
+        return Answers(results, list(reasons.items()))
+
+    def _get(self, reference: Any, worker: Worker) -> Any:
+        errors = self.ray.exceptions
+        try:
+            return self.ray.get(reference)
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, errors.RayError):  # as of an argument that is lost
+                raise _Lost(_read_reason(error.cause)) from None
+            said = error.cause if isinstance(error.cause, BertvisionError) else _read_reason(error.cause, named=True)
+            raise StoreError(f"{worker.name}: {said}") from error  # with the worker's own traceback
+        except errors.RayError as error:
+            raise _Lost(_read_reason(error)) from None
+
+    def _take(self, worker: Worker, facts: dict[str, Any]) -> None:
+        worker.name = f"{worker.name} on {facts['node']}"
+        self._check_versions(worker, facts["versions"])
+        worker.ready, self._misses, self._told = True, 0, False
+
+    def _lose(self, worker: Worker, reason: str) -> None:
+        """Ends a worker that does not answer: it may only be out of reach."""
+        self._all.remove(worker)
+        self._kill(worker)
+        note(f"{worker.name} is lost: {reason}.")
         if worker.ready:
             return
-        self.misses += 1
-        if self.misses >= LOST and not any(one.ready for one in self.workers):
-            raise StoreError(f"{self.misses} workers were lost before they were ready, the last with: {why}.")
+        self._misses += 1
+        self._pause_until = time.monotonic() + PAUSE * self._misses
+        if self._misses >= LOST:
+            self.wanted = len(self._all)  # go on with those that there are
+        if not self.wanted:
+            raise StoreError(f"no worker could start; of the last of {self._misses} this is known: {reason}.")
 
-    def _check_versions(self, worker: _Worker, found: dict[str, str]) -> None:
+    def _kill(self, worker: Worker) -> None:
+        with contextlib.suppress(Exception):  # it is gone, or the cluster is
+            self.ray.kill(worker.actor)
+
+    def _start(self) -> None:
+        while len(self._all) < self.wanted and time.monotonic() >= self._pause_until:
+            self._started += 1
+            worker = Worker(self._actor.remote(*self._made_of), f"worker {self._started}")
+            worker.call("start", "start")
+            self._all.append(worker)
+
+    def _note_if_late(self) -> None:
+        now = time.monotonic()
+        if any(worker.ready for worker in self._all):
+            self._last_ready = now
+        elif not self._told and now - self._last_ready > LATE:
+            self._told = True
+            note(f"no worker is there yet; the cluster has {_show(self.ray.available_resources())} free.")
+
+    def _check_versions(self, worker: Worker, found: dict[str, str]) -> None:
         """Raises StoreError where a worker's shards would not be the bytes of the others."""
         here = describe_versions(self.encoder)
         device = "GPU" if self.cluster.gpus_per_worker else "CPU"
@@ -328,25 +258,189 @@ class _Driver:
                     "same bytes."
                 )
 
-    def _count_workers(self) -> int:
-        """How many workers are wanted.
+
+def write_on_cluster(
+    workers: Workers,
+    plan: ShardPlan,
+    sample: Sequence[np.ndarray],
+    path: Place,
+    spec: StoreSpec,
+    progress: Callable[[int, int], None],
+    tell: TellWorker,
+) -> None:
+    """Writes the shards of a store that are not there, over a cluster.
+
+    Args:
+        workers: of the cluster; they are ended.
+        plan, sample: what is run, and which batches are calibrated on.
+        path: where the store lies, which all machines see.
+        spec: what is kept.
+        progress: called with the tokens done and the tokens in all.
+        tell: called with a worker, the tokens that it has done, and the tokens of its share.
+
+    Raises:
+        StoreError: workers have other versions than this process or do not see the folder, one shard is lost again and
+            again, or `extract`'s.
+    """
+    made_with = _wait_for_versions(workers)
+    writer = StoreWriter(
+        path,
+        spec,
+        made_with=made_with,
+        truncated=plan.tokens.truncated,
+        num_shards=len(plan),
+        total_rows=plan.total_rows,
+        calibrate=lambda: _calibrate(workers, plan, sample),
+    )
+    try:
+        _Handing(workers, plan, writer, progress, tell).run()
+    finally:
+        workers.close()  # before what they have left is removed
+        with contextlib.suppress(OSError, StoreError):
+            writer.clean()
+        writer.close()
+
+
+def _wait_for_versions(workers: Workers) -> dict[str, str]:
+    """What the first worker that is ready says of its versions."""
+    while True:
+        for _, call, result in workers.wait().results:
+            if call == "start":
+                return result["versions"]
+
+
+def _calibrate(workers: Workers, plan: ShardPlan, sample: Sequence[np.ndarray]) -> Calibration:
+    """The statistics of the sample, by any worker.
+
+    Raises:
+        StoreError: workers are lost with it again and again.
+    """
+    own = plan.tokens.select(np.concatenate([*sample, np.zeros(0, np.int64)]))
+    ends = np.cumsum([len(batch) for batch in sample])
+    batches = np.split(np.arange(len(own)), ends[:-1]) if len(ends) else []
+    lost, asked = 0, False
+    while True:
+        if not asked and workers.ready:
+            workers.ready[0].call("calibrate", "calibrate", own, batches)
+            asked = True
+        answers = workers.wait()
+        for _, call, result in answers.results:
+            if call == "calibrate":
+                return result
+        for worker, reason in answers.lost:
+            if "calibrate" in worker.running.values():
+                lost, asked = lost + 1, False
+                if lost == LOST:
+                    raise StoreError(f"{LOST} workers were lost with the first batches, the last one: {reason}.")
+
+
+class _Handing:
+    """Hands out shards, and enters what comes back."""
+
+    def __init__(self, workers: Workers, plan: ShardPlan, writer: StoreWriter, progress: Any, tell: TellWorker):
+        self.workers, self.plan, self.writer, self.progress, self.tell = workers, plan, writer, progress, tell
+        self.tokens = plan.count_tokens()
+        self.entries: dict[int, ShardEntry] = {}  # made, and not yet next
+        self.losses: dict[int, int] = {}  # of each shard, workers that were lost with it
+        self.left: deque[int] = deque()
+
+    def run(self) -> None:
+        """Makes all shards that are not there."""
+        writer = self.writer
+        for number in range(writer.next_shard, len(self.plan)):
+            if not self._find(number):
+                self.left.append(number)
+        total = sum(self.tokens)
+        done = total - sum(self.tokens[number] for number in self.left)
+        place = self.workers.ray.put((str(writer.path.absolute()), writer.manifest, writer.leave_token()))
+        self.progress(done, total)
+        while True:
+            while writer.next_shard in self.entries:
+                writer.enter(self.entries.pop(writer.next_shard))
+            if writer.next_shard == len(self.plan):
+                return
+            self._hand_out(place)
+            answers = self.workers.wait()
+            for worker, call, result in answers.results:
+                if isinstance(call, int):
+                    worker.finished += self.tokens[call]
+                    if self._is_missing(call):
+                        self.entries[call] = result
+                        done += self.tokens[call]
+                elif call == "count":
+                    worker.done = result
+                made = max(worker.done, worker.finished)
+                self.tell(worker.name, made, max(total // max(self.workers.wanted, 1), made))
+            for worker, reason in answers.lost:
+                done += self._take_back(worker, reason)
+            self.progress(done, total)
+
+    def _is_missing(self, number: int) -> bool:
+        return number >= self.writer.next_shard and number not in self.entries
+
+    def _find(self, number: int) -> bool:
+        """Whether a shard is there already; what is there and is not that shard is removed."""
+        if not self.writer.has_file(number):
+            return False
+        entry = self.writer.find(number, self.plan.describe(number))
+        if entry is None:
+            self.writer.remove(number)
+            return False
+        self.entries[number] = entry
+        return True
+
+    def _hand_out(self, place: Any) -> None:
+        """Gives shards to the workers that have room, the least busy first; and asks all how far they are."""
+        for _ in range(AHEAD):
+            for worker in self.workers.ready:
+                if self.left and len(worker.shards) < AHEAD:
+                    number = self.left.popleft()
+                    worker.call(number, "write", place, self.plan.cut(number))
+        now = time.monotonic()
+        for worker in self.workers.ready:
+            if now - worker.asked > POLL and "count" not in worker.running.values():
+                worker.asked = now
+                worker.call("count", "count")
+
+    def _take_back(self, worker: Worker, reason: str) -> int:
+        """The shards of a worker that is lost are left to others, but for those that it has placed; their tokens.
 
         Raises:
-            StoreError: no machine of the cluster has room for one.
+            StoreError: one of them was lost again and again.
         """
-        settings = self.cluster
-        needs = {"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker}
-        rooms = [
-            min((math.floor(node["Resources"].get(name, 0) / need) for name, need in needs.items() if need))
-            for node in self.ray.nodes()
-            if node["Alive"]
-        ]
-        if not any(rooms):
-            raise StoreError(
-                f"no machine of the cluster has {_show(needs)} for a worker; it has "
-                f"{_show(self.ray.cluster_resources())} in all."
-            )
-        return settings.workers or sum(rooms)
+        found = 0
+        for number in sorted(filter(self._is_missing, worker.shards), reverse=True):
+            if self._find(number):
+                found += self.tokens[number]
+                continue
+            self.losses[number] = self.losses.get(number, 0) + 1
+            if self.losses[number] == LOST:
+                raise StoreError(f"{LOST} workers were lost with shard {number}, the last one: {reason}.")
+            self.left.appendleft(number)
+        return found
+
+
+class _Lost(Exception):
+    """A worker is lost, and why."""
+
+
+def _count_workers(ray: Any, cluster: ClusterSettings) -> int:
+    """How many workers are wanted.
+
+    Raises:
+        StoreError: no machine of the cluster has room for one.
+    """
+    needs = {"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker}
+    rooms = [
+        min(math.floor(node["Resources"].get(name, 0) / need) for name, need in needs.items() if need)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    if not any(rooms):
+        raise StoreError(
+            f"no machine of the cluster has {_show(needs)} for a worker; all have {_show(ray.cluster_resources())}."
+        )
+    return cluster.workers or sum(rooms)
 
 
 def _show(resources: dict[str, float]) -> str:
@@ -354,18 +448,17 @@ def _show(resources: dict[str, float]) -> str:
     return " and ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
 
 
-def _read_error(error: Any, worker: str) -> Exception:
-    """What a worker has raised, as this process raises it."""
-    cause = error.cause
-    if isinstance(cause, BertvisionError):
-        return StoreError(f"{worker}: {cause}")
-    return cause if isinstance(cause, Exception) else error
+def _read_reason(error: BaseException | None, named: bool = False) -> str:
+    """What an error says, in a line: of Ray's, which are long, how a worker ended, or what its start has raised.
 
-
-def _read_reason(error: BaseException) -> str:
-    """What Ray says, in a line: how a worker ended, or the last error of its start, or the first line."""
+    Args:
+        error: any.
+        named: whether its kind goes first.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     ends = [line.partition("Worker exit detail: ")[2].partition(". ")[0] for line in lines]
     raised = [line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Exit)\b.*: ", line)]
-    found = [*filter(None, ends), *raised[-1:], *lines[:1], type(error).__name__]
-    return found[0].rstrip(".")
+    dead = [line for line in lines if line.startswith("The actor is dead because")]
+    mismatch = [", ".join(lines)] if lines and lines[0].startswith("Version mismatch") else []
+    found = [*mismatch, *filter(None, ends), *raised[-1:], *dead, *lines[:1], "no reason is given"][0][:400].rstrip(".")
+    return f"{type(error).__name__}: {found}" if named else found

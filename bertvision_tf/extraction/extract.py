@@ -18,7 +18,7 @@ from ..store.parts import PartWriter
 from ..store.schema import MANIFEST, read_manifest
 from ..store.writer import check_free
 from ..tasks import Examples
-from .cluster import TellWorker, extract_on_cluster
+from .cluster import TellWorker, Workers, connect, write_on_cluster
 from .devices import BATCH_TOKENS
 from .encode import BatchEncoder
 from .encode import describe_versions as _describe_versions
@@ -62,7 +62,7 @@ def extract(
             HOST:PORT, "auto" for the one that this machine belongs to, or "local" to start one here. A worker that is
             lost loses nothing: others make its shards.
         gpus_per_worker, cpus_per_worker: of the cluster; without a GPU workers run on processors.
-        worker_progress: called with a worker of the cluster, the tokens that it has done, and the tokens in all.
+        worker_progress: called with a worker of the cluster, the tokens that it has done, and the tokens of its share.
         **choices: `plan_spec`'s: max_length (tokens), tokens ("all" or "cls"), pooler (its output first; "cls"
             only), layers (which hidden states; all), codec ("float32", "float16", "bfloat16", "int8", "int4",
             "int2"), batch_tokens (padded cells of a batch; more on a GPU by default), shard_rows; where the examples
@@ -72,11 +72,13 @@ def extract(
     Raises:
         StoreError: the folder holds something else, cannot be written, or the disk is full; or there is no such
             cluster, or it cannot go on.
+        RunError: what is asked of the cluster does not go together.
 
     Example:
         >>> task = get_task("starter")
         >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
     """
+    cluster = ClusterSettings(ray, None if ray is None else workers, gpus_per_worker, cpus_per_worker)
     place, gpu = read_place(path), None if ray is None else gpus_per_worker > 0
     spec, complete = _plan_store(place, plan_spec(encoder, examples, gpu=gpu, **choices))
     if complete:  # nothing is tokenized either
@@ -85,10 +87,10 @@ def extract(
         _Extraction(encoder, examples, spec, workers, progress).write(place)
     else:
         check_free(place)  # before workers are started
-        plan = ShardPlan(encoder, examples, spec)
-        sample = _choose_sample(plan.batches, plan.tokens.lengths)
-        cluster = ClusterSettings(ray, workers, gpus_per_worker, cpus_per_worker)
-        extract_on_cluster(encoder, plan, sample, place, spec, cluster, progress or _ignore, worker_progress or _ignore)
+        with connect(cluster) as connected, contextlib.closing(Workers(connected, encoder, spec, cluster)) as crew:
+            plan = ShardPlan(encoder, examples, spec)  # while they start
+            sample = _choose_sample(plan.batches, plan.tokens.lengths)
+            write_on_cluster(crew, plan, sample, place, spec, progress or _ignore, worker_progress or _ignore)
     return open_store(place, spec)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 import time
@@ -17,12 +16,12 @@ from ..errors import StoreError
 from ..keras_settings import pin_keras
 from ..store import PartWriter, Place, StoreSpec, read_place
 from ..store.codecs import Calibration
-from ..store.schema import MANIFEST, Manifest, ShardEntry
+from ..store.schema import Manifest, ShardEntry
 from .devices import GPU_WORKERS
 from .encode import BatchEncoder, describe_versions
 from .plan import ShardWork
 
-SEEN = 30.0  # seconds in which a shared folder shows a manifest that another machine has just written
+SEEN = 30.0  # seconds in which a shared folder shows a file that another machine has just written
 
 
 class ShardWorker:
@@ -49,18 +48,18 @@ class ShardWorker:
         pin_keras()
         batches = GPU_WORKERS * len(tf.config.get_visible_devices("GPU")) or self._threads
         self._batches = BatchEncoder(self._encoder, self._spec, batches)
-        return {"node": platform.node(), "process": os.getpid(), "versions": describe_versions(self._encoder)}
+        return {"node": platform.node(), "versions": describe_versions(self._encoder)}
 
     def calibrate(self, tokens: Tokens, sample: list[np.ndarray]) -> Calibration:
         """The statistics of some batches."""
         own = BatchEncoder(self._encoder, self._spec, self._batches.workers)  # which keeps states for `encode`
         return own.calibrate(tokens, sample)
 
-    def write(self, place: tuple[str, Manifest], work: ShardWork) -> ShardEntry:
+    def write(self, place: tuple[str, Manifest, str], work: ShardWork) -> ShardEntry:
         """Makes a shard, and writes it where the store lies.
 
         Args:
-            place: the store's folder, and its manifest as the driver has it.
+            place: where the store lies, its manifest as the driver has it, and a file that the driver has left there.
             work: the shard.
 
         Returns:
@@ -70,7 +69,7 @@ class ShardWorker:
             StoreError: this machine does not see the folder, or cannot write there.
         """
         path, manifest = read_place(place[0]), place[1]
-        _wait_until_seen(path)
+        _wait_until_seen(path, place[2])
         writer = PartWriter(path, manifest)
         return writer.write(work.number, work.rows, self._encode(work, manifest.calibration))
 
@@ -85,9 +84,9 @@ class ShardWorker:
             yield encoded
 
 
-def _wait_until_seen(path: Place) -> None:
+def _wait_until_seen(path: Place, token: str) -> None:
     start = time.monotonic()
-    while not (path / MANIFEST).is_file():
+    while not (path / token).is_file():  # a folder of the same name may hold another store here
         if time.monotonic() - start > SEEN:
             raise StoreError(
                 f"{platform.node()} does not see the store at {path}, which the driver has begun: name a folder that "

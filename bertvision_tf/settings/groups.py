@@ -142,8 +142,8 @@ class ClusterSettings:
 
     Attributes:
         ray: a Ray cluster whose workers extract the hidden states, each a part of them: auto for the cluster that this
-            machine belongs to, HOST:PORT for one of several such, or local to start one here. Needs the extra ray, and a store folder that all
-            machines share. Default: this process extracts.
+            machine belongs to, HOST:PORT for one of several such, or local to start one here. Needs the extra ray, and
+            a store folder that all machines share. Default: this process extracts.
         workers: number of workers of the cluster. Default: as many as it has room for.
         gpus_per_worker: GPUs of a worker; 0 extracts on processors.
         cpus_per_worker: processor cores of a worker.
@@ -158,6 +158,8 @@ class ClusterSettings:
         check_count("workers", self.workers)
         check_range("gpus_per_worker", self.gpus_per_worker)
         check_range("cpus_per_worker", self.cpus_per_worker, above=0)
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise RunError(f"`gpus_per_worker` above 1 needs a whole number, got {self.gpus_per_worker!r}.")
         if self.ray is None:
             for field in dataclasses.fields(self)[1:]:
                 if getattr(self, field.name) != field.default:

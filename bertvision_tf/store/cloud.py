@@ -26,7 +26,7 @@ from ..paths import read_path
 
 SCHEMES = ("s3", "gs", "az")
 REQUEST = datetime.timedelta(minutes=10)  # that one request may take: a shard has 128 MiB
-RETRIES: dict[str, Any] = {"max_retries": 10}  # of a request, in three minutes
+RETRIES: Any = {"max_retries": 10}  # of a request, in three minutes
 PIECE = 8 * 2**20  # bytes of a download at a time
 
 

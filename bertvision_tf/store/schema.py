@@ -22,6 +22,7 @@ MANIFEST = "manifest.json"
 # What may differ between a store and the one that was asked for: a name shown, and how the work was cut.
 NOT_COMPARED = ("encoder", "batch_tokens", "shard_rows")
 OF_WINDOWS = ("question_length", "stride")
+Place = Path | CloudPath  # of a store, or of a file of it
 UNFINISHED = ".part"  # the end of the name of a file that one of several processes is writing
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # of file systems without
 
@@ -92,7 +93,7 @@ class StoreSpec:
         """States of one token: the chosen layers, and the pooler's output if kept."""
         return len(self.layers) + self.pooler
 
-    def check_same(self, wanted: "StoreSpec", path: Path | CloudPath) -> None:
+    def check_same(self, wanted: "StoreSpec", path: Place) -> None:
         """Raises StoreError naming both sides where the store at `path` is not what is wanted."""
         for field in dataclasses.fields(self):
             found, asked = getattr(self, field.name), getattr(wanted, field.name)
@@ -156,7 +157,7 @@ class Manifest:
         return cls(spec=spec, calibration=calibration, shards=shards, **content)
 
 
-def read_manifest(path: Path | CloudPath) -> Manifest:
+def read_manifest(path: Place) -> Manifest:
     """Reads the manifest of the store at `path`.
 
     Raises:
@@ -181,7 +182,7 @@ def read_manifest(path: Path | CloudPath) -> Manifest:
         raise StoreError(f"{file} is damaged: {error}.") from None
 
 
-def write_manifest(path: Path | CloudPath, manifest: Manifest) -> None:
+def write_manifest(path: Place, manifest: Manifest) -> None:
     """Replaces the manifest of the store at `path` in one step."""
     file, content = path / MANIFEST, manifest.to_json().encode()
     if isinstance(file, Path):
@@ -203,7 +204,12 @@ def write_whole(file: Path, parts: Iterable[bytes | memoryview]) -> str:
 
 def stage(file: Path) -> Path:
     """A name of its own for a file while it is written, by any of several processes."""
-    return file.with_name(f".{file.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    return file.with_name(name_own(file.name))
+
+
+def name_own(name: str) -> str:
+    """The name of a file that no other process gives, and that is removed where it is left."""
+    return f".{name}.{uuid.uuid4().hex}{UNFINISHED}"
 
 
 def place_new(staging: Path, file: Path) -> bool:
@@ -227,7 +233,7 @@ def place_new(staging: Path, file: Path) -> bool:
     return True
 
 
-def write_new(file: Path | CloudPath, parts: Iterable[bytes | memoryview]) -> tuple[str, bool]:
+def write_new(file: Place, parts: Iterable[bytes | memoryview]) -> tuple[str, bool]:
     """Writes a file, unless there is one when it is whole. Returns its SHA-256, and whether it was written."""
     if not isinstance(file, Path):
         content = b"".join(parts)

@@ -16,14 +16,16 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
-from .cloud import CloudPath, as_file
+from .cloud import as_file
 from .codecs import Calibration, get_codec
 from .schema import (
     MANIFEST,
     UNFINISHED,
     Manifest,
+    Place,
     ShardEntry,
     StoreSpec,
+    name_own,
     read_manifest,
     stage,
     write_flushed,
@@ -33,7 +35,6 @@ from .schema import (
 )
 from .waiting import build_busy_error
 
-Place = Path | CloudPath  # of a store, or of a file of it
 SPARE_BYTES = 64 * 2**20  # left free on the disk beside a store
 
 
@@ -95,7 +96,25 @@ class StoreWriter:
     def list_files(self) -> list[int]:
         """The numbers of the shards that have a file and are not in the manifest yet."""
         numbers = range(self.next_shard, self.manifest.num_shards)
-        return [number for number in numbers if (self.path / name_shard(number)).is_file()]
+        return [number for number in numbers if self.has_file(number)]
+
+    def has_file(self, number: int) -> bool:
+        """Whether a shard has a file."""
+        return (self.path / name_shard(number)).is_file()
+
+    def remove(self, number: int) -> None:
+        """Removes a shard, and what a process has said of it."""
+        file = self.path / name_shard(number)
+        with disk_errors(self.path):
+            for one in (find_entry(file), file):
+                one.unlink(missing_ok=True)
+
+    def leave_token(self) -> str:
+        """Leaves a file by which another machine sees that a folder is this one; its name. `clean` removes it."""
+        token = name_own(MANIFEST)
+        with disk_errors(self.path):
+            write_new(self.path / token, [b"of the process that writes the store"])
+        return token
 
     def find(self, number: int, rows: ShardRows) -> ShardEntry | None:
         """The entry of a shard that is there under its final name and holds these rows; None where there is none, or
@@ -115,6 +134,7 @@ class StoreWriter:
         """Takes a shard that is there into the manifest, as the next one."""
         assert entry.name == name_shard(self.next_shard)
         with disk_errors(self.path):
+            self._flush_folder()
             self._enter(entry)
 
     def write_shard(self, rows: ShardRows, batches: Iterator[np.ndarray]) -> None:
@@ -132,9 +152,11 @@ class StoreWriter:
             self._enter(describe_file(file, rows, sha256))
 
     def clean(self) -> None:
-        """Removes what other processes, such as workers that were lost, have left unfinished."""
-        for left in self.path.glob(f".*{UNFINISHED}"):
-            left.unlink(missing_ok=True)
+        """Removes what other processes, such as workers that were lost, have left."""
+        entered = {find_entry(self.path / entry.name).name for entry in self.manifest.shards}
+        for left in self.path.iterdir():
+            if left.name in entered or (left.name.startswith(".") and left.name.endswith(UNFINISHED)):
+                left.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Lets go of the folder."""

@@ -1,7 +1,9 @@
 """Extraction over a Ray cluster: the bytes of one process, whatever becomes of workers, machines and the driver."""
 
+import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import pytest
 import bertvision_tf as bv
 from bertvision_tf.errors import RunError, StoreError
 from bertvision_tf.extraction import cluster as module
-from bertvision_tf.extraction import extract
+from bertvision_tf.extraction import extract, extract_part
+from bertvision_tf.extraction.worker import ShardWorker
 from bertvision_tf.notes import Note
 from bertvision_tf.settings import ClusterSettings
 from bertvision_tf.store import open_store
@@ -23,6 +26,7 @@ from ..command import run_here
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
+cloudpickle = pytest.importorskip("ray.cloudpickle")
 
 OPTIONS = {"batch_tokens": 64, "shard_rows": 100}
 OVER_RAY = {"ray": "auto", "workers": 2, **OPTIONS}
@@ -54,6 +58,7 @@ def machines():
     """A cluster of two simulated machines, and this process connected to it."""
     found = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     found.add_node(num_cpus=2)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(address=found.address, log_to_driver=False)
     yield found
     ray.shutdown()
@@ -69,11 +74,12 @@ def assert_same(store, whole):
 
 
 def list_workers():
-    """The processes of workers that have the encoder."""
+    """The processes of workers of the cluster that this process has made."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any("ShardWorker" in part for part in process.info["cmdline"] or ()):
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("ShardWorker" in part for part in process.cmdline()):
+                found.append(process)
     return found
 
 
@@ -101,17 +107,109 @@ def test_a_cluster_writes_the_bytes_of_one_process(machines, whole, rows, tiny_e
     assert seen == sorted(seen)
     assert seen[0][0] == 0
     assert seen[-1][0] == seen[-1][1] == whole.rows
+    assert workers
     assert all(name.startswith("worker ") and " on " in name for name in workers)
-    assert len(list_workers()) == 0
+    assert max(workers.values()) > 0
+    deadline = time.monotonic() + 30
+    while list_workers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list_workers()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_killed_worker_loses_nothing(machines, whole, rows, tiny_encoder, tmp_path, share):
     tell, killed = kill_one(share)
-    with pytest.warns(Note, match=r"worker [12] on .* is lost \(.*\): others make its shards"):
+    with pytest.warns(Note, match=r"worker [12].* is lost: .*\."):
         store = extract(tiny_encoder, rows, tmp_path / "store", progress=tell, **OVER_RAY)
     assert killed
     assert_same(store, whole)
+
+
+@pytest.mark.parametrize("entry", [True, False])
+def test_a_damaged_shard_is_made_anew(machines, whole, rows, tiny_encoder, tmp_path, entry):
+    """Not the one that its process has finished, but one that was damaged since."""
+    path = tmp_path / "store"
+    extract_part(tiny_encoder, rows, path, 1, 3, **OPTIONS)
+    shard = path / "shard-00003.h5"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2 if entry else 0] ^= 4
+    shard.write_bytes(content)
+    if not entry:
+        shard.with_suffix(".json").unlink()
+    assert_same(extract(tiny_encoder, rows, path, **OVER_RAY), whole)
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_worker_that_is_lost_with_its_shard_placed(
+    machines, whole, rows, tiny_encoder, tmp_path, placed, monkeypatch
+):
+    """What it has placed is taken; what it has not is made by another one."""
+    path, wait, ended = tmp_path / "store", module.Workers.wait, []
+
+    def lose(self):
+        answers = wait(self)
+        worker = next((one for one in self._all if one.shards), None)
+        if ended or worker is None:
+            return answers
+        number = worker.shards[0]
+        if placed:
+            shutil.copy(whole.path / f"shard-{number:05d}.h5", path)
+        ended.append(number)
+        self._lose(worker, "it was taken away")
+        return module.Answers([one for one in answers.results if one[0] is not worker], [(worker, "it was taken away")])
+
+    monkeypatch.setattr(module.Workers, "wait", lose)
+    with pytest.warns(Note, match="is lost: it was taken away"):
+        store = extract(tiny_encoder, rows, path, **OVER_RAY)
+    assert ended
+    assert_same(store, whole)
+
+
+def test_workers_that_are_lost_with_the_first_batches(machines, rows, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOST", 2)
+    monkeypatch.setattr(ShardWorker, "calibrate", lambda self, *_: os._exit(1))
+    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
+    try:
+        with pytest.raises(StoreError, match=r"2 workers were lost with the first batches, the last one: "):
+            extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_workers_that_cannot_start(machines, rows, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOST", 2)
+    monkeypatch.setattr(module, "PAUSE", 0.1)
+    monkeypatch.setattr(ShardWorker, "start", lambda self: os._exit(1))
+    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
+    try:
+        with pytest.raises(StoreError, match=r"no worker could start; of the last of \d this is known: "):
+            extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
+
+
+def test_an_error_of_a_worker_is_a_line(machines, rows, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ShardWorker, "start", lambda self: {}["no-such-package"])
+    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
+    try:
+        with pytest.raises(StoreError, match=r"^worker \d: KeyError: 'no-such-package'$"):
+            extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
+
+
+def test_nothing_is_left_of_what_was_stopped(machines, whole, rows, tiny_encoder, tmp_path):
+    path = tmp_path / "store"
+
+    def stop(done, total):
+        if done > total / 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(tiny_encoder, rows, path, progress=stop, **OVER_RAY)
+    assert not list(path.glob(".*"))
+    assert_same(extract(tiny_encoder, rows, path, **OPTIONS), whole)
 
 
 @pytest.mark.slow
@@ -190,7 +288,10 @@ def test_train_over_a_cluster(machines, tiny_encoder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gpus_per_worker": 1}, r"no machine of the cluster has 1 CPU and 1 GPU for a worker; it has 3 CPU and 0 GPU"),
+        (
+            {"gpus_per_worker": 1},
+            r"no machine of the cluster has 1 CPU and 1 GPU for a worker; all have 3 CPU and 0 GPU",
+        ),
         ({"cpus_per_worker": 64}, r"no machine of the cluster has 64 CPU and 0 GPU for a worker"),
     ],
 )
@@ -218,17 +319,16 @@ def test_what_a_worker_cannot_do_is_said_in_a_line(machines, rows, tiny_encoder,
 
 
 def test_a_folder_that_others_do_not_see(machines, rows, tiny_encoder, tmp_path, monkeypatch):
-    """As on a machine without the shared file system: here the driver's folder is gone before a worker looks."""
-    from bertvision_tf.extraction.cluster import _Driver
+    """As on a machine that has a store of its own at that path."""
+    hand_out, moved = module._Handing._hand_out, []
 
-    hand_out, moved = _Driver._hand_out, []
-
-    def move_first(self, left, place):
+    def move_first(self, place):
         if not moved:
             moved.append(os.rename(tmp_path / "store", tmp_path / "elsewhere"))
-        hand_out(self, left, place)
+            shutil.copytree(tmp_path / "elsewhere", tmp_path / "store", ignore=shutil.ignore_patterns(".*"))
+        hand_out(self, place)
 
-    monkeypatch.setattr(_Driver, "_hand_out", move_first)
+    monkeypatch.setattr(module._Handing, "_hand_out", move_first)
     with pytest.raises(StoreError, match=r"worker \d on .*: .* does not see the store at .*store"):
         extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
 
@@ -236,12 +336,11 @@ def test_a_folder_that_others_do_not_see(machines, rows, tiny_encoder, tmp_path,
 def test_a_shard_that_takes_every_worker_with_it(machines, rows, tiny_encoder, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LOST", 2)
 
-    def tell(done, total):
-        for process in list_workers():
-            process.send_signal(signal.SIGKILL)
-
-    with pytest.raises(StoreError, match=r"was lost with 2 workers, the last of them worker \d|2 workers were lost"):
-        extract(tiny_encoder, rows, tmp_path / "store", progress=tell, **OVER_RAY)
+    monkeypatch.setattr(ShardWorker, "write", lambda self, *_: os._exit(1))
+    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
+    with pytest.raises(StoreError, match=r"2 workers were lost with shard \d+, the last one: "):
+        extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
+    cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
 
 
 @pytest.mark.parametrize(
@@ -252,6 +351,7 @@ def test_a_shard_that_takes_every_worker_with_it(machines, rows, tiny_encoder, t
         ({"ray": "auto", "workers": 0}, "`workers` needs 1 or more"),
         ({"ray": "auto", "cpus_per_worker": 0}, "`cpus_per_worker` needs more than 0"),
         ({"ray": "auto", "gpus_per_worker": -1}, "`gpus_per_worker` needs at least 0"),
+        ({"ray": "auto", "gpus_per_worker": 1.5}, "`gpus_per_worker` above 1 needs a whole number, got 1.5"),
     ],
 )
 def test_settings_that_do_not_go_together(settings, message):
