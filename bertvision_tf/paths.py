@@ -17,7 +17,7 @@ def read_path(path: str | os.PathLike) -> Path:
     try:
         if "\0" in (text := os.fspath(path)):
             raise ValueError("it holds a null character")
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|(s3|gs|az|hf|file|https?):/", text):  # a Path has one slash alone
             raise ValueError("it is a url, and this needs a folder or a file of this machine")
         return Path(text).expanduser()
     except (TypeError, ValueError, RuntimeError) as error:

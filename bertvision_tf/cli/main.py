@@ -71,6 +71,18 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         tell(INTERRUPTED)
         return 130
+    except Exception as error:
+        reason = _find_failure(error)
+        if reason is None:
+            raise
+        tell(f"error: {reason}")
+        return 1
+
+
+def _find_failure(error: Exception) -> BertvisionError | None:
+    """What the library has raised inside of TensorFlow, as where a batch could not be read."""
+    module = sys.modules.get("bertvision_tf.images.dataset")
+    return None if module is None else module.read_failure(error)
 
 
 def tell(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import threading
 import weakref
@@ -11,10 +12,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..errors import BertvisionError
 from ..forks import check_process
 from .plan import BatchPlan
 
+FAILURES: collections.deque[BertvisionError] = collections.deque(maxlen=8)  # the last ones, of batches
 KEPT_EPOCHS = 4  # of which the batches are kept: of several iterators of one dataset each is in its own
+
+
+def read_failure(error: BaseException) -> BertvisionError | None:
+    """What this library has raised while a batch was gathered, where TensorFlow's error says that there was such."""
+    if not isinstance(error, tf.errors.OpError):
+        return None
+    return next((one for one in reversed(FAILURES) if str(one) in str(error)), None)
 
 
 def build_dataset(
@@ -70,7 +80,11 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
     def gather_batch(place: np.ndarray) -> Any:
         own = planned()
         assert own is not None
-        return gather(reference(), own.find(*place.tolist()))
+        try:
+            return gather(reference(), own.find(*place.tolist()))
+        except BertvisionError as error:  # of which TensorFlow makes an error of its own
+            FAILURES.append(error)
+            raise
 
     def iterate(iteration: tf.Tensor) -> tf.data.Dataset:
         numbers = tf.data.Dataset.range(length * (plan.epochs or 1))

@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import fnmatch
 import functools
 import hashlib
-import io
 import os
+import re
 import tempfile
+import threading
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,7 +30,11 @@ from ..paths import read_path
 SCHEMES = ("s3", "gs", "az")
 REQUEST = datetime.timedelta(minutes=10)  # that one request may take: a shard has 128 MiB
 RETRIES: Any = {"max_retries": 10}  # of a request, in three minutes
+CONFLICTS = 3  # times that an object is put which is neither there nor may be put
+OLD = 24 * 3600.0  # seconds after which a download of another process is removed
 PIECE = 8 * 2**20  # bytes of a download at a time
+CACHING = threading.Lock()  # a shard is downloaded
+CONNECTED: dict[str, int] = {}  # processes, by bucket
 
 
 def read_place(path: str | os.PathLike | CloudPath, cache: ShardCache | None = None) -> Path | CloudPath:
@@ -41,7 +48,7 @@ def read_place(path: str | os.PathLike | CloudPath, cache: ShardCache | None = N
         BertvisionError: it is neither.
     """
     if isinstance(path, CloudPath):
-        return path
+        return path if cache is None else dataclasses.replace(path, cache=cache)
     parts = urlsplit(path) if isinstance(path, str) else None
     if parts is not None and parts.scheme in SCHEMES and "://" in str(path):
         if not parts.netloc or parts.query or parts.fragment:
@@ -67,13 +74,14 @@ class CloudPath:
         bucket: as in s3://bucket.
         key: the rest of the URL.
         cache: keeps shards that are read on this machine; none with None.
-        tags: of objects that were read or written through this folder: which version each was, by its key.
+        tags: of objects that were read or written through this folder: which version each was, by its key, as obstore
+            takes it.
     """
 
     bucket: str
     key: str
     cache: ShardCache | None = dataclasses.field(default=None, compare=False, repr=False)
-    tags: dict[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    tags: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.bucket}/{self.key}" if self.key else self.bucket
@@ -127,8 +135,10 @@ class CloudPath:
         """The objects in the folder itself."""
         with _cloud_errors(self):
             found = _obstore().list_with_delimiter(_connect(self.bucket), self.key or None)
+        start = f"{self.key}/" if self.key else ""
         for one in sorted(one["path"] for one in found["objects"]):
-            yield self / one.rpartition("/")[2]
+            if one.startswith(start) and one != start:  # some tools put an object for the folder itself
+                yield self / one.removeprefix(start)
 
     def glob(self, pattern: str) -> Iterator[CloudPath]:
         """The objects in the folder itself whose name is of a pattern."""
@@ -137,25 +147,33 @@ class CloudPath:
     def read_bytes(self) -> bytes:
         with _cloud_errors(self):
             found = _obstore().get(_connect(self.bucket), self.key)
-            self.tags[self.key] = found.meta["e_tag"]
+            self.tags[self.key] = _read_tag(found.meta)
             return bytes(found.bytes())
 
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
 
-    def read_start(self, count: int) -> tuple[bytes, int]:
-        """The first bytes, and how many there are in all."""
+    def read_start(self, count: int) -> tuple[bytes, int, str | None]:
+        """The first bytes, how many there are in all, and the version of the object."""
         with _cloud_errors(self):
             if count == 0:
-                return b"", _obstore().head(_connect(self.bucket), self.key)["size"]
+                meta = _obstore().head(_connect(self.bucket), self.key)
+                return b"", meta["size"], meta["e_tag"]
             found = _obstore().get(_connect(self.bucket), self.key, options={"range": (0, count)})
-            return bytes(found.bytes()), found.meta["size"]
+            return bytes(found.bytes()), found.meta["size"], found.meta["e_tag"]
 
-    def read_ranges(self, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
-        """The bytes of several ranges; near ones come in one request."""
+    def read_range(self, start: int, end: int, version: str | None) -> bytes:
+        """The bytes of a range.
+
+        Raises:
+            Changed: the object is of another version.
+        """
+        options = {"range": (start, end)} | ({} if version is None else {"if_match": version})
         with _cloud_errors(self):
-            found = _obstore().get_ranges(_connect(self.bucket), self.key, starts=starts, ends=ends)
-            return [bytes(part) for part in found]
+            try:
+                return bytes(_obstore().get(_connect(self.bucket), self.key, options=options).bytes())
+            except _errors().PreconditionError:
+                raise Changed(str(self)) from None
 
     def stream(self) -> Iterator[bytes]:
         """All bytes, piece by piece."""
@@ -171,7 +189,12 @@ class CloudPath:
 
     def put_new(self, content: bytes) -> bool:
         """Puts an object, unless there is one: whether it did."""
-        return self._put(content, "create", _errors().AlreadyExistsError)
+        for _ in range(CONFLICTS):
+            if self._put(content, "create", _errors().AlreadyExistsError):
+                return True
+            if self.is_file():
+                return False
+        raise StoreError(f"{self} cannot be put: the server says that it is there, and it is not.")
 
     def put(self, content: bytes) -> None:
         """Puts an object, whatever is there."""
@@ -184,23 +207,23 @@ class CloudPath:
             Changed: another process has replaced it since, or it is gone.
         """
         tag = self.tags.get(self.key)
-        errors = (_errors().PreconditionError, _errors().NotFoundError, FileNotFoundError)
-        if self._put(content, "overwrite" if tag is None else {"e_tag": tag}, errors):
+        if not tag:
+            raise StoreError(f"{self} cannot be replaced: the server does not say which version it is (ETag).")
+        if self._put(content, tag, (_errors().PreconditionError, _errors().NotFoundError, FileNotFoundError)):
             return
         with contextlib.suppress(FileNotFoundError):
             if self.read_bytes() == content:  # a request that was answered with an error, and sent again
                 return
+        self.tags[self.key] = tag  # not that of another process
         raise Changed(str(self))
 
     def _put(self, content: bytes, mode: Any, lost: Any) -> bool:
         with _cloud_errors(self):
             try:
-                found = _obstore().put(
-                    _connect(self.bucket), self.key, io.BytesIO(content), mode=mode, use_multipart=False
-                )
+                found = _obstore().put(_connect(self.bucket), self.key, content, mode=mode, use_multipart=False)
             except lost:
                 return False
-        self.tags[self.key] = found["e_tag"]
+        self.tags[self.key] = _read_tag(found)
         return True
 
     def unlink(self, missing_ok: bool = False) -> None:
@@ -228,12 +251,16 @@ class ShardCache:
     Processes and stores may share one. A shard is checked against its SHA-256 when it comes.
 
     Args:
-        folder: where; made if it is not there.
+        folder: where; made if it is not there. Other files there are left alone.
         limit: bytes.
     """
 
     def __init__(self, folder: str | Path, limit: int):
         self._folder, self._limit = read_path(folder), limit
+        self._checked: set[str] = set()  # in this process
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_checked": set()}
 
     def find(self, shard: CloudPath, size: int, sha256: str) -> Path:
         """The file of a shard, downloaded where it is not there.
@@ -241,49 +268,88 @@ class ShardCache:
         Raises:
             StoreError: it is damaged, larger than the whole cache, or cannot be read or written.
         """
-        file = self._folder / f"{sha256}.h5"
+        file = self._folder / f"shard-{sha256}.h5"
+        with CACHING:
+            if self._is_whole(file, size, sha256):
+                return file
+            if size > self._limit:
+                raise StoreError(
+                    f"{shard} has {size} bytes, the cache {self._folder} is for {self._limit}: give it more."
+                )
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._make_room(size)
+                self._download(shard, file, sha256)
+            except OSError as error:
+                raise StoreError(f"{shard} cannot be kept in {self._folder}: {error.strerror or error}.") from None
+            self._checked.add(file.name)
+        return file
+
+    def _is_whole(self, file: Path, size: int, sha256: str) -> bool:
+        """Whether a file is there with the right bytes, which are read once in each process."""
         try:
+            if file.stat().st_size != size:
+                return False
+            if file.name not in self._checked:
+                with open(file, "rb") as stream:
+                    if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
+                        return False
+                self._checked.add(file.name)
             os.utime(file)
-            return file
         except OSError:
-            pass
-        if size > self._limit:
-            raise StoreError(f"{shard} has {size} bytes, the cache {self._folder} is for {self._limit}: give it more.")
-        staging = self._folder / f".{uuid.uuid4().hex}.part"
+            return False
+        return True
+
+    def _download(self, shard: CloudPath, file: Path, sha256: str) -> None:
+        staging, digest = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part"), hashlib.sha256()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(size)
-            digest = hashlib.sha256()
             with open(staging, "wb") as stream:
                 for piece in shard.stream():
                     stream.write(piece)
                     digest.update(piece)
+                stream.flush()
+                os.fsync(stream.fileno())
             if digest.hexdigest() != sha256:
                 raise StoreError(f"{shard} is damaged: its SHA-256 is not the manifest's. Delete it and extract again.")
             os.replace(staging, file)
-        except OSError as error:
-            raise StoreError(f"{shard} cannot be kept in {self._folder}: {error.strerror or error}.") from None
         finally:
-            staging.unlink(missing_ok=True)
-        return file
+            with contextlib.suppress(OSError):
+                staging.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
+        """Removes what was used longest ago; of other processes' downloads those that were left a day ago."""
         found = []
-        for file in self._folder.glob("*.h5"):
-            with contextlib.suppress(OSError):  # another process has just removed it
-                status = file.stat()
-                found.append((status.st_mtime_ns, status.st_size, file))
+        for file in self._folder.iterdir():
+            if re.fullmatch(r"\.?shard-[0-9a-f]{64}\.h5(\.[0-9a-f]{32}\.part)?", file.name):
+                with contextlib.suppress(OSError):  # another process has just removed it
+                    status = file.stat()
+                    found.append((status.st_mtime, status.st_size, file))
         kept = sum(held for _, held, _ in found)
-        for _, held, file in sorted(found):
-            if kept + size <= self._limit:
-                break
-            file.unlink(missing_ok=True)
-            kept -= held
+        for used, held, file in sorted(found):
+            left = file.name.startswith(".")
+            if (left and time.time() - used > OLD) or (not left and kept + size > self._limit):
+                file.unlink(missing_ok=True)
+                kept -= held
+
+
+def _connect(bucket: str) -> Any:
+    """The bucket, with the credentials and the endpoint that the environment names.
+
+    Raises:
+        StoreError: this process was forked from one that has connected: requests would hang.
+    """
+    if CONNECTED.setdefault(bucket, os.getpid()) != os.getpid():
+        raise StoreError(f"{bucket} was used by the process that this one was forked from: start it with spawn.")
+    return _open_bucket(bucket)
+
+
+def _read_tag(meta: Any) -> dict[str, str]:
+    """Which version an object is; Google's storage goes by numbers beside the ETag."""
+    return {name: meta[name] for name in ("e_tag", "version") if meta.get(name) is not None}
 
 
 @functools.cache
-def _connect(bucket: str) -> Any:
-    """The bucket, with the credentials and the endpoint that the environment names."""
+def _open_bucket(bucket: str) -> Any:
     try:
         from obstore.store import from_url
     except ImportError:
@@ -312,11 +378,15 @@ def _cloud_errors(place: Any) -> Iterator[None]:
     """Turns what obstore raises into one line; an object that is not there stays FileNotFoundError."""
     try:
         yield
-    except (FileNotFoundError, StoreError):
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "no such object", str(place)) from None
+    except (StoreError, Changed):
         raise
     except Exception as error:
         if not isinstance(error, (_errors().BaseError, OSError, ValueError)):
             raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
+        text = str(error)
+        said = re.findall(r"<(?:Code|Message)>([^<]+)<", text)  # by S3, in XML
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        reason = (": ".join(said[:2]) or (lines[0] if lines else type(error).__name__))[:300].rstrip(".")
         raise StoreError(f"{place} cannot be reached: {reason}.") from None

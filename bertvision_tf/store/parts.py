@@ -184,7 +184,7 @@ def _enter_shards(path: Place, manifest: Manifest, lock: int | None) -> None:
             with contextlib.suppress(OSError):  # not every file system can
                 os.fsync(lock)
         write_manifest(path, whole)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, StoreError):
         for number in range(manifest.num_shards):
             find_entry(path / name_shard(number)).unlink(missing_ok=True)
         for left in path.glob(f".*{UNFINISHED}") if isinstance(path, Path) else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
-from .cloud import CloudPath, ShardCache, read_place
+from .cloud import Changed, CloudPath, ShardCache, read_place
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry, StoreSpec, read_manifest
 from .writer import Place, compute_sha256, disk_errors
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MAPPED = ("hidden_states", "token_ids", "segment_ids", "char_offsets")
 CACHE_BYTES = 20 * 2**30
 REQUESTS = 16  # at a time
+NEAR = 2**20  # bytes between two ranges that come in one request
+EVICTED = 5  # times that a shard of the cache is sought
 CACHED_SHARDS = 8  # of the cache that are mapped at a time: a file takes room as long as it is
 OPEN_SHARDS = 256  # mapped at a time: a process may have 1024 open files, and a map keeps its file open
 
@@ -69,6 +72,8 @@ def open_store(
         >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
         (7, 11, 384)
     """
+    if cache_bytes < 1:
+        raise StoreError(f"`cache_bytes` needs 1 or more, got {cache_bytes!r}.")
     path = read_place(path, None if cache is None else ShardCache(cache, cache_bytes))
     manifest = read_manifest(path)
     if wanted is not None:
@@ -341,6 +346,7 @@ class CloudStore(Store):
     def __init__(self, path: CloudPath, manifest: Manifest):
         spec = manifest.spec
         codec = get_codec(spec.codec)
+        self._versions: dict[str, str | None] = {}  # of the shards, as they were opened
         self._row_bytes = spec.num_hidden_states * codec.width(spec.hidden_dim) * codec.storage.itemsize
         super().__init__(path, manifest)
 
@@ -361,12 +367,20 @@ class CloudStore(Store):
 
     def _copy_start(self, entry: ShardEntry) -> None:
         try:
-            start, size = (self.path / entry.name).read_start(self._find_start(entry))
+            start, size, version = (self.path / entry.name).read_start(self._find_start(entry))
         except FileNotFoundError:
             raise StoreError(f"{self.path / entry.name} is missing: delete {self.path} and extract again.") from None
         with disk_errors(Path(self._copies.name)), open(Path(self._copies.name) / entry.name, "wb") as file:
             file.write(start)
             file.truncate(size)
+        if self._versions.setdefault(entry.name, version) != version:
+            raise StoreError(f"{self.path / entry.name} has changed since it was opened: open the store again.")
+
+    def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
+        content = super()._read_shard(entry)
+        if content["hidden_states"][0] != self._find_start(entry):
+            raise StoreError(f"{self.path / entry.name} has its states elsewhere than at its end: extract again.")
+        return content
 
     def _find_start(self, entry: ShardEntry) -> int:
         """Bytes of a shard before its states, which are its end."""
@@ -409,14 +423,29 @@ class CloudStore(Store):
     def _read_ranges(self, entry: ShardEntry, starts: np.ndarray, ends: np.ndarray) -> list[bytes]:
         if not len(starts):
             return []
-        file = self.path / entry.name
+        file, version = self.path / entry.name, self._versions[entry.name]
+        order = np.argsort(starts, kind="stable")
+        gaps = starts[order][1:] - np.maximum.accumulate(ends[order])[:-1]
+        parts: list[bytes] = [b""] * len(starts)
         try:
-            parts = file.read_ranges(starts.tolist(), ends.tolist())
+            for group in np.split(order, np.flatnonzero(gaps > NEAR) + 1):  # near ones in one request
+                first = int(starts[group[0]])
+                read = file.read_range(first, int(ends[group].max()), version)
+                for place in group.tolist():
+                    parts[place] = read[int(starts[place]) - first : int(ends[place]) - first]
         except FileNotFoundError:
             raise StoreError(f"{file} is missing: delete {self.path} and extract again.") from None
+        except Changed:
+            raise StoreError(f"{file} has changed since it was opened: open the store again.") from None
         if [len(part) for part in parts] != (ends - starts).tolist():
             raise StoreError(f"{file} is shorter than the manifest says: delete {self.path} and extract again.")
         return parts
+
+    def _map_shard(self, number: int) -> dict[str, np.ndarray]:
+        for _ in range(EVICTED):
+            with contextlib.suppress(FileNotFoundError):  # another process has made room in between
+                return super()._map_shard(number)
+        raise StoreError(f"other processes remove shards from the cache of {self.path} at once: give it more bytes.")
 
 
 def _concatenate(shards: list[dict[str, np.ndarray]], name: str, empty_type: Any) -> np.ndarray:

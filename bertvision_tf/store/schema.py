@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -154,6 +155,9 @@ class Manifest:
             }
         )
         shards = tuple(ShardEntry(**entry) for entry in content.pop("shards"))
+        for entry in shards:  # files are called by both
+            if not re.fullmatch(r"shard-\d{5,}\.h5", entry.name) or not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
+                raise ValueError(f"it has a shard {entry.name!r} with the SHA-256 {entry.sha256!r}")
         return cls(spec=spec, calibration=calibration, shards=shards, **content)
 
 

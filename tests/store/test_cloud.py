@@ -5,19 +5,21 @@ import http.client
 import http.server
 import itertools
 import logging
+import multiprocessing
 import os
 import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bertvision_tf as bv
-from bertvision_tf.errors import BusyError, RunError, StoreError
+from bertvision_tf.errors import BertvisionError, BusyError, RunError, StoreError
 from bertvision_tf.extraction import extract, extract_part
-from bertvision_tf.store import CloudPath, cloud, merge_store, open_store, read_place
+from bertvision_tf.store import CloudPath, cloud, merge_store, open_store, read_place, reader
 from bertvision_tf.store.schema import read_manifest
 
 from ..command import run_here
@@ -41,7 +43,7 @@ def server():
         use_server(patch, f"http://{host}:{port}")
         boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="states")
         yield host, port
-    cloud._connect.cache_clear()
+    cloud._open_bucket.cache_clear()
     found.stop()
 
 
@@ -49,7 +51,7 @@ def use_server(patch, url):
     own = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
     for name, value in {**own, "AWS_ENDPOINT_URL": url}.items():
         patch.setenv(name, value)
-    cloud._connect.cache_clear()
+    cloud._open_bucket.cache_clear()
 
 
 @pytest.fixture
@@ -128,14 +130,14 @@ def test_it_is_found_again(stored, rows, tiny_encoder, monkeypatch):
 
 def test_states_come_by_ranges_alone(stored, monkeypatch):
     """A batch reads its own rows, not whole shards."""
-    read, taken = CloudPath.read_ranges, []
+    read, taken = CloudPath.read_range, []
 
-    def count(self, starts, ends):
-        parts = read(self, starts, ends)
-        taken.extend(map(len, parts))
-        return parts
+    def count(self, start, end, version):
+        taken.append(end - start)
+        return read(self, start, end, version)
 
-    monkeypatch.setattr(CloudPath, "read_ranges", count)
+    monkeypatch.setattr(CloudPath, "read_range", count)
+    monkeypatch.setattr(reader, "NEAR", 0)
     states = stored.gather([5, 200]).states
     assert sum(taken) == stored.lengths[[5, 200]].sum() * states.shape[1] * states.shape[3]
 
@@ -160,6 +162,106 @@ def test_a_cache_keeps_whole_shards_and_its_bound(stored, whole, tmp_path, monke
         open_store("s3://states/stored", cache=tmp_path / "none", cache_bytes=10)[0]
 
 
+def test_near_rows_come_in_one_request(stored, whole, monkeypatch):
+    read, count = CloudPath.read_range, []
+    monkeypatch.setattr(CloudPath, "read_range", lambda self, *range_: count.append(1) or read(self, *range_))
+    some = np.random.default_rng(2).permutation(len(whole))[:100]
+    np.testing.assert_array_equal(stored.gather(some).states, whole.gather(some).states)
+    assert len(count) == len(np.unique(stored._shard[some]))
+
+
+def test_a_cache_leaves_other_files_alone_and_finds_what_was_damaged(stored, whole, tmp_path):
+    (tmp_path / "weights.h5").write_bytes(b"mine" * 1000)
+    limit = 2 * max(entry.bytes for entry in whole.manifest.shards)
+    old, new = (tmp_path / f".shard-{'0' * 64}.h5.{one * 32}.part" for one in "ab")
+    for file in (old, new):
+        file.write_bytes(b"left")
+    os.utime(old, (0, 0))
+    first = open_store("s3://states/stored", cache=tmp_path, cache_bytes=limit)
+    for index in range(0, len(whole), 7):
+        first.gather([index])
+    assert (tmp_path / "weights.h5").exists()
+    assert new.exists()
+    assert not old.exists()
+    for file in tmp_path.glob("shard-*.h5"):
+        file.write_bytes(bytes(file.stat().st_size))  # as after a power cut
+    assert_reads_alike(open_store("s3://states/stored", cache=tmp_path, cache_bytes=limit), whole)
+    with pytest.raises(StoreError, match="cannot be kept in"):
+        open_store("s3://states/stored", cache=tmp_path / "weights.h5")[0]
+
+
+def test_a_shard_that_is_replaced_after_it_was_opened(rows, tiny_encoder, url):
+    store = extract(tiny_encoder, rows, url, **OPTIONS)
+    shard = read_place(url) / "shard-00000.h5"
+    content = bytearray(shard.read_bytes())
+    content[-5] ^= 1
+    shard.put(bytes(content))
+    with pytest.raises(StoreError, match=r"shard-00000\.h5 has changed since it was opened"):
+        store.gather(range(len(store)))
+    with pytest.raises(StoreError, match=r"shard-00000\.h5 has changed since it was opened"):
+        pickle.loads(pickle.dumps(store))
+
+
+def test_a_server_that_goes_away_while_heads_are_trained(server, tiny_encoder, url, tmp_path, monkeypatch):
+    words = ("train", "--encoder", tiny_encoder.name, "--limit", 300, "--seeds", 1, "--store", url, "--no-baselines")
+    read, count = CloudPath.read_range, []
+
+    def fail(self, *range_):
+        count.append(1)
+        if len(count) > 20:
+            raise StoreError(f"{self} cannot be reached: it went away.")
+        return read(self, *range_)
+
+    monkeypatch.setattr(CloudPath, "read_range", fail)
+    done = run_here(*words, "--output", tmp_path / "run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {url}/starter/")
+    assert done.stderr.endswith("cannot be reached: it went away.\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_conditions_that_a_server_does_not_know(server, rows, tiny_encoder, url, monkeypatch):
+    put = CloudPath._put
+    with monkeypatch.context() as patch:
+        patch.setattr(CloudPath, "_put", lambda self, content, mode, lost: put(self, content, "overwrite", ()))
+        with pytest.raises(StoreError, match="puts an object over another where it must not"):
+            extract(tiny_encoder, rows, url, **OPTIONS)
+    monkeypatch.setattr(cloud, "_read_tag", lambda meta: {})
+    with pytest.raises(StoreError, match=r"does not say which version it is \(ETag\)"):
+        extract(tiny_encoder, rows, f"{url}/other", **OPTIONS)
+
+
+def test_versions_of_objects_go_along(server, url, monkeypatch):
+    """As Google's storage needs them."""
+    found = {"e_tag": "a", "version": "7"}
+    assert cloud._read_tag(found) == found
+    assert cloud._read_tag({"e_tag": "a", "version": None}) == {"e_tag": "a"}
+
+
+def test_a_forked_process_is_refused(stored):
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe()
+
+    def ask():
+        try:
+            read_place("s3://states/stored").is_file()
+        except StoreError as error:
+            send.send(str(error))
+
+    process = context.Process(target=ask)
+    process.start()
+    assert receive.poll(30)
+    assert receive.recv().startswith("s3://states was used by the process that this one was forked from")
+    process.join(30)
+
+
+def test_an_object_for_the_folder_itself(server, rows, tiny_encoder, url):
+    boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).put_object(
+        Bucket="states", Key=url.removeprefix("s3://states/") + "/", Body=b""
+    )
+    assert len(extract(tiny_encoder, rows.take(20), url, **OPTIONS)) == 20
+
+
 def test_a_damaged_shard_is_found(whole, rows, tiny_encoder, url, tmp_path):
     extract(tiny_encoder, rows, url, **OPTIONS)
     shard = read_place(url) / "shard-00001.h5"
@@ -176,6 +278,8 @@ def test_a_damaged_shard_is_found(whole, rows, tiny_encoder, url, tmp_path):
     with pytest.raises(StoreError, match=r"shard-00001\.h5 has \d+ bytes, the manifest says \d+"):
         open_store(url)
     shard.unlink()
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 cannot be read: no such object"):
+        store.verify()
     with pytest.raises(StoreError, match=r"shard-00001\.h5 is missing"):
         open_store(url)
 
@@ -315,7 +419,7 @@ def test_a_server_that_fails_or_is_slow(server, whole, rows, tiny_encoder, url, 
         assert_same(url, whole)
         assert handler.failed > 3
     finally:
-        cloud._connect.cache_clear()
+        cloud._open_bucket.cache_clear()
         proxy.shutdown()
         proxy.server_close()
 
@@ -326,10 +430,11 @@ def test_a_server_that_fails_or_is_slow(server, whole, rows, tiny_encoder, url, 
         ("ftp://here/states", r"ftp://here/states is no place of a store: known are folders and s3://"),
         ("s3://", "it needs a bucket and a path"),
         ("s3://bucket/states?version=2", "it needs a bucket and a path"),
+        (Path("s3://bucket/states"), "it is a url"),
     ],
 )
 def test_places_that_are_none(place, message):
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(BertvisionError, match=message):
         open_store(place)
 
 
@@ -341,6 +446,10 @@ def test_no_other_place_takes_a_url(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(bv.errors.BertvisionError, match="'s3://states/run' is no path: it is a url"):
         bv.train("starter", output="s3://states/run")
+    for words in (["--output", "s3://states/run"], ["--cache", "s3://states/run"], ["--tensorboard", "gs://a/b"]):
+        done = run_here("train", *words)
+        assert done.returncode == 1
+        assert "is no path: it is a url, and this needs a folder" in done.stderr
     assert os.listdir(tmp_path) == []
 
 
@@ -350,12 +459,12 @@ def test_a_server_that_is_not_there(monkeypatch, rows, tiny_encoder):
     with pytest.raises(StoreError, match=r"s3://states/x.* cannot be reached: ") as caught:
         open_store("s3://states/x")
     assert "\n" not in str(caught.value)
-    cloud._connect.cache_clear()
+    cloud._open_bucket.cache_clear()
 
 
 def test_without_obstore(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "obstore", None)
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
-    cloud._connect.cache_clear()
+    cloud._open_bucket.cache_clear()
     with pytest.raises(StoreError, match=r"pip install 'bertvision-tf\[cloud\]'"):
         open_store("s3://states/x")
