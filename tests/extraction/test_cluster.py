@@ -83,6 +83,15 @@ def list_workers():
     return found
 
 
+@pytest.fixture
+def change_worker(monkeypatch):
+    """Gives workers another method, which goes to their processes with their class."""
+    worker = sys.modules[ShardWorker.__module__]
+    cloudpickle.register_pickle_by_value(worker)
+    yield lambda name, method: monkeypatch.setattr(ShardWorker, name, method)
+    cloudpickle.unregister_pickle_by_value(worker)
+
+
 def kill_one(share):
     """Progress that kills a worker when about so much is done."""
     killed = []
@@ -165,38 +174,28 @@ def test_a_worker_that_is_lost_with_its_shard_placed(
     assert_same(store, whole)
 
 
-def test_workers_that_are_lost_with_the_first_batches(machines, rows, tiny_encoder, tmp_path, monkeypatch):
+def test_workers_that_are_lost_with_the_first_batches(
+    machines, rows, tiny_encoder, tmp_path, monkeypatch, change_worker
+):
     monkeypatch.setattr(module, "LOST", 2)
-    monkeypatch.setattr(ShardWorker, "calibrate", lambda self, *_: os._exit(1))
-    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
-    try:
-        with pytest.raises(StoreError, match=r"2 workers were lost with the first batches, the last one: "):
-            extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
+    change_worker("calibrate", lambda self, *_: os._exit(1))
+    with pytest.raises(StoreError, match=r"2 workers were lost with the first batches, the last one: "):
+        extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
     assert not list((tmp_path / "store").iterdir())
 
 
-def test_workers_that_cannot_start(machines, rows, tiny_encoder, tmp_path, monkeypatch):
+def test_workers_that_cannot_start(machines, rows, tiny_encoder, tmp_path, monkeypatch, change_worker):
     monkeypatch.setattr(module, "LOST", 2)
     monkeypatch.setattr(module, "PAUSE", 0.1)
-    monkeypatch.setattr(ShardWorker, "start", lambda self: os._exit(1))
-    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
-    try:
-        with pytest.raises(StoreError, match=r"no worker could start; of the last of \d this is known: "):
-            extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
+    change_worker("start", lambda self: os._exit(1))
+    with pytest.raises(StoreError, match=r"no worker could start; of the last of \d this is known: "):
+        extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
 
 
-def test_an_error_of_a_worker_is_a_line(machines, rows, tiny_encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(ShardWorker, "start", lambda self: {}["no-such-package"])
-    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
-    try:
-        with pytest.raises(StoreError, match=r"^worker \d: KeyError: 'no-such-package'$"):
-            extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
+def test_an_error_of_a_worker_is_a_line(machines, rows, tiny_encoder, tmp_path, change_worker):
+    change_worker("start", lambda self: {}["no-such-package"])
+    with pytest.raises(StoreError, match=r"^worker \d: KeyError: 'no-such-package'$"):
+        extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
 
 
 def test_nothing_is_left_of_what_was_stopped(machines, whole, rows, tiny_encoder, tmp_path):
@@ -333,14 +332,12 @@ def test_a_folder_that_others_do_not_see(machines, rows, tiny_encoder, tmp_path,
         extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
 
 
-def test_a_shard_that_takes_every_worker_with_it(machines, rows, tiny_encoder, tmp_path, monkeypatch):
+def test_a_shard_that_takes_every_worker_with_it(machines, rows, tiny_encoder, tmp_path, monkeypatch, change_worker):
     monkeypatch.setattr(module, "LOST", 2)
 
-    monkeypatch.setattr(ShardWorker, "write", lambda self, *_: os._exit(1))
-    cloudpickle.register_pickle_by_value(sys.modules[ShardWorker.__module__])
+    change_worker("write", lambda self, *_: os._exit(1))
     with pytest.raises(StoreError, match=r"2 workers were lost with shard \d+, the last one: "):
         extract(tiny_encoder, rows, tmp_path / "store", **OVER_RAY)
-    cloudpickle.unregister_pickle_by_value(sys.modules[ShardWorker.__module__])
 
 
 @pytest.mark.parametrize(
