@@ -1,5 +1,6 @@
 """`bertvision extract`, `merge`, `plan` and `verify`: stores of hidden states."""
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ..errors import StoreError
+from ..progress import prefix
 from ..settings import RunSettings, StateSettings
 from .app import app
 from .process import start_tensorflow
@@ -54,16 +56,11 @@ def extract(
         choices = states.choose(encoder, task.max_length) | {"layers": _read_layers(states)}
         path = output or find_store_path(read_place(settings.places.store), encoder, examples, cluster, **choices)
 
-        def tell(done: int, total: int) -> None:
-            progress(f"extract {split}", done, total)
-
-        def tell_worker(worker: str, done: int, total: int) -> None:
-            progress(f"extract {split}: {worker}", done, total)
-
+        tell = functools.partial(progress, f"extract {split}")
         if part is not None:
             written = extract_part(encoder, examples, path, *part, **choices, progress=tell)
         else:
-            more = {"progress": tell, "worker_progress": tell_worker, **vars(cluster)}
+            more = {"progress": tell, "worker_progress": prefix(progress, f"extract {split}"), **vars(cluster)}
             store = run_extraction(encoder, examples, path, **choices, **more)
     if part is not None:
         print(f"{path}: part {shard}, {written} shards written; when all parts are done: bertvision merge {path}")

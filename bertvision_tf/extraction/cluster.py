@@ -2,6 +2,8 @@
 
 The driver, which is this process, tokenizes, hands out shards, and enters them in the manifest. A shard whose worker is
 lost goes to another one. States never pass through the driver or Ray's object store.
+
+Over 300 lines, since handing out shards and losing the workers that have them are one protocol.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ def extract(
         >>> store = extract(load_encoder("minilm"), task.load("dev"), "states/starter-dev", codec="int4")
     """
     cluster = ClusterSettings(ray, None if ray is None else workers, gpus_per_worker, cpus_per_worker)
-    place, gpu = read_place(path), None if ray is None else gpus_per_worker > 0
-    spec, complete = _plan_store(place, plan_spec(encoder, examples, gpu=gpu, **choices))
+    place = read_place(path)
+    spec, complete = _plan_store(place, plan_spec(encoder, examples, gpu=cluster.on_gpu, **choices))
     if complete:  # nothing is tokenized either
         return open_store(place, spec)
     if ray is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..encoders import Encoder
 from ..errors import StoreError
 from ..notes import note
-from ..progress import Progress
+from ..progress import Progress, prefix
 from ..settings import ClusterSettings
 from ..store import Place, Store, StoreSpec, open_store
 from ..store.schema import MANIFEST, read_manifest
@@ -44,9 +44,7 @@ def extract_once(
         if found is not None:
             return found
     told = functools.partial(progress, f"extract {examples.split}")
-
-    def tell(worker: str, done: int, total: int) -> None:
-        progress(f"extract {examples.split}: {worker}", done, total)
+    tell = prefix(progress, f"extract {examples.split}")
 
     def extract_when_free() -> Store:
         check_free(path)  # before anything is tokenized
@@ -56,7 +54,7 @@ def extract_once(
 
 
 def _plan_spec(encoder: Encoder, examples: Examples, cluster: ClusterSettings, **choices) -> StoreSpec:
-    return plan_spec(encoder, examples, gpu=None if cluster.ray is None else cluster.gpus_per_worker > 0, **choices)
+    return plan_spec(encoder, examples, gpu=cluster.on_gpu, **choices)
 
 
 def _find_other(path: Place, wanted: StoreSpec) -> Store | None:

@@ -165,6 +165,11 @@ class ClusterSettings:
                 if getattr(self, field.name) != field.default:
                     raise RunError(f"`{field.name}` is of a Ray cluster: give its address as `ray`, or leave it out.")
 
+    @property
+    def on_gpu(self) -> bool | None:
+        """Whether workers run on GPUs; None where this process extracts, on what it has."""
+        return None if self.ray is None else self.gpus_per_worker > 0
+
 
 @dataclasses.dataclass(frozen=True)
 class TuningSettings:

@@ -33,12 +33,12 @@ none, and a manifest only in place of the one that its writer has read.
 A shard's states are its end, so that the manifest tells where they begin: `bytes` less `rows` times the bytes of a row.
 """
 
-from .cloud import CloudPath, ShardCache, read_place
+from .cloud import CloudPath, Place, ShardCache, read_place
 from .codecs import CODECS, get_codec
 from .parts import PartWriter, merge_store
 from .reader import Store, open_store
 from .schema import StoreSpec
-from .writer import Place, StoreWriter
+from .writer import StoreWriter
 
 __all__ = [
     "CODECS",

@@ -2,6 +2,8 @@
 
 `CloudPath` does what the store needs of a `Path`. An object is put whole or not at all. There are no locks: a shard is
 put only where there is none, and a manifest replaces only the one that its writer has read.
+
+Over 300 lines, since whatever knows obstore stands here.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ CACHING = threading.Lock()  # a shard is downloaded
 CONNECTED: dict[str, int] = {}  # processes, by bucket
 
 
-def read_place(path: str | os.PathLike | CloudPath, cache: ShardCache | None = None) -> Path | CloudPath:
+def read_place(path: str | os.PathLike | CloudPath, cache: ShardCache | None = None) -> Place:
     """Where a store lies: a folder, by its path or file:// URL, or objects under a URL of SCHEMES.
 
     Args:
@@ -231,8 +233,11 @@ class CloudPath:
             _obstore().delete(_connect(self.bucket), self.key)
 
 
+Place = Path | CloudPath  # of a store, or of a file of it
+
+
 @contextlib.contextmanager
-def as_file(file: Path | CloudPath) -> Iterator[Path]:
+def as_file(file: Place) -> Iterator[Path]:
     """A file of this machine with the same bytes: the file itself, or a copy while it is needed."""
     if isinstance(file, Path):
         yield file
@@ -350,27 +355,24 @@ def _read_tag(meta: Any) -> dict[str, str]:
 
 @functools.cache
 def _open_bucket(bucket: str) -> Any:
-    try:
-        from obstore.store import from_url
-    except ImportError:
-        raise StoreError(f"{bucket} needs obstore: pip install 'bertvision-tf[cloud]'.") from None
     with _cloud_errors(bucket):
-        return from_url(bucket, client_options={"timeout": REQUEST, "allow_http": True}, retry_config=RETRIES)
+        return _obstore().store.from_url(
+            bucket, client_options={"timeout": REQUEST, "allow_http": True}, retry_config=RETRIES
+        )
 
 
 def _obstore() -> Any:
     try:
         import obstore
+        import obstore.exceptions
+        import obstore.store
     except ImportError:
         raise StoreError("object storage needs obstore: pip install 'bertvision-tf[cloud]'.") from None
     return obstore
 
 
 def _errors() -> Any:
-    _obstore()
-    import obstore.exceptions
-
-    return obstore.exceptions
+    return _obstore().exceptions
 
 
 @contextlib.contextmanager

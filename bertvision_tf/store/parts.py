@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StoreError
-from .cloud import read_place
+from .cloud import Place, read_place
 from .codecs import Calibration
 from .reader import Store, load_store, open_store
 from .schema import (
@@ -32,16 +32,14 @@ from .schema import (
     write_new,
 )
 from .writer import (
-    Place,
     ShardRows,
     begin_store,
     build_shard,
+    check_bytes,
     check_shard,
-    compute_sha256,
     describe_file,
     disk_errors,
     find_entry,
-    holds,
     leave_entry,
     lock_store,
     name_shard,
@@ -118,8 +116,8 @@ class PartWriter:
             entry = None if won else self._wait_for_entry(number)
             if entry is not None:
                 return entry
-            if not won and (not holds(file, rows) or compute_sha256(file) != sha256):
-                raise StoreError(f"{file} is not what its rows are here: delete it, and run the part again.")
+            if not won:
+                check_bytes(file, sha256, "the part")
             entry = describe_file(file, rows, sha256)
             leave_entry(file, entry, self.calibration, self.parts)
         self.written += won

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BusyError, StoreError
-from .cloud import Changed, CloudPath
+from .cloud import Changed, Place
 from .codecs import Calibration, get_codec
 
 FORMAT = 1
@@ -23,7 +23,6 @@ MANIFEST = "manifest.json"
 # What may differ between a store and the one that was asked for: a name shown, and how the work was cut.
 NOT_COMPARED = ("encoder", "batch_tokens", "shard_rows")
 OF_WINDOWS = ("question_length", "stride")
-Place = Path | CloudPath  # of a store, or of a file of it
 UNFINISHED = ".part"  # the end of the name of a file that one of several processes is writing
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # of file systems without
 

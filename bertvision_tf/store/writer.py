@@ -1,4 +1,7 @@
-"""Writes a store shard by shard, and goes on with one that was left unfinished."""
+"""Writes a store shard by shard, and goes on with one that was left unfinished.
+
+Over 300 lines, since whatever writes shards shares their names, their bytes and their checks.
+"""
 
 import contextlib
 import dataclasses
@@ -16,13 +19,12 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
-from .cloud import as_file
+from .cloud import Place, as_file
 from .codecs import Calibration, get_codec
 from .schema import (
     MANIFEST,
     UNFINISHED,
     Manifest,
-    Place,
     ShardEntry,
     StoreSpec,
     name_own,
@@ -147,8 +149,8 @@ class StoreWriter:
                 sha256 = write_whole(file, parts)
             else:
                 sha256, won = write_new(file, parts)
-                if not won and compute_sha256(file) != sha256:
-                    raise StoreError(f"{file} is not what its rows are here: delete it, and run the same again.")
+                if not won:
+                    check_bytes(file, sha256, "the same")
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
             self._enter(describe_file(file, rows, sha256))
 
@@ -262,6 +264,18 @@ def compute_sha256(file: Place) -> str:
         return file.compute_sha256()
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_bytes(file: Place, sha256: str, again: str) -> None:
+    """Raises StoreError where a file that is there already is not what this process has made of its rows.
+
+    Args:
+        file: of a shard.
+        sha256: of what this process has made.
+        again: what is to be run when the file is gone.
+    """
+    if compute_sha256(file) != sha256:
+        raise StoreError(f"{file} is not what its rows are here: delete it, and run {again} again.")
 
 
 def holds(file: Place, rows: ShardRows) -> bool:

@@ -17,7 +17,7 @@ from ..paths import read_path
 from ..progress import Progress, ignore
 from ..random_states import keeps_random_states
 from ..settings import RunSettings, takes_options
-from ..store import Store, read_place
+from ..store import Store
 from ..tasks import Examples, TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
@@ -103,7 +103,7 @@ def search(
     """
     settings = (settings or RunSettings()).change(**options)
     wanted, epochs = settings.states, settings.tuning.fine_tune_epochs
-    root, task = read_place(settings.places.store), get_task(task)
+    root, task = read_path(settings.places.store), get_task(task)
     _check_search(settings, tuner, trials, folds)
     given = _read_fit(settings.head.fit)
     config = FitConfig(**given)
