@@ -393,6 +393,7 @@ class _Handing:
 
     def _hand_out(self, place: Any) -> None:
         """Gives shards to the workers that have room, the least busy first; and asks all how far they are."""
+        self.left = deque(number for number in self.left if self._is_missing(number))
         for _ in range(AHEAD):
             for worker in self.workers.ready:
                 if self.left and len(worker.shards) < AHEAD:

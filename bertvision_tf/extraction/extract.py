@@ -156,24 +156,32 @@ class _Extraction:
 
     def write(self, path: Place) -> None:
         """Writes the shards that are not there."""
-        plan, tokens = self.plan, self.plan.count_tokens()
         writer = StoreWriter(path, self.batches.spec, **self.facts)
         try:
-            numbers = range(writer.next_shard, len(plan))
-            found = {number: writer.find(number, plan.describe(number)) for number in writer.list_files()}
-            left = [number for number in numbers if found.get(number) is None]
-            done = sum(tokens) - sum(tokens[number] for number in left)
-            encoded = self._encode_shards(writer, left, done, sum(tokens))
-            with contextlib.closing(encoded):  # the workers are on the next shard while one is being written
-                for number in numbers:
-                    entry = found.get(number)
-                    if entry is not None:
-                        writer.enter(entry)
-                    else:
-                        batches = itertools.islice(encoded, len(plan.shards[number]))
-                        writer.write_shard(plan.describe(number), batches)
+            self._write_from(writer, writer.next_shard)
+            while not writer.manifest.complete:
+                self._write_from(writer, writer.next_shard)
         finally:
             writer.close()
+
+    def _write_from(self, writer: StoreWriter, first: int) -> None:
+        """Writes the shards that are not there, to the end or to one that another process was faster with."""
+        plan, tokens = self.plan, self.plan.count_tokens()
+        numbers = range(first, len(plan))
+        found = {number: writer.find(number, plan.describe(number)) for number in writer.list_files()}
+        left = [number for number in numbers if found.get(number) is None]
+        done = sum(tokens) - sum(tokens[number] for number in left)
+        encoded = self._encode_shards(writer, left, done, sum(tokens))
+        with contextlib.closing(encoded):  # the workers are on the next shard while one is being written
+            for number in numbers:
+                if number != writer.next_shard:
+                    return
+                entry = found.get(number)
+                if entry is not None:
+                    writer.enter(entry)
+                else:
+                    batches = itertools.islice(encoded, len(plan.shards[number]))
+                    writer.write_shard(plan.describe(number), batches)
 
     def write_part(self, path: Place, part: int, parts: int) -> int:
         """Writes the shards of a part that are not there, and returns how many."""

@@ -17,6 +17,7 @@ from ..forks import check_process
 from .plan import BatchPlan
 
 FAILURES: collections.deque[BertvisionError] = collections.deque(maxlen=8)  # the last ones, of batches
+BATCHES_AHEAD = 2  # loaded at a time
 KEPT_EPOCHS = 4  # of which the batches are kept: of several iterators of one dataset each is in its own
 
 
@@ -69,6 +70,7 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
         load: what gathers a batch, and an int64 tensor that says which → the dataset's element; traced into the graph.
     """
     check_process()
+    ahead = getattr(source, "batches_ahead", BATCHES_AHEAD)
     planner, iterations = _Planner(plan), itertools.count()
     reference, planned, length = weakref.ref(source), weakref.ref(planner), planner.length
 
@@ -98,7 +100,7 @@ def load_batches(source: Any, plan: BatchPlan, gather: Callable, load: Callable)
     options = tf.data.Options()
     # Batches are planned for the whole job: replicas split each one, and no file is theirs to shard.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    dataset = dataset.map(as_written(lambda place: load(gather_batch, place)), num_parallel_calls=2)
+    dataset = dataset.map(as_written(lambda place: load(gather_batch, place)), num_parallel_calls=ahead)
     dataset._source, dataset._planner = source, planner
     return dataset.prefetch(2).with_options(options)
 

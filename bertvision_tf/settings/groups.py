@@ -288,7 +288,8 @@ class PlaceSettings:
             are used again.
         cache: folder of this machine for the shards of stores in object storage, which are then read whole and once.
             Default: each batch reads its rows alone, each time.
-        cache_bytes: that the cache has at most. The shards that were used longest ago go first.
+        cache_bytes: that the cache has at most. The shards that were used longest ago go first. Of a store
+            that is larger, some shards are kept, and batches read the rows of the others alone.
         output: the run's folder; a run that is already there is replaced. Default: runs/TASK-HEAD, where a run of
             other settings is an error.
         export: also save what predicts as a SavedModel.

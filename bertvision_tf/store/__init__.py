@@ -33,10 +33,12 @@ none, and a manifest only in place of the one that its writer has read.
 A shard's states are its end, so that the manifest tells where they begin: `bytes` less `rows` times the bytes of a row.
 """
 
-from .cloud import CloudPath, Place, ShardCache, read_place
+from .cache import ShardCache
+from .cloud import CloudPath, Place, read_place
 from .codecs import CODECS, get_codec
+from .opening import open_store
 from .parts import PartWriter, merge_store
-from .reader import Store, open_store
+from .reader import Store
 from .schema import StoreSpec
 from .writer import StoreWriter
 

@@ -19,15 +19,16 @@ import os
 import re
 import tempfile
 import threading
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import StoreError
 from ..paths import read_path
+
+if TYPE_CHECKING:
+    from .cache import ShardCache
 
 SCHEMES = ("s3", "gs", "az")
 REQUEST = datetime.timedelta(minutes=10)  # that one request may take: a shard has 128 MiB
@@ -105,6 +106,10 @@ class CloudPath:
 
     def with_suffix(self, suffix: str) -> CloudPath:
         return self.parent / (self.stem + suffix)
+
+    def check_process(self) -> None:
+        """Raises StoreError where this process was forked from one that has connected: requests would hang."""
+        _connect(self.bucket)
 
     def absolute(self) -> CloudPath:
         return self
@@ -248,93 +253,6 @@ def as_file(file: Place) -> Iterator[Path]:
             for piece in file.stream():
                 stream.write(piece)
         yield copy
-
-
-class ShardCache:
-    """Whole shards in a folder of this machine, at most so many bytes; those that were used longest ago go first.
-
-    Processes and stores may share one. A shard is checked against its SHA-256 when it comes.
-
-    Args:
-        folder: where; made if it is not there. Other files there are left alone.
-        limit: bytes.
-    """
-
-    def __init__(self, folder: str | Path, limit: int):
-        self._folder, self._limit = read_path(folder), limit
-        self._checked: set[str] = set()  # in this process
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_checked": set()}
-
-    def find(self, shard: CloudPath, size: int, sha256: str) -> Path:
-        """The file of a shard, downloaded where it is not there.
-
-        Raises:
-            StoreError: it is damaged, larger than the whole cache, or cannot be read or written.
-        """
-        file = self._folder / f"shard-{sha256}.h5"
-        with CACHING:
-            if self._is_whole(file, size, sha256):
-                return file
-            if size > self._limit:
-                raise StoreError(
-                    f"{shard} has {size} bytes, the cache {self._folder} is for {self._limit}: give it more."
-                )
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._make_room(size)
-                self._download(shard, file, sha256)
-            except OSError as error:
-                raise StoreError(f"{shard} cannot be kept in {self._folder}: {error.strerror or error}.") from None
-            self._checked.add(file.name)
-        return file
-
-    def _is_whole(self, file: Path, size: int, sha256: str) -> bool:
-        """Whether a file is there with the right bytes, which are read once in each process."""
-        try:
-            if file.stat().st_size != size:
-                return False
-            if file.name not in self._checked:
-                with open(file, "rb") as stream:
-                    if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
-                        return False
-                self._checked.add(file.name)
-            os.utime(file)
-        except OSError:
-            return False
-        return True
-
-    def _download(self, shard: CloudPath, file: Path, sha256: str) -> None:
-        staging, digest = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part"), hashlib.sha256()
-        try:
-            with open(staging, "wb") as stream:
-                for piece in shard.stream():
-                    stream.write(piece)
-                    digest.update(piece)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if digest.hexdigest() != sha256:
-                raise StoreError(f"{shard} is damaged: its SHA-256 is not the manifest's. Delete it and extract again.")
-            os.replace(staging, file)
-        finally:
-            with contextlib.suppress(OSError):
-                staging.unlink(missing_ok=True)
-
-    def _make_room(self, size: int) -> None:
-        """Removes what was used longest ago; of other processes' downloads those that were left a day ago."""
-        found = []
-        for file in self._folder.iterdir():
-            if re.fullmatch(r"\.?shard-[0-9a-f]{64}\.h5(\.[0-9a-f]{32}\.part)?", file.name):
-                with contextlib.suppress(OSError):  # another process has just removed it
-                    status = file.stat()
-                    found.append((status.st_mtime, status.st_size, file))
-        kept = sum(held for _, held, _ in found)
-        for used, held, file in sorted(found):
-            left = file.name.startswith(".")
-            if (left and time.time() - used > OLD) or (not left and kept + size > self._limit):
-                file.unlink(missing_ok=True)
-                kept -= held
 
 
 def _connect(bucket: str) -> Any:

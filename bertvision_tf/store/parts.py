@@ -21,7 +21,8 @@ import numpy as np
 from ..errors import StoreError
 from .cloud import Place, read_place
 from .codecs import Calibration
-from .reader import Store, load_store, open_store
+from .opening import load_store, open_store
+from .reader import Store
 from .schema import (
     UNFINISHED,
     Manifest,

@@ -1,17 +1,11 @@
-"""Reads a finished store: rows are mapped into memory, so an epoch costs no copy that a batch does not need.
-
-Over 300 lines, since a store in object storage is read by the same steps.
-"""
+"""Reads a finished store: rows are mapped into memory, so an epoch costs no copy that a batch does not need."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +13,15 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
-from .cloud import Changed, CloudPath, Place, ShardCache, read_place
+from .cloud import Place
 from .codecs import get_codec
-from .schema import Manifest, ShardEntry, StoreSpec, read_manifest
-from .writer import compute_sha256, disk_errors
+from .schema import Manifest, ShardEntry
+from .writer import compute_sha256
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 MAPPED = ("hidden_states", "token_ids", "segment_ids", "char_offsets")
-CACHE_BYTES = 20 * 2**30
-REQUESTS = 16  # at a time
-NEAR = 2**20  # bytes between two ranges that come in one request
-EVICTED = 5  # times that a shard of the cache is sought
-CACHED_SHARDS = 8  # of the cache that are mapped at a time: a file takes room as long as it is
 OPEN_SHARDS = 256  # mapped at a time: a process may have 1024 open files, and a map keeps its file open
 
 
@@ -49,49 +38,6 @@ class EncodedBatch:
     token_ids: np.ndarray
     segment_ids: np.ndarray
     padding_mask: np.ndarray
-
-
-def open_store(
-    path: str | Place,
-    wanted: StoreSpec | None = None,
-    *,
-    cache: str | Path | None = None,
-    cache_bytes: int = CACHE_BYTES,
-) -> Store:
-    """Opens a finished store.
-
-    Args:
-        path: its folder, or its URL in object storage: s3://, gs:// or az://.
-        wanted: what it has to be; anything where None.
-        cache: folder of this machine for shards of object storage, which are then read whole and once. Without one a
-            batch reads its rows alone, each time.
-        cache_bytes: that the cache has at most.
-
-    Raises:
-        StoreError: it is missing, unfinished, damaged, of another format version, or not what is wanted.
-
-    Example:
-        >>> store = open_store("states/cola")
-        >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
-        (7, 11, 384)
-    """
-    if cache_bytes < 1:
-        raise StoreError(f"`cache_bytes` needs 1 or more, got {cache_bytes!r}.")
-    path = read_place(path, None if cache is None else ShardCache(cache, cache_bytes))
-    manifest = read_manifest(path)
-    if wanted is not None:
-        manifest.spec.check_same(wanted, path)
-    if not manifest.complete:
-        remedy = "run the same extraction again, it goes on from there"
-        if next(path.glob("shard-*.json"), None) is not None:  # the entry of a shard that a part of it wrote
-            remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"
-        raise StoreError(f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): {remedy}.")
-    return load_store(path, manifest)
-
-
-def load_store(path: Place, manifest: Manifest) -> Store:
-    """The store of a manifest."""
-    return Store(path, manifest) if isinstance(path, Path) else CloudStore(path, manifest)
 
 
 class Store:
@@ -325,130 +271,18 @@ class Store:
         return content
 
     def _map_shard(self, number: int) -> dict[str, np.ndarray]:
-        whole = np.memmap(self._find_file(number), np.uint8, "r")
+        return self._divide(number, np.memmap(self._folder / self.manifest.shards[number].name, np.uint8, "r"))
+
+    def _divide(self, number: int, whole: np.ndarray) -> dict[str, np.ndarray]:
+        """The mapped datasets of a shard, of all its bytes."""
         return {
             name: np.ndarray(shape, dtype, whole, offset)
             for name, (offset, dtype, shape) in self._places[number].items()
         }
 
-    def _find_file(self, number: int) -> Path:
-        """What is mapped of a shard."""
-        return self._folder / self.manifest.shards[number].name
-
     def _find_source(self, entry: ShardEntry) -> Place:
         """The shard itself."""
         return self._folder / entry.name
-
-
-class CloudStore(Store):
-    """A store in object storage. What is small of its shards, and their tokens, are copied once; the states of a batch
-    are read when they are asked for, or whole shards through the cache."""
-
-    path: CloudPath
-
-    def __init__(self, path: CloudPath, manifest: Manifest):
-        spec = manifest.spec
-        codec = get_codec(spec.codec)
-        self._versions: dict[str, str | None] = {}  # of the shards, as they were opened
-        self._row_bytes = spec.num_hidden_states * codec.width(spec.hidden_dim) * codec.storage.itemsize
-        super().__init__(path, manifest)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the copies: another process makes its own."""
-        return {name: value for name, value in super().__getstate__().items() if name not in ("_copies", "_folder")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._folder = self._find_folder()
-
-    def _find_folder(self) -> Path:
-        """A folder of files as long as the shards, with what stands before the states; the rest takes no room."""
-        self._copies = tempfile.TemporaryDirectory(prefix="bertvision-")
-        with ThreadPoolExecutor(REQUESTS) as pool:
-            list(pool.map(self._copy_start, self.manifest.shards))
-        return Path(self._copies.name)
-
-    def _copy_start(self, entry: ShardEntry) -> None:
-        try:
-            start, size, version = (self.path / entry.name).read_start(self._find_start(entry))
-        except FileNotFoundError:
-            raise StoreError(f"{self.path / entry.name} is missing: delete {self.path} and extract again.") from None
-        with disk_errors(Path(self._copies.name)), open(Path(self._copies.name) / entry.name, "wb") as file:
-            file.write(start)
-            file.truncate(size)
-        if self._versions.setdefault(entry.name, version) != version:
-            raise StoreError(f"{self.path / entry.name} has changed since it was opened: open the store again.")
-
-    def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
-        content = super()._read_shard(entry)
-        if content["hidden_states"][0] != self._find_start(entry):
-            raise StoreError(f"{self.path / entry.name} has its states elsewhere than at its end: extract again.")
-        return content
-
-    def _find_start(self, entry: ShardEntry) -> int:
-        """Bytes of a shard before its states, which are its end."""
-        return max(entry.bytes - entry.rows * self._row_bytes, 0)
-
-    def _find_source(self, entry: ShardEntry) -> Place:
-        return self.path / entry.name
-
-    def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
-        return functools.lru_cache(OPEN_SHARDS if self.path.cache is None else CACHED_SHARDS)(self._map_shard)
-
-    def _find_file(self, number: int) -> Path:
-        entry, cache = self.manifest.shards[number], self.path.cache
-        if cache is None:
-            return super()._find_file(number)
-        return cache.find(self.path / entry.name, entry.bytes, entry.sha256)
-
-    def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
-        if self.path.cache is not None:
-            return super()._read_states(indices)
-        found: list[np.ndarray] = [np.zeros(0)] * len(indices)
-        shards = self._shard[indices]
-
-        def read(number: int) -> None:
-            places = np.flatnonzero(shards == number)
-            entry = self.manifest.shards[number]
-            starts = self._find_start(entry) + self._start[indices[places]] * self._row_bytes
-            ends = starts + self.lengths[indices[places]].astype(np.int64) * self._row_bytes
-            some = np.flatnonzero(ends > starts)  # of no tokens there is no range
-            parts = dict(zip(some.tolist(), self._read_ranges(entry, starts[some], ends[some]), strict=True))
-            _, dtype, shape = self._places[number]["hidden_states"]
-            for place, index in enumerate(places.tolist()):
-                found[index] = np.frombuffer(parts.get(place, b""), dtype).reshape(-1, *shape[1:])
-
-        numbers = np.unique(shards).tolist()
-        with ThreadPoolExecutor(min(max(len(numbers), 1), REQUESTS)) as pool:
-            list(pool.map(read, numbers))
-        return found
-
-    def _read_ranges(self, entry: ShardEntry, starts: np.ndarray, ends: np.ndarray) -> list[bytes]:
-        if not len(starts):
-            return []
-        file, version = self.path / entry.name, self._versions[entry.name]
-        order = np.argsort(starts, kind="stable")
-        gaps = starts[order][1:] - np.maximum.accumulate(ends[order])[:-1]
-        parts: list[bytes] = [b""] * len(starts)
-        try:
-            for group in np.split(order, np.flatnonzero(gaps > NEAR) + 1):  # near ones in one request
-                first = int(starts[group[0]])
-                read = file.read_range(first, int(ends[group].max()), version)
-                for place in group.tolist():
-                    parts[place] = read[int(starts[place]) - first : int(ends[place]) - first]
-        except FileNotFoundError:
-            raise StoreError(f"{file} is missing: delete {self.path} and extract again.") from None
-        except Changed:
-            raise StoreError(f"{file} has changed since it was opened: open the store again.") from None
-        if [len(part) for part in parts] != (ends - starts).tolist():
-            raise StoreError(f"{file} is shorter than the manifest says: delete {self.path} and extract again.")
-        return parts
-
-    def _map_shard(self, number: int) -> dict[str, np.ndarray]:
-        for _ in range(EVICTED):
-            with contextlib.suppress(FileNotFoundError):  # another process has made room in between
-                return super()._map_shard(number)
-        raise StoreError(f"other processes remove shards from the cache of {self.path} at once: give it more bytes.")
 
 
 def _concatenate(shards: list[dict[str, np.ndarray]], name: str, empty_type: Any) -> np.ndarray:

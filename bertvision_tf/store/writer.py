@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import BusyError, StoreError
 from .cloud import Place, as_file
 from .codecs import Calibration, get_codec
 from .schema import (
@@ -134,7 +134,8 @@ class StoreWriter:
             return describe_file(file, rows, compute_sha256(file))
 
     def enter(self, entry: ShardEntry) -> None:
-        """Takes a shard that is there into the manifest, as the next one."""
+        """Takes a shard that is there into the manifest, as the next one. In object storage another process may write
+        the same store, and the next one is then the first that neither has entered."""
         assert entry.name == name_shard(self.next_shard)
         with disk_errors(self.path):
             self._flush_folder()
@@ -175,10 +176,23 @@ class StoreWriter:
                 os.fsync(self._lock)
 
     def _enter(self, entry: ShardEntry) -> None:
-        self.manifest = dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry))
-        write_manifest(self.path, self.manifest)
+        self.manifest = self._write_manifest(dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry)))
         with contextlib.suppress(StoreError):  # who may put objects may not delete them
             find_entry(self.path / entry.name).unlink(missing_ok=True)
+
+    def _write_manifest(self, own: Manifest) -> Manifest:
+        """Replaces the manifest by this process's own. Returns it; or another process's, which has entered the same
+        shards and perhaps more, as there may be one in object storage."""
+        while True:
+            try:
+                write_manifest(self.path, own)
+                return own
+            except BusyError:
+                found = read_manifest(self.path)
+                if found.shards[: len(own.shards)] == own.shards:
+                    return found
+                if found.shards != own.shards[: len(found.shards)]:
+                    raise
 
 
 def begin_store(

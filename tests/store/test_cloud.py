@@ -1,6 +1,8 @@
 """Stores in object storage, against a real S3 server: the bytes and the scores of those on disk."""
 
+import contextlib
 import dataclasses
+import gc
 import http.client
 import http.server
 import itertools
@@ -19,7 +21,7 @@ import pytest
 import bertvision_tf as bv
 from bertvision_tf.errors import BertvisionError, BusyError, RunError, StoreError
 from bertvision_tf.extraction import extract, extract_part
-from bertvision_tf.store import CloudPath, cloud, merge_store, open_store, read_place, reader
+from bertvision_tf.store import CloudPath, StoreWriter, cloud, cloud_reader, merge_store, open_store, read_place
 from bertvision_tf.store.schema import read_manifest
 
 from ..command import run_here
@@ -137,7 +139,7 @@ def test_states_come_by_ranges_alone(stored, monkeypatch):
         return read(self, start, end, version)
 
     monkeypatch.setattr(CloudPath, "read_range", count)
-    monkeypatch.setattr(reader, "NEAR", 0)
+    monkeypatch.setattr(cloud_reader, "NEAR", 0)
     states = stored.gather([5, 200]).states
     assert sum(taken) == stored.lengths[[5, 200]].sum() * states.shape[1] * states.shape[3]
 
@@ -158,6 +160,18 @@ def test_a_cache_keeps_whole_shards_and_its_bound(stored, whole, tmp_path, monke
         small.gather([index])
         assert sum(file.stat().st_size for file in (tmp_path / "small").iterdir()) <= limit
     assert_reads_alike(small, whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(CloudPath, "stream", None)  # what is kept stays, other shards' rows come by ranges
+        assert_reads_alike(small, whole)
+    other = open_store("s3://states/stored", cache=tmp_path / "small", cache_bytes=limit)
+    del small, cached
+    gc.collect()
+    for file in (tmp_path / "small").iterdir():
+        os.utime(file, (0, 0))
+    last = int(np.flatnonzero(other._shard == len(sizes) - 1)[0])
+    other.gather([last])  # of what no process uses any more there is room
+    assert (tmp_path / "small" / f"shard-{whole.manifest.shards[-1].sha256}.h5").exists()
+    assert_reads_alike(other, whole)
     with pytest.raises(StoreError, match=r"the cache .* is for 10: give it more"):
         open_store("s3://states/stored", cache=tmp_path / "none", cache_bytes=10)[0]
 
@@ -314,17 +328,43 @@ def test_parts_and_their_merge(whole, rows, tiny_encoder, url):
     assert_same(url, whole)
 
 
-def test_a_second_writer_is_refused(whole, rows, tiny_encoder, url):
-    told = []
+def test_of_two_writers_the_slower_takes_what_the_faster_has_entered(whole, rows, tiny_encoder, url, monkeypatch):
+    told, written = [], []
+    write = StoreWriter.write_shard
 
     def interfere(done, total):
         if not told and done > 0:
             told.append(1)
-            extract(tiny_encoder, rows, url, **OPTIONS)  # by another process, which is done first
+            with contextlib.suppress(KeyboardInterrupt):  # another process, which is killed half way
+                extract(tiny_encoder, rows, url, progress=stop, **OPTIONS)
+
+    def stop(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(StoreWriter, "write_shard", lambda self, *shard: written.append(1) or write(self, *shard))
+    assert_reads_alike(extract(tiny_encoder, rows, url, progress=interfere, **OPTIONS), whole)
+    assert_same(url, whole)
+    assert len(written) <= len(whole.manifest.shards) + 2  # one is made twice, and one was not finished
+
+
+def test_two_processes_write_at_once(whole, rows, tiny_encoder, url):
+    with ThreadPoolExecutor(2) as pool:
+        for store in pool.map(lambda _: extract(tiny_encoder, rows, url, **OPTIONS), range(2)):
+            assert_reads_alike(store, whole)
+    assert_same(url, whole)
+
+
+def test_a_manifest_of_other_shards_is_no_other_writer_of_the_same(whole, rows, tiny_encoder, url):
+    def interfere(done, total):
+        if done == total:
+            file = read_place(url) / "manifest.json"
+            found = read_manifest(read_place(url))
+            wrong = dataclasses.replace(found.shards[0], sha256="0" * 64)
+            file.put(dataclasses.replace(found, shards=(wrong, *found.shards[1:])).to_json().encode())
 
     with pytest.raises(BusyError, match=f"{url} is being written by another process"):
         extract(tiny_encoder, rows, url, progress=interfere, **OPTIONS)
-    assert_same(url, whole)
 
 
 def test_a_place_that_holds_something_else(server, rows, tiny_encoder, url):

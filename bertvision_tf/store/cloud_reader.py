@@ -1,0 +1,144 @@
+"""Reads a store that lies in object storage."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import StoreError
+from .cloud import Changed, CloudPath, Place
+from .codecs import get_codec
+from .reader import OPEN_SHARDS, Store
+from .schema import Manifest, ShardEntry
+from .writer import disk_errors
+
+REQUESTS = 32  # at a time
+NEAR = 2**20  # bytes between two ranges that come in one request
+
+
+class CloudStore(Store):
+    """A store in object storage. What is small of its shards, and their tokens, are copied once; the states of a batch
+    are read when they are asked for, or whole shards through the cache, as many as it has room for."""
+
+    path: CloudPath
+    batches_ahead = 4  # a request takes long, and many may be under way
+
+    def __init__(self, path: CloudPath, manifest: Manifest):
+        spec = manifest.spec
+        codec = get_codec(spec.codec)
+        self._versions: dict[str, str | None] = {}  # of the shards, as they were opened
+        self._row_bytes = spec.num_hidden_states * codec.width(spec.hidden_dim) * codec.storage.itemsize
+        super().__init__(path, manifest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the copies and the connections: another process makes its own."""
+        own = ("_copies", "_folder", "_pool")
+        return {name: value for name, value in super().__getstate__().items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._folder = self._find_folder()
+
+    def _find_folder(self) -> Path:
+        """A folder of files as long as the shards, with what stands before the states; the rest takes no room."""
+        self._copies = tempfile.TemporaryDirectory(prefix="bertvision-")
+        self._pool = ThreadPoolExecutor(REQUESTS)
+        self._run(self._copy_start, self.manifest.shards)
+        return Path(self._copies.name)
+
+    def _copy_start(self, entry: ShardEntry) -> None:
+        try:
+            start, size, version = (self.path / entry.name).read_start(self._find_start(entry))
+        except FileNotFoundError:
+            raise StoreError(f"{self.path / entry.name} is missing: delete {self.path} and extract again.") from None
+        with disk_errors(Path(self._copies.name)), open(Path(self._copies.name) / entry.name, "wb") as file:
+            file.write(start)
+            file.truncate(size)
+        if self._versions.setdefault(entry.name, version) != version:
+            raise StoreError(f"{self.path / entry.name} has changed since it was opened: open the store again.")
+
+    def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
+        content = super()._read_shard(entry)
+        if content["hidden_states"][0] != self._find_start(entry):
+            raise StoreError(f"{self.path / entry.name} has its states elsewhere than at its end: extract again.")
+        return content
+
+    def _find_start(self, entry: ShardEntry) -> int:
+        """Bytes of a shard before its states, which are its end."""
+        return max(entry.bytes - entry.rows * self._row_bytes, 0)
+
+    def _find_source(self, entry: ShardEntry) -> Place:
+        return self.path / entry.name
+
+    def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
+        return functools.lru_cache(OPEN_SHARDS)(self._map_shard)
+
+    def _map_shard(self, number: int) -> dict[str, np.ndarray]:
+        """Of a shard that the cache has no room for, all but its states."""
+        entry, cache = self.manifest.shards[number], self.path.cache
+        whole = None if cache is None else cache.map(self.path / entry.name, entry.bytes, entry.sha256)
+        if whole is not None:
+            return self._divide(number, whole)
+        maps = super()._map_shard(number)
+        del maps["hidden_states"]  # of which the copy has none
+        return maps
+
+    def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
+        self.path.check_process()
+        shards = self._shard[indices]
+        numbers = np.unique(shards).tolist()
+        maps = dict(zip(numbers, self._run(self._map, numbers), strict=True))
+        starts, found = self._start[indices], [np.zeros(0)] * len(indices)
+        ends = starts + self.lengths[indices]
+        requests = []  # (shard, places in the batch)
+        for number, of_shard in maps.items():
+            places = np.flatnonzero(shards == number)
+            if "hidden_states" in of_shard:
+                for place in places.tolist():
+                    found[place] = of_shard["hidden_states"][starts[place] : ends[place]]
+            else:
+                requests += [(number, near) for near in self._join_near(places, starts, ends)]
+        read = self._run(
+            lambda one: self._read_rows(one[0], int(starts[one[1]].min()), int(ends[one[1]].max())), requests
+        )
+        for (_, places), rows in zip(requests, read, strict=True):
+            first = starts[places].min()
+            for place in places.tolist():
+                found[place] = rows[starts[place] - first : ends[place] - first]
+        return found
+
+    def _run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """What a function gives for each item; all calls have ended when the first error is raised."""
+        futures = [self._pool.submit(function, item) for item in items]
+        wait(futures)
+        return [future.result() for future in futures]
+
+    def _join_near(self, places: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
+        """Places of a batch whose rows come in one request each; of no rows there is none."""
+        order = places[np.argsort(starts[places], kind="stable")]
+        gaps = starts[order][1:] - np.maximum.accumulate(ends[order])[:-1]
+        return np.split(order, np.flatnonzero(gaps * self._row_bytes > NEAR) + 1)
+
+    def _read_rows(self, number: int, start: int, end: int) -> np.ndarray:
+        """Rows of a shard as they are stored: (rows, states, width)."""
+        entry = self.manifest.shards[number]
+        file, before = self.path / entry.name, self._find_start(entry)
+        _, dtype, shape = self._places[number]["hidden_states"]
+        read, wanted = b"", (end - start) * self._row_bytes
+        if wanted:
+            first = before + start * self._row_bytes
+            try:
+                read = file.read_range(first, first + wanted, self._versions[entry.name])
+            except FileNotFoundError:
+                raise StoreError(f"{file} is missing: delete {self.path} and extract again.") from None
+            except Changed:
+                raise StoreError(f"{file} has changed since it was opened: open the store again.") from None
+        if len(read) != wanted:
+            raise StoreError(f"{file} is shorter than the manifest says: delete {self.path} and extract again.")
+        return np.frombuffer(read, dtype).reshape(-1, *shape[1:])

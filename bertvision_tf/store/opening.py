@@ -1,0 +1,53 @@
+"""Opens a store, wherever it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import StoreError
+from .cache import CACHE_BYTES, ShardCache
+from .cloud import Place, read_place
+from .cloud_reader import CloudStore
+from .reader import Store
+from .schema import Manifest, StoreSpec, read_manifest
+
+
+def open_store(
+    path: str | Place,
+    wanted: StoreSpec | None = None,
+    *,
+    cache: str | Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> Store:
+    """Opens a finished store.
+
+    Args:
+        path: its folder, or its URL in object storage: s3://, gs:// or az://.
+        wanted: what it has to be; anything where None.
+        cache: folder of this machine for shards of object storage, which are then read whole and once. Without one a
+            batch reads its rows alone, each time.
+        cache_bytes: that the cache has at most.
+
+    Raises:
+        StoreError: it is missing, unfinished, damaged, of another format version, or not what is wanted.
+
+    Example:
+        >>> store = open_store("states/cola")
+        >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
+        (7, 11, 384)
+    """
+    path = read_place(path, None if cache is None else ShardCache(cache, cache_bytes))
+    manifest = read_manifest(path)
+    if wanted is not None:
+        manifest.spec.check_same(wanted, path)
+    if not manifest.complete:
+        remedy = "run the same extraction again, it goes on from there"
+        if next(path.glob("shard-*.json"), None) is not None:  # the entry of a shard that a part of it wrote
+            remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"
+        raise StoreError(f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): {remedy}.")
+    return load_store(path, manifest)
+
+
+def load_store(path: Place, manifest: Manifest) -> Store:
+    """The store of a manifest."""
+    return Store(path, manifest) if isinstance(path, Path) else CloudStore(path, manifest)
