@@ -93,12 +93,14 @@ def show_notes(results: dict[str, Any]) -> None:
         each, chosen_by = "fold", f"{training} and {selection} of the first fold, which chose its epoch"
     else:
         each, chosen_by = "seed", f"{training}; {selection} chose epoch and regularisation"
+    where = f"{show_bytes(store['bytes'])} ({store['codec']}), extracted in {results['seconds']['extract']:.1f} s"
+    if not store["paths"]:
+        where = f"no store (through {store['codec']}): the encoder ran anew for each batch"
     print(
         f"Mean ± sample deviation over {len(results['seeds'])} {each}s, seconds per {each}, memory of the whole "
         f"process, weights beside the encoder's {results['encoder_parameters']:,}. {chosen_by}; {rows['dev']:,} "
         f"dev rows were read once.\n"
-        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {show_bytes(store['bytes'])} "
-        f"({store['codec']}), extracted in {results['seconds']['extract']:.1f} s; {rows['truncated']} texts cut."
+        f"States: {store['tokens']:,} tokens of {store['examples']:,} texts in {where}; {rows['truncated']} texts cut."
     )
     if results.get("calibration"):
         print(tell_calibration(results["calibration"]))

@@ -82,7 +82,7 @@ def describe_scores(
             "examples": sum(len(store) for store in every),
             "tokens": sum(store.rows for store in every),
             "codec": stores[0].spec.codec,
-            "paths": [str(store.path.resolve()) for store in every],
+            "paths": [str(store.path.resolve()) for store in every if store.kept],
         },
         "versions": describe_versions(),
     }

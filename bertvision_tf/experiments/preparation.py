@@ -23,7 +23,7 @@ from ..paths import read_path
 from ..progress import Progress
 from ..runs import writing_to
 from ..settings import RunSettings
-from ..store import CloudPath, Place, ShardCache, Store, StoreSpec, read_place
+from ..store import NO_STORE, CloudPath, Place, ShardCache, Store, StoreSpec, read_place
 from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
 from ..tasks.selection import split_folds, take_selection
@@ -59,7 +59,7 @@ class Plan:
         fit: how it is trained: a FitConfig, or what differs from its usual one.
         fine_tune: how the encoder is fine-tuned, if it is.
         rival: how encoders are that are rivals, but for their parts and rates.
-        store, output, logs: folders; no logs with None.
+        store, output, logs: folders; no states are kept, or no logs, with None.
         beginning: the run whose heads this one begins with, if it does.
     """
 
@@ -70,7 +70,7 @@ class Plan:
     fit: FitConfig | Mapping[str, Any]
     fine_tune: FineTuneConfig
     rival: FineTuneConfig
-    store: Place
+    store: Place | None
     output: Path
     logs: Path | None
     beginning: Beginning | None = None
@@ -129,15 +129,22 @@ def plan_run(settings: RunSettings, task: str | TaskSpec | None) -> Plan:
     return Plan(settings, task, head, name, fit, fine_tune, rival, store, output, logs, beginning, candidates)
 
 
-def _read_store(settings: RunSettings) -> Place:
-    """The folder or the URL of all stores.
+def _read_store(settings: RunSettings) -> Place | None:
+    """The folder or the URL of all stores; None where no states are kept.
 
     Raises:
-        RunError: fine-tuned encoders would be kept in object storage.
+        RunError: fine-tuned encoders would be kept in object storage or nowhere, or a cluster would write nothing.
     """
     places = settings.places
+    tuned = settings.tuning.fine_tune_epochs or settings.rivals.baseline_parts
+    if places.store == NO_STORE:
+        if tuned:
+            raise RunError("fine-tuned encoders are kept in the folder of the stores, and `store` is none: name one.")
+        if settings.cluster.ray is not None:
+            raise RunError("`ray` has a cluster write stores, and `store` is none: name a folder, or leave `ray` out.")
+        return None
     store = read_place(places.store, None if places.cache is None else ShardCache(places.cache, places.cache_bytes))
-    if isinstance(store, CloudPath) and (settings.tuning.fine_tune_epochs or settings.rivals.baseline_parts):
+    if isinstance(store, CloudPath) and tuned:
         raise RunError(f"fine-tuned encoders are kept in the folder of the stores, and {store} is none: name a folder.")
     return store
 

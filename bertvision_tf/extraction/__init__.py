@@ -3,6 +3,16 @@
 from .estimate import Estimate, estimate
 from .extract import extract, extract_part
 from .find import extract_once, find_store_path
+from .live import LiveStore
 from .plan import plan_spec
 
-__all__ = ["Estimate", "estimate", "extract", "extract_once", "extract_part", "find_store_path", "plan_spec"]
+__all__ = [
+    "Estimate",
+    "LiveStore",
+    "estimate",
+    "extract",
+    "extract_once",
+    "extract_part",
+    "find_store_path",
+    "plan_spec",
+]

@@ -36,8 +36,8 @@ class BatchEncoder:
         self._copies = Copies(encoder, self.workers)
         self._sampled: dict[int, np.ndarray] = {}  # states of sample batches, by first text: run once only
 
-    def calibrate(self, tokens: Tokens, sample: list[np.ndarray]) -> Calibration:
-        """The statistics of some batches, whose states are kept for `encode`.
+    def calibrate(self, tokens: Tokens, sample: list[np.ndarray], keep: bool = True) -> Calibration:
+        """The statistics of some batches, whose states are kept for `encode` unless `keep` is false.
 
         Raises:
             StoreError: states are not finite.
@@ -45,7 +45,8 @@ class BatchEncoder:
         if not sample:
             return Calibration.of(np.zeros((1, self.spec.num_hidden_states, self.spec.hidden_dim), np.float32))
         states = list(map_in_order(lambda batch: self._run(tokens, batch), sample, self.workers))
-        self._sampled = {int(batch[0]): state for batch, state in zip(sample, states, strict=True)}
+        if keep:
+            self._sampled = {int(batch[0]): state for batch, state in zip(sample, states, strict=True)}
         calibration = Calibration.of(np.concatenate(states))
         if not (np.isfinite(calibration.mean).all() and np.isfinite(calibration.deviation).all()):
             raise StoreError(
@@ -57,17 +58,19 @@ class BatchEncoder:
         self, tokens: Tokens, batches: Iterable[np.ndarray], calibration: Calibration
     ) -> Iterator[tuple[int, np.ndarray]]:
         """The batches in order: how many tokens each has, and its encoded states, (rows, states, width)."""
-        grid = self.codec.grid(calibration) if rounds_on_device() else None
 
         def encode(batch: np.ndarray) -> tuple[int, np.ndarray]:
-            states = self._sampled.pop(int(batch[0]), None)
-            if states is None and grid is not None:
-                encoded = self.codec.pack(self._run(tokens, batch, grid))
-            else:
-                encoded = self.codec.encode(self._run(tokens, batch) if states is None else states, calibration)
-            return int(tokens.lengths[batch].sum()), encoded
+            return int(tokens.lengths[batch].sum()), self.encode_batch(tokens, batch, calibration)
 
         return map_in_order(encode, batches, self.workers)
+
+    def encode_batch(self, tokens: Tokens, batch: np.ndarray, calibration: Calibration) -> np.ndarray:
+        """Encoded states, (rows, states, width)."""
+        states = self._sampled.pop(int(batch[0]), None)
+        grid = self.codec.grid(calibration) if rounds_on_device() else None
+        if states is None and grid is not None:
+            return self.codec.pack(self._run(tokens, batch, grid))
+        return self.codec.encode(self._run(tokens, batch) if states is None else states, calibration)
 
     def _run(self, tokens: Tokens, batch: np.ndarray, grid: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         spec = self.spec

@@ -18,6 +18,7 @@ from ..store.waiting import wait_for
 from ..store.writer import check_free
 from ..tasks import Examples
 from .extract import extract
+from .live import LiveStore
 from .plan import plan_spec
 
 HERE = ClusterSettings()
@@ -34,10 +35,17 @@ def find_store_path(
 
 
 def extract_once(
-    encoder: Encoder, examples: Examples, root: Place, progress: Progress, cluster: ClusterSettings = HERE, **choices
+    encoder: Encoder,
+    examples: Examples,
+    root: Place | None,
+    progress: Progress,
+    cluster: ClusterSettings = HERE,
+    **choices,
 ) -> Store:
     """The states of these choices under a root, found again where they are there, or where another process is writing
-    them, once it has."""
+    them, once it has. With no root nothing keeps them, and the encoder makes them for each batch."""
+    if root is None:
+        return LiveStore(encoder, examples, **choices)
     path = find_store_path(root, encoder, examples, cluster, **choices)
     if not (path / MANIFEST).is_file():
         found = _find_other(path, _plan_spec(encoder, examples, cluster, **choices))

@@ -126,7 +126,10 @@ class ShardPlan:
 
     def describe(self, number: int) -> ShardRows:
         """A shard, all but its states."""
-        indices = np.concatenate(self.shards[number])
+        return self.describe_rows(np.concatenate(self.shards[number]))
+
+    def describe_rows(self, indices: np.ndarray) -> ShardRows:
+        """All of some texts but their states."""
         starts, rows = self.tokens.offsets[indices], self._rows[indices]
         places = np.repeat(starts - np.cumsum(rows) + rows, rows) + np.arange(rows.sum())
         windows = self._windows

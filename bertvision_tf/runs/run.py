@@ -135,10 +135,13 @@ class Run:
 
         Raises:
             StoreError: they are not there any more.
+            RunError: the run kept none.
         """
         from ..store import open_store
 
         paths, splits = self.results["store"]["paths"], len(self.config["examples"])
+        if not paths:
+            raise RunError(f"the run at {self.path} kept no states (`store` none): train it with a folder for them.")
         if seed is not None:
             first = self.results["seeds"].index(seed) % (len(paths) // splits) * splits
             paths = paths[first : first + splits]

@@ -34,7 +34,7 @@ A shard's states are its end, so that the manifest tells where they begin: `byte
 """
 
 from .cache import ShardCache
-from .cloud import CloudPath, Place, read_place
+from .cloud import NO_STORE, CloudPath, Place, read_folder, read_place
 from .codecs import CODECS, get_codec
 from .opening import open_store
 from .parts import PartWriter, merge_store
@@ -44,6 +44,7 @@ from .writer import StoreWriter
 
 __all__ = [
     "CODECS",
+    "NO_STORE",
     "CloudPath",
     "PartWriter",
     "Place",
@@ -54,5 +55,6 @@ __all__ = [
     "get_codec",
     "merge_store",
     "open_store",
+    "read_folder",
     "read_place",
 ]

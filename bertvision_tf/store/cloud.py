@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .cache import ShardCache
 
 SCHEMES = ("s3", "gs", "az")
+NO_STORE = "none"  # instead of a place, where no states are kept
 REQUEST = datetime.timedelta(minutes=10)  # that one request may take: a shard has 128 MiB
 RETRIES: Any = {"max_retries": 10}  # of a request, in three minutes
 CONFLICTS = 3  # times that an object is put which is neither there nor may be put
@@ -50,6 +51,8 @@ def read_place(path: str | os.PathLike | CloudPath, cache: ShardCache | None = N
     Raises:
         BertvisionError: it is neither.
     """
+    if path == NO_STORE:
+        return read_folder(path)  # which says so
     if isinstance(path, CloudPath):
         return path if cache is None else dataclasses.replace(path, cache=cache)
     parts = urlsplit(path) if isinstance(path, str) else None
@@ -62,6 +65,17 @@ def read_place(path: str | os.PathLike | CloudPath, cache: ShardCache | None = N
     if parts is not None and "://" in str(path):
         known = ", ".join(f"{scheme}://" for scheme in (*SCHEMES, "file"))
         raise StoreError(f"{path} is no place of a store: known are folders and {known}.")
+    return read_path(path)
+
+
+def read_folder(path: str | os.PathLike) -> Path:
+    """The folder of stores, for what cannot do without one.
+
+    Raises:
+        BertvisionError: it is object storage, or no place at all.
+    """
+    if path == NO_STORE:
+        raise StoreError(f"{path!r} keeps no states, which only `train` and `compare` can do: name a folder.")
     return read_path(path)
 
 

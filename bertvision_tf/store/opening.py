@@ -18,8 +18,9 @@ def open_store(
     *,
     cache: str | Path | None = None,
     cache_bytes: int = CACHE_BYTES,
+    unfinished: bool = False,
 ) -> Store:
-    """Opens a finished store.
+    """Opens a store.
 
     Args:
         path: its folder, or its URL in object storage: s3://, gs:// or az://.
@@ -27,6 +28,8 @@ def open_store(
         cache: folder of this machine for shards of object storage, which are then read whole and once. Without one a
             batch reads its rows alone, each time.
         cache_bytes: that the cache has at most.
+        unfinished: whether one that is being written is opened too, with the examples of the shards that are there so
+            far: `store.ids` says which.
 
     Raises:
         StoreError: it is missing, unfinished, damaged, of another format version, or not what is wanted.
@@ -40,7 +43,7 @@ def open_store(
     manifest = read_manifest(path)
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
-    if not manifest.complete:
+    if not manifest.complete and not unfinished:
         remedy = "run the same extraction again, it goes on from there"
         if next(path.glob("shard-*.json"), None) is not None:  # the entry of a shard that a part of it wrote
             remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"

@@ -43,6 +43,8 @@ class EncodedBatch:
 class Store:
     """The hidden states of one split of a task. Indices are places in the task's order.
 
+    With a manifest that is unfinished it has the examples of the shards that are there, in the task's order.
+
     It can be pickled, so that processes which are spawned can read it; the files must be there for them.
 
     Attributes:
@@ -53,6 +55,8 @@ class Store:
         lengths: int32, (examples,), stored rows of each.
         questions: int64, (windows,), the place of each window's question among the task's; None without windows.
     """
+
+    kept = True  # its states are somewhere
 
     def __init__(self, path: Place, manifest: Manifest):
         self.path = path
@@ -66,13 +70,14 @@ class Store:
         self._map = self._remember_maps()
         index = _concatenate(shards, "example_index", np.int64)
         count = sum(entry.examples for entry in manifest.shards) if self.spec.windowed else self.spec.examples
-        if not np.array_equal(np.sort(index), np.arange(count)):
+        whole = np.arange(count) if manifest.complete else np.unique(index)
+        if not np.array_equal(np.sort(index), whole):
             raise StoreError(f"the shards of {path} do not hold each of its {count} examples once.")
         place = np.argsort(index)
         self.questions: np.ndarray | None = None
         if self.spec.windowed:
             self.questions = _concatenate(shards, "questions", np.int64)[place]
-            if not np.array_equal(np.unique(self.questions), np.arange(self.spec.examples)):
+            if manifest.complete and not np.array_equal(np.unique(self.questions), np.arange(self.spec.examples)):
                 raise StoreError(f"the shards of {path} do not hold each of its {self.spec.examples} questions.")
         self.lengths = _concatenate(shards, "lengths", np.int32)[place]
         self.labels = _concatenate(shards, "labels", np.int32)[place]

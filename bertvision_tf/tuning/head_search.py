@@ -17,7 +17,7 @@ from ..paths import read_path
 from ..progress import Progress, ignore
 from ..random_states import keeps_random_states
 from ..settings import RunSettings, takes_options
-from ..store import Store
+from ..store import Store, read_folder
 from ..tasks import Examples, TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
@@ -103,7 +103,7 @@ def search(
     """
     settings = (settings or RunSettings()).change(**options)
     wanted, epochs = settings.states, settings.tuning.fine_tune_epochs
-    root, task = read_path(settings.places.store), get_task(task)
+    root, task = read_folder(settings.places.store), get_task(task)
     _check_search(settings, tuner, trials, folds)
     given = _read_fit(settings.head.fit)
     config = FitConfig(**given)
@@ -181,7 +181,7 @@ def _build_tuning(
     """The encoder, its rows, and how it is fine-tuned where it is."""
     fine_tune, draw = settings.tuning.choose(task), Draw(rows.labels, roles[0], settings.rows.train_share)
     return EncoderTrial(
-        *(encoder, task, [rows], roles[1], draw, read_path(settings.places.store), max_length, fine_tune),
+        *(encoder, task, [rows], roles[1], draw, read_folder(settings.places.store), max_length, fine_tune),
         strategy=settings.head.strategy,
         progress=progress,
     )

@@ -25,10 +25,9 @@ from ...heads.describe import count_trainable
 from ...heads.model import Head
 from ...keras_settings import name_policy
 from ...layers.layer_injection import LayerInjection
-from ...paths import read_path
 from ...progress import Progress, ignore, prefix
 from ...random_states import keeps_random_states
-from ...store import Store
+from ...store import Store, read_folder
 from ...tasks import TaskSpec, get_task
 from ...tasks.doubts import load_rows
 from ...training import FitConfig
@@ -180,7 +179,7 @@ def inject_layers(
         if (place.block, place.layers, place.bottleneck, seed) not in done
     ]
     stores = [
-        extract_once(encoder, part, read_path(store), progress, max_length=length, codec=codec)
+        extract_once(encoder, part, read_folder(store), progress, max_length=length, codec=codec)
         for part in splits
         if missing
     ]

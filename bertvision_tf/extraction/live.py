@@ -1,0 +1,65 @@
+"""States that nothing keeps: an encoder makes them each time that a batch asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..encoders import Encoder
+from ..store import Store
+from ..store.schema import Manifest, ShardEntry
+from ..tasks import Examples
+from .encode import BatchEncoder, describe_versions
+from .extract import _choose_sample as choose_sample
+from .plan import ShardPlan, plan_spec
+
+NOWHERE = Path("none")
+
+
+class LiveStore(Store):
+    """What `extract` would store, read as a store is; the encoder runs anew for each batch.
+
+    The states go through the codec, with the calibration of the store that there would be. They differ from that
+    store's within the encoder's noise, since texts are padded to other lengths.
+
+    Args:
+        encoder, examples, **choices: as `extract`'s.
+
+    Raises:
+        StoreError: states are not finite.
+
+    Example:
+        >>> store = LiveStore(load_encoder("minilm"), get_task("starter").load("dev"))
+        >>> images, labels = next(iter(store.as_dataset(batch_size=32)))
+    """
+
+    kept = False
+
+    def __init__(self, encoder: Encoder, examples: Examples, **choices: Any):
+        spec = plan_spec(encoder, examples, **choices)
+        plan = ShardPlan(encoder, examples, spec)
+        self._tokens, self._encoder = plan.tokens, BatchEncoder(encoder, spec)
+        sample = choose_sample(plan.batches, plan.tokens.lengths)
+        self._calibration = self._encoder.calibrate(plan.tokens, sample, keep=False)  # a view has that of its states
+        self._rows = plan.describe_rows(np.arange(len(plan.tokens)))
+        entry = ShardEntry("none", len(self._rows.lengths), len(self._rows.token_ids), 0, "")
+        made_with = describe_versions(encoder)
+        super().__init__(NOWHERE, Manifest(spec, made_with, plan.tokens.truncated, self._calibration, 1, (entry,)))
+
+    def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
+        return self._rows.datasets() | {"ids": np.array([id_.decode("utf-8") for id_ in self._rows.ids], object)}
+
+    def _map_shard(self, number: int) -> dict[str, np.ndarray]:
+        return self._rows.datasets()
+
+    def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
+        if not len(indices):
+            return []
+        states = self._encoder.encode_batch(self._tokens, indices, self._calibration)
+        return np.split(states, np.cumsum(self.lengths[indices])[:-1])
+
+    def verify(self) -> None:
+        """Nothing: no byte is kept."""
