@@ -58,4 +58,4 @@ def predict(
     elif run is not None:
         columns = predict_with_run(load_run(run), table, text_column, text_pair_column, coverage)
     write_columns(output, table, columns)
-    print(f"{output}: {len(table.rows)} rows")
+    print(f"{output}: {len(table)} rows")

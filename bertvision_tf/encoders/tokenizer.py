@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import EncoderError
+from ..packed import ArrayWriter
 from ..tasks.files import list_texts
 
 if TYPE_CHECKING:
@@ -167,22 +168,18 @@ class Tokenizer:
         special = backend.num_special_tokens_to_add(pairs is not None)
         if max_length < special:
             raise EncoderError(f"`max_length` {max_length} is too short: the special tokens alone are {special}.")
-        parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        cut = 0
+        writers, cut = [ArrayWriter(np.int32), ArrayWriter(np.uint8), ArrayWriter(np.int64)], 0
         for rows in _split_rows(texts, pairs, TEXTS_AT_ONCE):
-            read = texts[rows] if pairs is None else list(zip(texts[rows], pairs[rows], strict=True))
+            read = list(texts[rows]) if pairs is None else list(zip(texts[rows], pairs[rows], strict=True))
             encodings = backend.encode_batch(read)
             cut += sum(len(e) > max_length for e in encodings)
             found = [_cut_longest(e, max_length, pairs is not None) for e in encodings]
-            parts.append(
-                (
-                    np.concatenate([token_ids for token_ids, _ in found]),
-                    np.concatenate([segment_ids for _, segment_ids in found]),
-                    np.fromiter((len(token_ids) for token_ids, _ in found), np.int64, len(found)),
-                )
-            )
-        token_ids, segment_ids, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Tokens(token_ids, segment_ids, np.cumsum([0, *lengths]), cut)
+            lengths = np.fromiter((len(token_ids) for token_ids, _ in found), np.int64, len(found))
+            parts = (*(np.concatenate(part) for part in zip(*found, strict=True)), lengths)
+            for writer, part in zip(writers, parts, strict=True):
+                writer.append(part)
+        token_ids, segment_ids, lengths = (writer.finish() for writer in writers)
+        return Tokens(token_ids, segment_ids, np.concatenate([[0], np.cumsum(lengths)]), cut)
 
     def tokenize_windows(
         self, questions: Sequence[str], contexts: Sequence[str], max_length: int, stride: int, question_length: int
@@ -273,7 +270,7 @@ def _check_special_tokens(folder: Path, fast: Any) -> None:
         raise EncoderError(f"{folder / 'vocab.txt'} lacks the special token {missing[0]!r}; copy the whole file.")
 
 
-def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tuple[list[str], list[str] | None]:
+def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str] | None]:
     texts = list_texts(texts, "texts", EncoderError)
     pairs = None if text_pairs is None else list_texts(text_pairs, "text_pairs", EncoderError)
     if pairs is not None and len(pairs) != len(texts):
@@ -284,8 +281,8 @@ def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tupl
 def _split_rows(texts: Sequence[str], pairs: Sequence[str] | None, number: int) -> Iterator[slice]:
     """Neighbouring rows to tokenize at once: at most `number`, of at most CHARACTERS_AT_ONCE unless it is one row."""
     start, characters = 0, 0
-    for row, text in enumerate(texts):
-        size = len(text) + (0 if pairs is None else len(pairs[row]))
+    for row, sides in enumerate(zip(texts) if pairs is None else zip(texts, pairs, strict=True)):
+        size = sum(map(len, sides))
         if row > start and (row - start == number or characters + size > CHARACTERS_AT_ONCE):
             yield slice(start, row)
             start, characters = row, 0

@@ -50,7 +50,7 @@ class LiveStore(Store):
         super().__init__(NOWHERE, Manifest(spec, made_with, plan.tokens.truncated, self._calibration, 1, (entry,)))
 
     def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
-        return self._rows.datasets() | {"ids": np.array([id_.decode("utf-8") for id_ in self._rows.ids], object)}
+        return self._rows.datasets()
 
     def _map_shard(self, number: int) -> dict[str, np.ndarray]:
         return self._rows.datasets()

@@ -50,7 +50,7 @@ class Scores(Kind):
                 raise TaskError(f"{place(row)}: expected a number as label, got {cell!r}.")
             return number
 
-        return np.array([read(cell, row) for row, cell in enumerate(cells)], np.float32)
+        return np.fromiter((read(cell, row) for row, cell in enumerate(cells)), np.float32, len(cells))
 
     def show(self, label: Any, names: Sequence[str]) -> str:
         return "" if np.isnan(label) else self.write(label)

@@ -96,11 +96,11 @@ def write_columns(output: Path, table: Table, columns: Columns) -> None:
         while name in table.header:
             name = f"predicted_{name}"
         names.append(name)
-    rows = ([*row, *more] for row, more in zip(table.rows, added, strict=True))
+    rows = ([*row, *more] for row, more in zip(table.walk(), added, strict=True))
     write_table(output, [*table.header, *names], rows)
 
 
-def _read_texts(table: Table, column: str) -> list[str]:
+def _read_texts(table: Table, column: str) -> Sequence[str]:
     """The texts of a column, none of them empty."""
     texts = table.column(column)
     for row, text in enumerate(texts):

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
+from ..packed import ByteNames
 from .cloud import Place
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry
@@ -81,7 +82,7 @@ class Store:
                 raise StoreError(f"the shards of {path} do not hold each of its {self.spec.examples} questions.")
         self.lengths = _concatenate(shards, "lengths", np.int32)[place]
         self.labels = _concatenate(shards, "labels", np.int32)[place]
-        self.ids = _concatenate(shards, "ids", object)[place].tolist()
+        self.ids: Sequence[str] = ByteNames(_concatenate(shards, "ids", "S1")[place])
         self._shard = np.repeat(np.arange(len(shards)), [len(shard["lengths"]) for shard in shards])[place]
         starts = [np.cumsum(shard["lengths"]) - shard["lengths"] for shard in shards]
         self._start = np.concatenate([np.zeros(0, np.int64), *starts])[place]
@@ -270,7 +271,8 @@ class Store:
                 raise ValueError(f"hidden_states has type {content['hidden_states'][1]}")
             if content["lengths"].sum() != entry.rows or content["lengths"].min() < 0:
                 raise ValueError(f"lengths do not make {entry.rows} rows")
-            content["ids"] = np.array([id_.decode("utf-8") for id_ in content["ids"]], object)
+            for name in content["ids"]:
+                name.decode("utf-8")
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise StoreError(f"{file} is damaged ({error}): delete {self.path} and extract again.") from None
         return content

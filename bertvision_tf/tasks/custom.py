@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import TaskError
 from ..kinds import KINDS, SEPARATOR, SPAN, Kind, find_kind
 from ..notes import note
+from ..packed import NumberedNames, number_equal
 from ..paths import read_path
 from .doubts import say_repeated
 from .examples import Examples
@@ -143,7 +144,7 @@ def _check_kind(table: Table, labels: Sequence[str], kind: Kind) -> None:
         raise TaskError(
             f"{table.name}, line {table.lines[listed]}: {labels[0]!r} is a list, and a {kind} has one label."
         )
-    if not table.rows:
+    if not len(table):
         raise TaskError(f"{table.name} has no rows.")
 
 
@@ -218,19 +219,21 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches
     cells = read_labels(table, labels, switches)
     if split != "train" and task.kind.numeric:
         check_spelling(table, cells, task.kind)
-    for row in range(len(table.rows)):
-        for column, side in zip((task.text, task.text_pair), texts, strict=False):
-            if not side[row].strip():
+    for row, (cell, *sides) in enumerate(zip(cells, *texts, strict=True)):
+        for column, side in zip((task.text, task.text_pair), sides, strict=False):
+            if not side.strip():
                 raise TaskError(f"{table.name}, line {table.lines[row]}: {column!r} is empty.")
-        if not cells[row] and not task.kind.several:
+        if not cell and not task.kind.several:
             raise TaskError(f"{table.name}, line {table.lines[row]}: the label is empty.")
-    if not table.rows:
+    if not len(table):
         raise TaskError(f"{table.name} has no rows.")
-    ids = table.column("id") if table.header.count("id") == 1 else []
+    ids: Sequence[str] = table.column("id") if table.header.count("id") == 1 else []
+    if not ids or number_equal(ids, ids.__getitem__).max(initial=0) + 1 < len(ids):
+        ids = NumberedNames(split, len(table))
     return Examples(
         task=task.name,
         split=split,
-        ids=ids if ids and len(set(ids)) == len(ids) else [f"{split}-{row}" for row in range(len(table.rows))],
+        ids=ids,
         texts=texts[0],
         text_pairs=texts[1] if len(texts) > 1 else None,
         labels=encode_labels(task, cells, table.name, table.lines),
@@ -241,9 +244,10 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches
 def _number_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
     """A number for each row, the same for texts that are equal but for case and blanks: (rows,); None where all
     differ."""
-    numbers: dict[tuple[str, ...], int] = {}
-    found = np.array([numbers.setdefault(fold_texts(row), len(numbers)) for row in zip(*texts, strict=True)])
-    return found if 1 < len(numbers) < len(found) else None
+    found = number_equal(
+        map(fold_texts, zip(*texts, strict=True)), lambda row: fold_texts([side[row] for side in texts])
+    )
+    return found if 1 < found.max(initial=0) + 1 < len(found) else None
 
 
 def _split_dev(examples: Examples, kind: Kind) -> tuple[Examples, Examples]:

@@ -1,17 +1,18 @@
 """CSV and TSV files → rows of cells, each as it stands there, or an error that names its line."""
 
 import csv
-import io
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import TaskError
 from ..kinds.cells import read_number
 from ..notes import note
-from .files import read_text
+from ..packed import Hashes
+from .files import walk_lines
+from .table import Table, TableWriter
 
 NAMED = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?[\r\n]', re.IGNORECASE)
 OTHER_DELIMITERS = ";\t,|"
@@ -19,7 +20,7 @@ FEW = 0.05  # of the rows, that may be there since a quote was left open; where 
 LOOKED_AT = 50  # rows, to guess the delimiter
 
 
-def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], list[int]]:
+def read_delimited(path: Path, usual: str) -> Table:
     """Reads a file of cells with a delimiter between. A cell that holds a delimiter, a quote or a line end is quoted.
 
     Args:
@@ -27,55 +28,53 @@ def read_delimited(path: Path, usual: str) -> tuple[list[str], list[list[str]], 
         usual: the delimiter that its name promises. Where it divides no header, another is found out, and said.
 
     Returns:
-        the header, the rows, and the last line of each in the file, from 1. Empty lines are left out.
+        the table; a row's line is its last in the file, from 1. Empty lines are left out.
 
     Raises:
         TaskError: a row has more or fewer cells than the header, a line of a file of one column is empty, a quote is
             left open, or the file is empty.
     """
-    text = read_text(path)
     limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
     try:
-        named = NAMED.match(text)  # Excel's own first line
-        delimiter = named["delimiter"] if named else _guess_delimiter(text, usual)
-        records = _read_records(path, text, delimiter)
+        named = NAMED.match(next(walk_lines(path), ""))  # Excel's own first line
+        delimiter = named["delimiter"] if named else _guess_delimiter(path, usual)
+        records = _read_records(path, delimiter)
         if named:
             next(records)
         _, _, header, _ = next((record for record in records if record[2]), (0, 0, [], ""))
         if not header:
             raise TaskError(f"{path} is empty: expected a header and rows.")
-        rows: list[list[str]] = []
-        lines: list[int] = []
+        writer = TableWriter(str(path), header)
         long: dict[int, int] = {}  # rows that a quote left open may have swallowed others into, and their first lines
         for first, last, row, raw in records:
             _check_row(path, header, delimiter, first, last, row, raw)
             if any("\n" in cell and delimiter in cell for cell in row):
-                long[len(rows)] = first
+                long[len(writer)] = first
             if row:
-                rows.append(row)
-                lines.append(last)
+                writer.append_texts(last, row)
     finally:
         csv.field_size_limit(limit)
     if delimiter != usual:
         says = "as its first line says" if named else f"not by {usual!r} as the file's name says"
         note(f"{path}: the cells are separated by {delimiter!r}, {says}.")
-    if len(long) > max(FEW * len(rows), 1):
-        long = _find_swallowed(rows, long, delimiter)
+    table = writer.finish()
+    if len(long) > max(FEW * len(table), 1):
+        long = _find_swallowed(table.columns, long, delimiter)
     if long:
         note(
             f"{path}: rows with a quoted cell that runs over several lines and holds {delimiter!r}: {len(long)}, the "
             f"first in line {long[min(long)]}; if a quote was left open there, rows are lost."
         )
-    return header, rows, lines
+    return table
 
 
-def _read_records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
+def _read_records(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
     """The first and the last line of each record, from 1; its cells, none of an empty line; its last line as it is."""
-    line, plain = "", not text.partition("\n")[0].endswith("\r")
+    line, plain = "", not next(walk_lines(path), "").endswith("\r\n")
 
     def walk() -> Iterator[str]:
         nonlocal line
-        for line in _split_lines(text):  # noqa: UP028
+        for line in walk_lines(path):  # noqa: UP028
             yield line
 
     reader, last = csv.reader(walk(), delimiter=delimiter, strict=True), 0
@@ -112,11 +111,15 @@ def _check_row(path: Path, header: list[str], delimiter: str, first: int, last: 
         raise TaskError(f"{path}, line {last}: {len(row)} cells, the header has {len(header)} ({', '.join(header)}).")
 
 
-def _find_swallowed(rows: list[list[str]], long: dict[int, int], delimiter: str) -> dict[int, int]:
+def _find_swallowed(columns: list[Sequence[str]], long: dict[int, int], delimiter: str) -> dict[int, int]:
     """Those of the long rows with a line inside a cell that has all cells of a row, one of them as in its column: it
     stands in other rows too, or is a number where all are."""
-    known = [{cell for cell in column if cell and "\n" not in cell} for column in zip(*rows, strict=True)]
-    numbers = [all(read_number(cell) is not None for cell in cells) for cells in known]
+
+    def walk_single(column: Sequence[str]) -> Iterator[str]:
+        return (cell for cell in column if cell and "\n" not in cell)
+
+    known = [Hashes(walk_single(column)) for column in columns]
+    numbers = [all(read_number(cell) is not None for cell in walk_single(column)) for column in columns]
 
     def fits(column: int, cell: str) -> bool:
         return cell in known[column] or (numbers[column] and cell == cell.strip() and read_number(cell) is not None)
@@ -131,30 +134,26 @@ def _find_swallowed(rows: list[list[str]], long: dict[int, int], delimiter: str)
                 return True
         return False
 
-    return {
-        place: line
-        for place, line in long.items()
-        if any("\n" in cell and holds_row(rows[place], column) for column, cell in enumerate(rows[place]))
-    }
+    found = {}
+    for place, line in long.items():
+        row = [column[place] for column in columns]
+        if any("\n" in cell and holds_row(row, column) for column, cell in enumerate(row)):
+            found[place] = line
+    return found
 
 
-def _split_lines(text: str) -> io.StringIO:
-    """The lines of a file, which end with a line feed, or where it has none with a carriage return."""
-    return io.StringIO(text if "\n" in text else text.replace("\r", "\n"), newline="\n")
-
-
-def _guess_delimiter(text: str, usual: str) -> str:
+def _guess_delimiter(path: Path, usual: str) -> str:
     """The usual one; where it divides no header, the only other one that gives all of the first rows as many cells."""
 
     def count(delimiter: str) -> set[int]:
-        reader = csv.reader(_split_lines(text), delimiter=delimiter, strict=True)
+        reader = csv.reader(walk_lines(path), delimiter=delimiter, strict=True)
         try:
             return {len(row) for row in itertools.islice(reader, LOOKED_AT) if row}
         except csv.Error:
             return set()
 
     try:
-        header: list[str] = next(csv.reader(_split_lines(text), delimiter=usual), [])
+        header: list[str] = next(csv.reader(walk_lines(path), delimiter=usual), [])
     except csv.Error:  # said with its line where the records are read
         return usual
     if len(header) != 1:

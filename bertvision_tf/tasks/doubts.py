@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..notes import note
+from ..packed import Hashes
 from .examples import Examples
 from .files import fold_texts
 from .negatives import add_negatives
@@ -42,10 +43,12 @@ def load_rows(
 
 def say_repeated(train: Examples, dev: Examples, name: str) -> None:
     """Says how many dev texts stand in train, whatever their case and their blanks."""
-    known = set(map(fold_texts, _walk(train)))
-    repeated = [row for row in _walk(dev) if fold_texts(row) in known]
+    known = Hashes(map(fold_texts, _walk(train)))
+    wanted = {folded for folded in map(fold_texts, _walk(dev)) if folded in known}  # but for two of one hash
+    exact = {row for row in _walk(train) if fold_texts(row) in wanted} if wanted else set()
+    found = set(map(fold_texts, exact))
+    repeated = [row for row in _walk(dev) if fold_texts(row) in found] if found else []
     if repeated:
-        exact = set(_walk(train))
         changed = sum(row not in exact for row in repeated)
         other = f" ({changed} of them with other case or blanks)" if changed else ""
         note(

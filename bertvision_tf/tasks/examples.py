@@ -1,6 +1,7 @@
 """The rows of one split of a task, in the order of their file."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import TaskError
+from ..packed import NumberedNames, Texts, pick
 from .files import HALF, is_whole
 
 
@@ -68,12 +70,18 @@ class Examples:
             raise TaskError(f"{len(self.texts)} texts and {len(self.text_pairs)} text pairs: one of each a row.")
         if self.answers is not None and (self.text_pairs is None or len(self.answers) != len(self.texts)):
             raise TaskError(f"{len(self.texts)} questions need a context and answers each.")
-        texts = (self.ids, self.texts, self.text_pairs or (), *self.columns.values())
+        columns = (self.ids, self.texts, self.text_pairs or (), *self.columns.values())
+        texts = [column for column in columns if not isinstance(column, (Texts, NumberedNames))]  # which are whole
         for row, text in (*itertools.chain(*map(enumerate, texts)), *self._walk_answers()):
             if not is_whole(text):
                 raise TaskError(f"{self.task} {self.split}, row {row}: {text[:40]!r} {HALF}.")
-        if len(set(self.ids)) != len(self.ids):
+        if not self._has_unique_ids():
             raise TaskError(f"ids of {self.task} {self.split} are not unique.")
+
+    def _has_unique_ids(self) -> bool:
+        if isinstance(self.ids, NumberedNames):
+            return self.ids.unique
+        return len(set(self.ids)) == len(self.ids)
 
     def _walk_answers(self) -> Iterator[tuple[int, str]]:
         for row, answers in enumerate(self.answers or ()):
@@ -83,7 +91,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """32 hexadecimal digits over ids, texts, labels and answers."""
         digest = hashlib.sha256(f"{len(self)} {self.labels.dtype}".encode())
@@ -111,19 +119,16 @@ class Examples:
     def select(self, indices: Sequence[int] | np.ndarray) -> "Examples":
         """The rows at `indices`, in that order."""
 
-        def pick(column):
-            return [column[i] for i in indices]
-
         return dataclasses.replace(
             self,
-            ids=pick(self.ids),
-            texts=pick(self.texts),
-            text_pairs=None if self.text_pairs is None else pick(self.text_pairs),
+            ids=pick(self.ids, indices),
+            texts=pick(self.texts, indices),
+            text_pairs=None if self.text_pairs is None else pick(self.text_pairs, indices),
             labels=self.labels[np.asarray(indices, np.int64)],
-            columns={name: pick(column) for name, column in self.columns.items()},
+            columns={name: pick(column, indices) for name, column in self.columns.items()},
             groups=None if self.groups is None else self.groups[np.asarray(indices, np.int64)],
             repeats=None if self.repeats is None else self.repeats[np.asarray(indices, np.int64)],
-            answers=None if self.answers is None else pick(self.answers),
+            answers=None if self.answers is None else pick(self.answers, indices),
         )
 
     def take(self, count: int | None) -> "Examples":

@@ -1,11 +1,13 @@
 """Texts of the user's, and files of them."""
 
 import codecs
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import BertvisionError, TaskError
+from ..packed import Texts
 
 OTHER_KINDS = {  # by how a file begins
     b"\x1f\x8b": "compressed by gzip: unpack it first",
@@ -55,8 +57,39 @@ def read_text(path: Path) -> str:
         raise TaskError(f"{path}, line {line}: not UTF-8 ({reason}); save the file as UTF-8.") from None
 
 
-def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = TaskError) -> list[str]:
-    """Texts of the user's as a list.
+def walk_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file with the line feeds at their ends, one after another. Where it has no line feed, lines
+    end with a carriage return, and a line feed stands instead.
+
+    Raises:
+        TaskError: as `read_text` does.
+    """
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(max(map(len, (*OTHER_KINDS, *MARKS))))
+            if start.startswith((*OTHER_KINDS, *MARKS)) or not _has_line_feed(stream):
+                text = read_text(path)  # which says what it is, where it is no text
+                yield from io.StringIO(text if "\n" in text else text.replace("\r", "\n"), newline="\n")
+                return
+            stream.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
+            for number, line in enumerate(stream, start=1):
+                try:
+                    yield line.decode()
+                except UnicodeDecodeError as error:
+                    raise TaskError(
+                        f"{path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8."
+                    ) from None
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _has_line_feed(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    return any(b"\n" in piece for piece in iter(lambda: stream.read(2**20), b""))
+
+
+def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = TaskError) -> Sequence[str]:
+    """Texts of the user's as a list; those of a table as they are.
 
     Args:
         texts: a list, a generator, a column of any library.
@@ -67,6 +100,8 @@ def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = T
         error: it is one text; a table or a mapping, whose names would be taken for texts; a set, which has no order;
             or holds something that is no text, whose row is named.
     """
+    if isinstance(texts, Texts):
+        return texts
     if isinstance(texts, (str, bytes)):
         raise error(f"`{name}` needs a list of strings, got one string: put it in a list.")
     if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):

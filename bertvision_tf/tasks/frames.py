@@ -1,6 +1,6 @@
 """Tables in memory → columns of Python values: a mapping, or a data frame of any library."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import narwhals
@@ -13,8 +13,11 @@ TAKEN = (
 )
 
 
-def read_frame(source: Any) -> dict[str, list[Any]]:
-    """The columns of a table by their names.
+ROWS = 2**16  # that are turned into Python's values at a time
+
+
+def read_frame(source: Any) -> tuple[list[str], Iterator[list[Sequence[Any]]]]:
+    """The names of a table's columns, and their cells, some rows at a time.
 
     Args:
         source: a mapping of columns; what narwhals reads at once, as data frames of pandas or polars and pyarrow's
@@ -29,7 +32,7 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
         _check_indexes(source)
         if len(columns) < len(source):
             raise TaskError(f"two columns of the table have one name; it has {', '.join(map(repr, source))}.")
-        return columns
+        return list(columns), iter([list(columns.values())])
     if hasattr(source, "read"):
         raise TaskError(f"{TAKEN}; got an open file: name its path.")
     names: dict[str, list[str]] = {}  # of the classes of a column of numbers
@@ -43,25 +46,38 @@ def read_frame(source: Any) -> dict[str, list[Any]]:
         source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
     elif hasattr(source, "column_names") and not hasattr(source, "__len__"):
         raise TaskError(f"{TAKEN}; got {_name_kind(source)}, whose rows come one by one.")
-    place = ""  # the column that is being read
     try:
         frame = narwhals.from_native(source, eager_only=True, pass_through=True)
         if isinstance(frame, narwhals.DataFrame):
-            columns = {}
-            for column in frame.iter_columns():
-                name, place = str(column.name), f", column {column.name!r}"
-                cells = column.to_list()
-                columns[name] = [_name_class(cell, names[name]) for cell in cells] if name in names else cells
-            return columns
+            return [str(name) for name in frame.columns], _walk_frame(frame, type(source).__name__, names)
     except Exception as error:  # each library has its own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TaskError(f"the table, a {type(source).__name__}{place}, cannot be read: {reason}") from None
+        raise TaskError(_tell_unread(type(source).__name__, "", error)) from None
     try:
         if not isinstance(source, Sequence) and all(isinstance(name, (str, int)) for name in source):
-            return {str(name): list(source[name]) for name in source}
+            return [str(name) for name in source], iter([[list(source[name]) for name in source]])
     except Exception:  # each kind of object has its own
         pass
     raise TaskError(f"{TAKEN}; got {_name_kind(source)}.")
+
+
+def _walk_frame(frame: narwhals.DataFrame, kind: str, names: Mapping[str, Sequence[str]]) -> Iterator[list[Any]]:
+    """The columns of some rows at a time; cells of those with `names` are the numbers of classes."""
+    place = ""  # the column that is being read
+    try:
+        for start in range(0, len(frame), ROWS):
+            columns = []
+            for column in frame[start : start + ROWS].iter_columns():
+                name, place = str(column.name), f", column {column.name!r}"
+                cells = column.to_list()
+                columns.append([_name_class(cell, names[name]) for cell in cells] if name in names else cells)
+            yield columns
+    except Exception as error:  # each library has its own
+        raise TaskError(_tell_unread(kind, place, error)) from None
+
+
+def _tell_unread(kind: str, place: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"the table, a {kind}{place}, cannot be read: {reason}"
 
 
 def _check_indexes(source: Mapping) -> None:

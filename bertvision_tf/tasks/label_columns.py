@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ..errors import TaskError
@@ -22,7 +23,9 @@ def read_labels(table: Table, columns: Sequence[str], switches: int) -> list[str
     """One cell a row. Several columns of 0 and 1 become the names of those with 1, with ";" between; so do lists of 0
     and 1, of which train has so many `switches`, whose classes are called by their places."""
     if len(columns) == 1:
-        cells = [cell.strip() for cell in table.column(columns[0], (LIST, SWITCHES))]
+        known: dict[str, str] = {}  # so that equal cells are one text in memory
+        stripped = (cell.strip() for cell in table.column(columns[0], (LIST, SWITCHES)))
+        cells = [known.setdefault(cell, cell) for cell in stripped]
         found = count_switches(table, columns)
         if cells and found != switches and (switches or any(_stand_twice(cell.split(SEPARATOR)) for cell in cells)):
             now, then = (
@@ -34,7 +37,7 @@ def read_labels(table: Table, columns: Sequence[str], switches: int) -> list[str
             return cells
         lists = [cell.split(SEPARATOR) for cell in cells]
         return [SEPARATOR.join(str(place) for place, one in enumerate(row) if SWITCH[one.lower()]) for row in lists]
-    chosen: list[list[str]] = [[] for _ in table.rows]
+    chosen: list[list[str]] = [[] for _ in range(len(table))]
     for column in columns:
         for row, cell in enumerate(table.column(column)):
             holds = SWITCH.get(cell.strip().lower())
@@ -57,13 +60,15 @@ def guess_kind(table: Table, cells: Sequence[str], columns: Sequence[str], liste
     """
     if listed or len(columns) > 1 or any(SEPARATOR in cell for cell in cells):
         return MULTILABEL
-    numbers = [read_number(cell) for cell in cells]
-    odd = [row for row, number in enumerate(numbers) if number is None and cells[row]]
-    if not any(number % 1 for number in numbers if number is not None):
+    counts = Counter(cells)
+    numbers = {cell: read_number(cell) for cell in counts}
+    odd = sum(count for cell, count in counts.items() if cell and numbers[cell] is None)
+    if not any(number % 1 for number in numbers.values() if number is not None):
         return CLASSIFICATION
-    if odd and len(odd) < len(cells) / 2:
+    if odd and odd < len(cells) / 2:
+        row = next(row for row, cell in enumerate(cells) if cell and numbers[cell] is None)
         raise TaskError(
-            f"{table.name}, line {table.lines[odd[0]]}: the label {cells[odd[0]]!r} is no number, as the others are; "
+            f"{table.name}, line {table.lines[row]}: the label {cells[row]!r} is no number, as the others are; "
             "mend it, leave the row out, or name the --kind classification."
         )
     return CLASSIFICATION if odd else REGRESSION

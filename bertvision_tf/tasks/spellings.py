@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from ..errors import TaskError
@@ -75,28 +75,32 @@ def check_spelling(table: Table, cells: Sequence[str], kind: Kind | None) -> Non
     """
     if kind is not None and kind.single:
         return
-    separated, numbers = _are_numbers([cell.translate(SIGNS) for cell in cells]), _are_numbers(cells)
-    switches = any(cells) and all(PRINTED_SWITCHES.fullmatch(cell) for cell in cells if cell)
-    for row, cell in enumerate(cells):
-        place = f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r}"
+    distinct = dict.fromkeys(cells)
+    separated, numbers = _are_numbers([cell.translate(SIGNS) for cell in distinct]), _are_numbers(distinct)
+    switches = any(distinct) and all(PRINTED_SWITCHES.fullmatch(cell) for cell in distinct if cell)
+    for cell in distinct:
+
+        def tell(cell: str = cell) -> str:
+            return f"{table.name}, line {table.lines[cells.index(cell)]}: the label {cell[:60]!r}"
+
         listed = cell[:1] + cell[-1:] in ("[]", "{}", "()") or switches
         if listed or PRINTED.fullmatch(cell):
             raise TaskError(
-                f"{place} is a {'list' if listed else 'value'} as a program prints it: write the names of the classes "
+                f"{tell()} is a {'list' if listed else 'value'} as a program prints it: write the names of the classes "
                 f"with {SEPARATOR!r} between, or a column of 0 and 1 for each class{NAME_KIND}."
             )
         if separated and cell != cell.translate(SIGNS) and not is_no_value(cell):
-            raise TaskError(f"{place} has a decimal comma or a separator, or a sign: write 1234.5{NAME_KIND}.")
+            raise TaskError(f"{tell()} has a decimal comma or a separator, or a sign: write 1234.5{NAME_KIND}.")
         if numbers and is_no_value(cell):
-            raise TaskError(f"{place} is no number, as the others are; leave the row out.")
-    if kind is not None and kind.several and not any(SEPARATOR in cell for cell in cells):
-        names = set(cells) - {""}
-        for row, cell in enumerate(cells):
+            raise TaskError(f"{tell()} is no number, as the others are; leave the row out.")
+    if kind is not None and kind.several and not any(SEPARATOR in cell for cell in distinct):
+        names = distinct.keys() - {""}
+        for cell in distinct:
             sign = _find_separator(cell, names)
             if sign is not None:
                 raise TaskError(
-                    f"{table.name}, line {table.lines[row]}: the label {cell[:60]!r} has {sign!r}, and no label has "
-                    f"{SEPARATOR!r}, which stands between classes{NAME_KIND}."
+                    f"{table.name}, line {table.lines[cells.index(cell)]}: the label {cell[:60]!r} has {sign!r}, and "
+                    f"no label has {SEPARATOR!r}, which stands between classes{NAME_KIND}."
                 )
 
 
@@ -109,7 +113,7 @@ def _find_separator(cell: str, names: Container[str]) -> str | None:
     return None
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
+def _are_numbers(cells: Iterable[str]) -> bool:
     """Whether all cells but those that stand for a missing number are numbers."""
     rest = [cell for cell in cells if not is_no_value(cell)]
     return bool(rest) and all(read_number(cell) is not None for cell in rest)

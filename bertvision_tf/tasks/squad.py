@@ -194,7 +194,7 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
     for what in ("question", "context", "answers"):
         if found[what] is None:
             raise TaskError(f"{table.name} has no column {what!r}; it has {', '.join(map(repr, table.header))}.")
-    count = len(table.rows)
+    count = len(table)
     nested = ("answers", "answer_start")
     cells = {
         what: table.column(name, NESTED if what in nested else ()) if name else [""] * count

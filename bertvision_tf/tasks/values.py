@@ -6,7 +6,7 @@ import fractions
 import json
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -67,24 +67,38 @@ def read_value(cell: Any) -> Any:
     return Unread(UNKNOWN, str(cell))
 
 
-def find_odd(values: Sequence[Any]) -> dict[str, int]:
+class OddFinder:
     """What values of one column are that are no single ones, and the first row of each kind.
 
     Lists are SWITCHES where all are of one length, of two or more, and hold 0 and 1 alone.
+
+    Args:
+        before: rows that are there already, and missing.
     """
-    found: dict[str, int] = {}
-    for row, value in enumerate(values):
+
+    def __init__(self, before: int = 0):
+        self._count, self._odd = before, dict[str, int]()
+        self._sizes: dict[int, list[int]] = {0: [before, 0]} if before else {}  # how many rows, and the first of them
+
+    def add(self, value: Any) -> None:
+        """The next row's."""
         what = _name_odd(value)
         if what is not None:
-            found.setdefault(what, row)
-    if found and found.keys() <= {LIST, NUMBERS}:
-        sizes = [len(value) if _is_switches(value) else 0 for value in values]
-        usual = max(set(sizes), key=sizes.count)
-        if usual and sizes.count(usual) == len(sizes):
-            return {SWITCHES: 0}
-        if usual and sizes.count(usual) > len(sizes) / 2:
-            return {MIXED: next(row for row, size in enumerate(sizes) if size != usual)}
-    return found
+            self._odd.setdefault(what, self._count)
+        size = len(value) if what is not None and _is_switches(value) else 0
+        self._sizes.setdefault(size, [0, self._count])[0] += 1
+        self._count += 1
+
+    @property
+    def found(self) -> dict[str, int]:
+        """Of all values so far."""
+        if self._odd and self._odd.keys() <= {LIST, NUMBERS}:
+            usual = max(self._sizes, key=lambda size: self._sizes[size][0])
+            if usual and self._sizes[usual][0] == self._count:
+                return {SWITCHES: 0}
+            if usual and self._sizes[usual][0] > self._count / 2:
+                return {MIXED: min(first for size, (_, first) in self._sizes.items() if size != usual)}
+        return self._odd
 
 
 def _name_odd(value: Any) -> str | None:

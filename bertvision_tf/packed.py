@@ -1,0 +1,270 @@
+"""Long columns in little memory: of many rows they lie in files of the system's folder for temporary ones (TMPDIR),
+from which the system maps into memory what is read."""
+
+from __future__ import annotations
+
+import array
+import errno
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, TypeVar, overload
+
+import numpy as np
+
+from .errors import TaskError
+
+IN_MEMORY = 32 * 2**20  # bytes of a column
+WRITTEN = 2**20  # bytes at a time
+READ = 2**14  # texts at a time
+Item = TypeVar("Item")
+
+
+class LazySequence(Sequence[Item]):
+    """A sequence whose items are made when they are asked for; a slice of it is a list. It equals any sequence of the
+    same items."""
+
+    def _find(self, index: int) -> Item:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._find(place) for place in range(len(self))[index]]
+        return self._find(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._find, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
+            return NotImplemented
+        return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self[:3]!r}, {len(self)} in all)"
+
+
+class ArrayWriter:
+    """Parts of an array that come one after another; in a file once they are many.
+
+    Args:
+        dtype: of its items.
+        limit: bytes that stay in memory.
+    """
+
+    def __init__(self, dtype: Any, limit: int = IN_MEMORY):
+        self._dtype, self._limit, self._size = np.dtype(dtype), limit, 0
+        self._parts: list[np.ndarray] = []
+        self._file: BinaryIO | None = None
+
+    def append(self, part: np.ndarray) -> None:
+        """Adds a part: (items, …)."""
+        part = np.ascontiguousarray(part, self._dtype)
+        self._parts.append(part)
+        self._size += part.nbytes
+        if self._size > self._limit:
+            self._write()
+
+    def finish(self) -> np.ndarray:
+        """All parts as one array; read-only where it lies in a file."""
+        if self._file is None:
+            return np.concatenate(self._parts) if self._parts else np.zeros(0, self._dtype)
+        shape = self._shape
+        self._write()
+        self._file.flush()
+        with self._file as file:
+            return np.asarray(np.memmap(file, self._dtype, "r")).reshape(-1, *shape)
+
+    def _write(self) -> None:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="bertvision-")  # noqa: SIM115 (closed when it is mapped)
+            for part in self._parts:
+                self._shape = part.shape[1:]
+                self._file.write(part.data)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "let TMPDIR name a folder with more room" if full else "let TMPDIR name another folder"
+            raise TaskError(f"{tempfile.gettempdir()} cannot be written: {error.strerror}; {remedy}.") from None
+        self._parts = []
+
+
+class Texts(LazySequence[str]):
+    """Texts as UTF-8, one after another; made by `TextWriter`.
+
+    Args:
+        data: uint8, all bytes.
+        ends: int64, (texts,), where each ends.
+        places: of these texts, in order; all with None.
+    """
+
+    def __init__(self, data: np.ndarray, ends: np.ndarray, places: np.ndarray | None = None):
+        self._data, self._ends, self._places = data, ends, places
+
+    def __len__(self) -> int:
+        return len(self._ends if self._places is None else self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), READ):
+            yield from self[start : start + READ]
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            return self._find(range(len(self))[index])
+        places = np.arange(len(self))[index] if self._places is None else self._places[index]
+        if not len(places):
+            return []
+        starts, ends = self._find_bounds(places)
+        if self._places is None and index.step in (None, 1):  # one piece
+            first, content = int(starts[0]), self._data[starts[0] : ends[-1]].tobytes()
+            bounds = zip((starts - first).tolist(), (ends - first).tolist(), strict=True)
+            return [content[start:end].decode() for start, end in bounds]
+        bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [self._data[start:end].tobytes().decode() for start, end in bounds]
+
+    def _find(self, index: int) -> str:
+        place = index if self._places is None else self._places[index]
+        start = self._ends[place - 1] if place else 0
+        return self._data[start : self._ends[place]].tobytes().decode()
+
+    def _find_bounds(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.where(places > 0, self._ends[np.maximum(places, 1) - 1], 0), self._ends[places]
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> Texts:
+        """Some of them, in this order; no text is copied."""
+        indices = np.asarray(indices, np.int64)
+        return Texts(self._data, self._ends, indices if self._places is None else self._places[indices])
+
+
+class TextWriter:
+    """Makes `Texts` of texts that come one by one."""
+
+    def __init__(self, texts: Iterable[str] = ()):
+        self._buffer, self._size = bytearray(), 0
+        self._own_ends = array.array("q")
+        self._data, self._ends = ArrayWriter(np.uint8), ArrayWriter(np.int64)
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        """Adds a text; UnicodeEncodeError where it has half a character."""
+        data = text.encode()
+        self._buffer += data
+        self._size += len(data)
+        self._own_ends.append(self._size)
+        if len(self._buffer) > WRITTEN:
+            self._flush()
+
+    def finish(self) -> Texts:
+        self._flush()
+        return Texts(self._data.finish(), self._ends.finish())
+
+    def _flush(self) -> None:
+        self._data.append(np.frombuffer(bytes(self._buffer), np.uint8))
+        self._ends.append(np.frombuffer(self._own_ends.tobytes(), np.int64))
+        self._buffer, self._own_ends = bytearray(), array.array("q")
+
+
+class NumberedNames(LazySequence[str]):
+    """Names such as train-0, train-1; each is made when it is asked for.
+
+    Args:
+        start: what they begin with.
+        numbers: of each, or how many they are.
+    """
+
+    def __init__(self, start: str, numbers: int | np.ndarray):
+        self._start, self._numbers = start, np.arange(numbers) if isinstance(numbers, int) else numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def _find(self, index: int) -> str:
+        return f"{self._start}-{self._numbers[index]}"
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> NumberedNames:
+        """Some of them, in this order."""
+        return NumberedNames(self._start, self._numbers[np.asarray(indices, np.int64)])
+
+    @property
+    def unique(self) -> bool:
+        """Whether all differ."""
+        return len(np.unique(self._numbers)) == len(self._numbers)
+
+
+class ByteNames(LazySequence[str]):
+    """Names of an array of UTF-8 bytes, dtype S, (names,)."""
+
+    def __init__(self, names: np.ndarray):
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _find(self, index: int) -> str:
+        return self._names[index].decode()
+
+
+class Numbers(LazySequence[int]):
+    """Whole numbers in eight bytes each."""
+
+    def __init__(self, numbers: array.array | range):
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def _find(self, index: int) -> int:
+        return self._numbers[index]
+
+
+def pick(column: Sequence[Item], indices: Sequence[int] | np.ndarray) -> Sequence[Item]:
+    """The items of a column at `indices`, in that order."""
+    select = getattr(column, "select", None)
+    return select(indices) if select is not None else [column[index] for index in indices]
+
+
+def number_equal(rows: Iterable[Any], read: Callable[[int], Any]) -> np.ndarray:
+    """A number for each row, equal for equal rows, by the order in which they come first: int64, (rows,).
+
+    Args:
+        rows: hashable, one by one.
+        read: a place → the row again, to compare those of one hash.
+    """
+    hashes = np.fromiter(map(hash, rows), np.int64)
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    alike = np.flatnonzero(ordered[1:] == ordered[:-1])  # with the next one
+    del hashes, ordered  # eight bytes a row each
+    first = np.arange(len(order))  # of the rows that equal it
+    if not len(alike):
+        return first
+    for group in np.split(alike, np.flatnonzero(np.diff(alike) > 1) + 1):
+        known: dict[Any, int] = {}
+        for place in order[group[0] : group[-1] + 2].tolist():
+            first[place] = known.setdefault(read(place), place)
+    return np.unique(first, return_inverse=True)[1]
+
+
+class Hashes:
+    """Of which hashable rows some others may be.
+
+    Args:
+        rows: one by one.
+    """
+
+    def __init__(self, rows: Iterable[Any]):
+        self._known = np.unique(np.fromiter(map(hash, rows), np.int64))
+
+    def __contains__(self, row: Any) -> bool:
+        place = np.searchsorted(self._known, hash(row))
+        return bool(place < len(self._known) and self._known[place] == hash(row))
