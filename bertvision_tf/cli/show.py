@@ -153,10 +153,58 @@ def show_estimate(task: str, encoder: str, found: Estimate) -> None:
     print_table(table, 110)
     print(
         "Cheaper: a codec of fewer bits; --tokens cls; some of the --layers; a shorter --max-length; fewer rows with "
-        "--limit; --dtype bfloat16 for time; or no store at all, with images_from_encoder."
+        "--limit; --dtype bfloat16 for time; or no store at all, with train --store none."
     )
     if not found.fits("int8", "all"):
         print("warning: int8, the default, does not fit with all tokens.", file=sys.stderr)
+
+
+def show_scales(
+    found: Estimate, codec: str, mode: str, device_rate: float | None = None, disk_rate: float | None = None
+) -> None:
+    """When a store takes less time than running the encoder anew.
+
+    Args:
+        found: what `estimate` has measured.
+        codec, mode: of the store.
+        device_rate: tokens a second of each device; the trial's with None.
+        disk_rate: megabytes a second of the disk; the trial's with None.
+    """
+    from ..extraction.scaling import ON_A_MACHINE, Rates, scale
+
+    if mode not in found.bytes[codec]:
+        mode = "all"
+    disk = (disk_rate * 1e6, disk_rate * 1e6) if disk_rate else found.disk
+    if disk is None:
+        print("The disk was not tried: it is full, or cannot be written. Say its rate with --disk-rate.")
+        return
+    rates = Rates(device_rate or found.tokens_per_second, *disk)
+    table = Table(title=f"a store of {show_bytes(found.bytes[codec][mode])} (--codec {codec} --tokens {mode}), or none")
+    for column in ("devices", "to make it", "a pass over it", "a pass with --store none", "a store is faster from"):
+        table.add_column(column, justify="right")
+    for one in scale(found.tokens, found.bytes[codec][mode], rates):
+        made = show_time(one.making) + (" (disk)" if one.disk_bound else "")
+        pays = "never" if one.pays_from is None else f"{one.pays_from} pass{'es' * (one.pays_from > 1)}"
+        table.add_row(str(one.devices), made, show_time(one.reading), show_time(one.running), pays)
+    print_table(table, 110)
+    own = "given" if device_rate else "of the trial here"
+    whose = "given" if disk_rate else "of a trial here, of one file that was flushed and then read"
+    print(
+        f"Worked out, not measured, from {rates.encoder:,.0f} tokens a second and device ({own}), and a disk that "
+        f"writes {rates.write / 1e6:,.0f} and reads {rates.read / 1e6:,.0f} MB a second ({whose}), which all devices "
+        f"share. Assumed: devices make equal shares of the store, each at that rate; without a store those of one "
+        f"machine, {ON_A_MACHINE} at most, run the encoder; a pass is an epoch of one seed over these texts; "
+        "nothing of a store stays in memory from pass to pass; the head's own time is left out. (disk): the disk takes "
+        "longer than the encoders."
+    )
+
+
+def show_time(seconds: float) -> str:
+    """In the largest unit of which there is one or more."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def show_ranks(ranks: Sequence[Rank]) -> None:

@@ -16,7 +16,7 @@ from .app import app
 from .process import start_tensorflow
 from .progress import show_progress
 from .settings import takes_settings
-from .show import show_bytes, show_estimate
+from .show import show_bytes, show_estimate, show_scales
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -73,13 +73,24 @@ def extract(
 
 @app.command
 @takes_settings(
-    *("task", "table", "encoder", "data_dir", "limit", "negatives", "dtype", "engine", "max_length", "layers", "store")
+    *("task", "table", "encoder", "data_dir", "limit", "negatives", "dtype", "engine", "max_length", "layers"),
+    *("codec", "tokens", "store"),
 )
-def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10.0, settings: RunSettings) -> None:
-    """Say what extraction costs: tokens, hours, bytes of each codec, and room on the disk.
+def plan(
+    *,
+    seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10.0,
+    device_rate: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    disk_rate: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    settings: RunSettings,
+) -> None:
+    """Say what extraction costs: tokens, hours, bytes of each codec, and room on the disk; and when a store takes less
+    time than running the encoder anew for each pass, on 1, 8 and 64 devices.
 
     Args:
         seconds: Of the trial.
+        device_rate: Tokens a second of each device, as plan measured it on one. Default: of the trial here.
+        disk_rate: Megabytes a second that all devices together write to the stores and read from them. Default: of a
+            trial here.
     """
     start_tensorflow()
     from ..encoders import load_encoder
@@ -99,6 +110,7 @@ def plan(*, seconds: Annotated[float, Parameter(validator=Number(gte=0.1))] = 10
         seconds=seconds,
     )
     show_estimate(task.name, settings.encoder, found)
+    show_scales(found, states.codec, states.tokens, device_rate, disk_rate)
 
 
 def _read_layers(states: StateSettings) -> Sequence[int] | None:

@@ -5,14 +5,18 @@ from .extract import extract, extract_part
 from .find import extract_once, find_store_path
 from .live import LiveStore
 from .plan import plan_spec
+from .scaling import Rates, Scale, scale
 
 __all__ = [
     "Estimate",
     "LiveStore",
+    "Rates",
+    "Scale",
     "estimate",
     "extract",
     "extract_once",
     "extract_part",
     "find_store_path",
     "plan_spec",
+    "scale",
 ]

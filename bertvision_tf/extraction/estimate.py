@@ -18,6 +18,7 @@ from ..tasks import Examples
 from .devices import Copies, count_batch_tokens, count_workers, rounds_on_device
 from .encode import map_in_order
 from .plan import plan_spec
+from .scaling import TRIED_BYTES, measure_disk
 
 TRIAL_SECONDS = 10.0
 XLA_BATCHES = 8  # of a trial
@@ -37,6 +38,7 @@ class Estimate:
         tokens_per_second: of the trial on this machine.
         bytes: of the stores together, by codec and token mode: "all", and but for windows "cls".
         free_bytes: on the disk where they would go.
+        disk: bytes a second that this disk writes, and that it reads; None where nothing can be written there.
     """
 
     examples: int
@@ -47,6 +49,7 @@ class Estimate:
     tokens_per_second: float
     bytes: dict[str, dict[str, int]]
     free_bytes: int
+    disk: tuple[float, float] | None = None
 
     @property
     def hours(self) -> float:
@@ -67,11 +70,11 @@ def estimate(
     layers: Sequence[int] | None = None,
     seconds: float = TRIAL_SECONDS,
 ) -> Estimate:
-    """Counts tokens, tries the encoder on a sample for some seconds, and works out the sizes.
+    """Counts tokens, tries the encoder on a sample for some seconds and the disk with a file, and works out the sizes.
 
     Args:
         encoder, splits: what would be run over what.
-        path: where the stores would go; only its disk is looked at.
+        path: where the stores would go; only its disk is tried.
         max_length: tokens a text.
         layers: hidden states that would be kept; all with None.
         seconds: of the trial.
@@ -103,6 +106,7 @@ def estimate(
         tokens_per_second=_try(encoder, tokens[0], spec.layers, seconds),
         bytes=sizes,
         free_bytes=shutil.disk_usage(existing).free,
+        disk=measure_disk(existing) if shutil.disk_usage(existing).free > 4 * TRIED_BYTES else None,
     )
 
 
