@@ -4,6 +4,7 @@ from which the system maps into memory what is read."""
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,9 +14,8 @@ import numpy as np
 
 from .errors import TaskError
 
-IN_MEMORY = 32 * 2**20  # bytes of a column
-WRITTEN = 2**20  # bytes at a time
-READ = 2**14  # texts at a time
+IN_MEMORY = 8 * 2**20  # bytes of a column
+AT_ONCE = 2**20  # bytes that are written, or read
 Item = TypeVar("Item")
 
 
@@ -37,6 +37,12 @@ class LazySequence(Sequence[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         return map(self._find, range(len(self)))
+
+    def __add__(self, other: Iterable[Item]) -> list[Item]:
+        return [*self, *other]
+
+    def __radd__(self, other: Iterable[Item]) -> list[Item]:
+        return [*other, *self]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
@@ -74,24 +80,33 @@ class ArrayWriter:
         """All parts as one array; read-only where it lies in a file."""
         if self._file is None:
             return np.concatenate(self._parts) if self._parts else np.zeros(0, self._dtype)
-        shape = self._shape
         self._write()
-        self._file.flush()
-        with self._file as file:
-            return np.asarray(np.memmap(file, self._dtype, "r")).reshape(-1, *shape)
+        with _disk_errors(), self._file as file:
+            file.flush()
+            return np.asarray(np.memmap(file, self._dtype, "r")).reshape(-1, *self._shape)
 
     def _write(self) -> None:
-        try:
+        with _disk_errors():
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="bertvision-")  # noqa: SIM115 (closed when it is mapped)
             for part in self._parts:
                 self._shape = part.shape[1:]
                 self._file.write(part.data)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            remedy = "let TMPDIR name a folder with more room" if full else "let TMPDIR name another folder"
-            raise TaskError(f"{tempfile.gettempdir()} cannot be written: {error.strerror}; {remedy}.") from None
         self._parts = []
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turns what the file system says of the folder for temporary files into one line."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "let TMPDIR name another folder"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "let TMPDIR name a folder with more room"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = "the table has many columns: leave some out, or allow more open files with ulimit -n"
+        raise TaskError(f"{tempfile.gettempdir()} cannot be written: {error.strerror}; {remedy}.") from None
 
 
 class Texts(LazySequence[str]):
@@ -110,8 +125,15 @@ class Texts(LazySequence[str]):
         return len(self._ends if self._places is None else self._places)
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), READ):
-            yield from self[start : start + READ]
+        if self._places is not None:
+            yield from map(self._find, range(len(self)))
+            return
+        start, first = 0, 0  # a piece's first text and its first byte
+        while start < len(self._ends):
+            stop = max(int(np.searchsorted(self._ends, first + AT_ONCE, "right")), start + 1)
+            stop = min(stop, start + AT_ONCE // 64, len(self._ends))  # of short texts not too many
+            yield from self._read(start, stop)
+            start, first = stop, int(self._ends[stop - 1])
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -120,29 +142,34 @@ class Texts(LazySequence[str]):
     def __getitem__(self, index: Any) -> Any:
         if not isinstance(index, slice):
             return self._find(range(len(self))[index])
-        places = np.arange(len(self))[index] if self._places is None else self._places[index]
-        if not len(places):
-            return []
-        starts, ends = self._find_bounds(places)
-        if self._places is None and index.step in (None, 1):  # one piece
-            first, content = int(starts[0]), self._data[starts[0] : ends[-1]].tobytes()
-            bounds = zip((starts - first).tolist(), (ends - first).tolist(), strict=True)
-            return [content[start:end].decode() for start, end in bounds]
-        bounds = zip(starts.tolist(), ends.tolist(), strict=True)
-        return [self._data[start:end].tobytes().decode() for start, end in bounds]
+        places = range(len(self))[index]
+        if self._places is None and places.step == 1:
+            return self._read(places.start, max(places.stop, places.start))
+        return [self._find(place) for place in places]
+
+    def _read(self, start: int, stop: int) -> list[str]:
+        """Neighbours, read as one piece."""
+        first = int(self._ends[start - 1]) if start else 0
+        ends = (self._ends[start:stop] - first).tolist()
+        content = self._data[first : first + (ends[-1] if ends else 0)].tobytes()
+        return [content[begin:end].decode() for begin, end in zip([0, *ends], ends, strict=False)]
 
     def _find(self, index: int) -> str:
         place = index if self._places is None else self._places[index]
         start = self._ends[place - 1] if place else 0
         return self._data[start : self._ends[place]].tobytes().decode()
 
-    def _find_bounds(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.where(places > 0, self._ends[np.maximum(places, 1) - 1], 0), self._ends[places]
+    def __reduce__(self) -> Any:
+        return _pack, ([*self],)  # no more than these
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Texts:
         """Some of them, in this order; no text is copied."""
         indices = np.asarray(indices, np.int64)
         return Texts(self._data, self._ends, indices if self._places is None else self._places[indices])
+
+
+def _pack(texts: list[str]) -> Texts:
+    return TextWriter(texts).finish()
 
 
 class TextWriter:
@@ -161,7 +188,7 @@ class TextWriter:
         self._buffer += data
         self._size += len(data)
         self._own_ends.append(self._size)
-        if len(self._buffer) > WRITTEN:
+        if len(self._buffer) > AT_ONCE:
             self._flush()
 
     def finish(self) -> Texts:
@@ -233,26 +260,32 @@ def pick(column: Sequence[Item], indices: Sequence[int] | np.ndarray) -> Sequenc
     return select(indices) if select is not None else [column[index] for index in indices]
 
 
-def number_equal(rows: Iterable[Any], read: Callable[[int], Any]) -> np.ndarray:
-    """A number for each row, equal for equal rows, by the order in which they come first: int64, (rows,).
+def number_equal(rows: Iterable[Any], read: Callable[[int], Any]) -> np.ndarray | None:
+    """A number for each row, equal for equal rows, by the order in which they come first.
 
     Args:
         rows: hashable, one by one.
         read: a place → the row again, to compare those of one hash.
+
+    Returns:
+        int64, (rows,); None where all rows differ.
     """
     hashes = np.fromiter(map(hash, rows), np.int64)
-    order = np.argsort(hashes, kind="stable")
-    ordered = hashes[order]
-    alike = np.flatnonzero(ordered[1:] == ordered[:-1])  # with the next one
-    del hashes, ordered  # eight bytes a row each
-    first = np.arange(len(order))  # of the rows that equal it
-    if not len(alike):
-        return first
-    for group in np.split(alike, np.flatnonzero(np.diff(alike) > 1) + 1):
-        known: dict[Any, int] = {}
-        for place in order[group[0] : group[-1] + 2].tolist():
-            first[place] = known.setdefault(read(place), place)
-    return np.unique(first, return_inverse=True)[1]
+    ordered = np.sort(hashes)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(twice):
+        return None
+    del ordered  # eight bytes a row
+    first = np.arange(len(hashes))  # of the rows that equal it
+    places = np.flatnonzero(np.isin(hashes, twice))
+    places = places[np.argsort(hashes[places], kind="stable")]
+    known, last = dict[Any, int](), None  # of one hash
+    for place in places.tolist():
+        if hashes[place] != last:
+            known, last = {}, hashes[place]
+        first[place] = known.setdefault(read(place), place)
+    number, found = np.unique(first, return_inverse=True)
+    return found if len(number) < len(first) else None
 
 
 class Hashes:

@@ -176,7 +176,7 @@ def show_scales(
         mode = "all"
     disk = (disk_rate * 1e6, disk_rate * 1e6) if disk_rate else found.disk
     if disk is None:
-        print("The disk was not tried: it is full, or cannot be written. Say its rate with --disk-rate.")
+        print("The disk was not tried: it is full, or cannot be written or measured. Name its rate with --disk-rate.")
         return
     rates = Rates(device_rate or found.tokens_per_second, *disk)
     table = Table(title=f"a store of {show_bytes(found.bytes[codec][mode])} (--codec {codec} --tokens {mode}), or none")

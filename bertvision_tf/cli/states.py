@@ -108,6 +108,7 @@ def plan(
         max_length=encoder.choose_length(states.max_length, task.max_length),
         layers=_read_layers(states),
         seconds=seconds,
+        try_disk=disk_rate is None,
     )
     show_estimate(task.name, settings.encoder, found)
     show_scales(found, states.codec, states.tokens, device_rate, disk_rate)

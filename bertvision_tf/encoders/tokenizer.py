@@ -4,6 +4,7 @@ Over 300 lines, since texts, pairs and windows share their checks, their parts a
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @functools.cached_property
     def lengths(self) -> np.ndarray:
         """int64, (texts,): tokens of each text."""
         return np.diff(self.offsets)

@@ -69,6 +69,7 @@ def estimate(
     max_length: int = 128,
     layers: Sequence[int] | None = None,
     seconds: float = TRIAL_SECONDS,
+    try_disk: bool = True,
 ) -> Estimate:
     """Counts tokens, tries the encoder on a sample for some seconds and the disk with a file, and works out the sizes.
 
@@ -78,6 +79,7 @@ def estimate(
         max_length: tokens a text.
         layers: hidden states that would be kept; all with None.
         seconds: of the trial.
+        try_disk: whether a file is written, read and removed.
     """
     tokens = [tokenize_examples(encoder, rows, max_length)[0] for rows in splits]
     lengths = np.concatenate([part.lengths for part in tokens])
@@ -106,7 +108,7 @@ def estimate(
         tokens_per_second=_try(encoder, tokens[0], spec.layers, seconds),
         bytes=sizes,
         free_bytes=shutil.disk_usage(existing).free,
-        disk=measure_disk(existing) if shutil.disk_usage(existing).free > 4 * TRIED_BYTES else None,
+        disk=measure_disk(existing) if try_disk and shutil.disk_usage(existing).free > 4 * TRIED_BYTES else None,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..encoders import Encoder
 from ..store import Store
+from ..store.plan import plan_batches
 from ..store.schema import Manifest, ShardEntry
 from ..tasks import Examples
 from .encode import BatchEncoder, describe_versions
@@ -56,10 +57,16 @@ class LiveStore(Store):
         return self._rows.datasets()
 
     def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
-        if not len(indices):
-            return []
-        states = self._encoder.encode_batch(self._tokens, indices, self._calibration)
-        return np.split(states, np.cumsum(self.lengths[indices])[:-1])
+        """In batches no larger than an extraction's, whatever is asked for at a time."""
+        found: list[np.ndarray] = [np.zeros(0)] * len(indices)
+        for batch in plan_batches(
+            self._tokens.lengths[indices], self.spec.batch_tokens
+        ):  # no more than an extraction's
+            states = self._encoder.encode_batch(self._tokens, indices[batch], self._calibration)
+            ends = np.cumsum(self.lengths[indices[batch]])[:-1]
+            for place, rows in zip(batch.tolist(), np.split(states, ends), strict=True):
+                found[place] = rows
+        return found
 
     def verify(self) -> None:
         """Nothing: no byte is kept."""

@@ -3,7 +3,6 @@ rates."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -81,8 +80,10 @@ def measure_disk(folder: Path, size: int = TRIED_BYTES) -> tuple[float, float] |
     """Bytes a second that a folder's disk writes, flushed, and reads, where the system forgets what it has read.
 
     Returns:
-        None where nothing can be written there.
+        None where nothing can be written there, or the system cannot be told to forget it.
     """
+    if not hasattr(os, "posix_fadvise"):
+        return None
     piece = np.random.default_rng(0).integers(0, 256, PIECE, np.uint8).tobytes()
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".bertvision-", buffering=0) as file:
@@ -91,9 +92,7 @@ def measure_disk(folder: Path, size: int = TRIED_BYTES) -> tuple[float, float] |
                 file.write(piece)
             os.fsync(file.fileno())
             write = time.perf_counter() - start
-            if hasattr(os, "posix_fadvise"):
-                with contextlib.suppress(OSError):
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             file.seek(0)
             start, done = time.perf_counter(), 0
             while part := file.read(PIECE):

@@ -29,7 +29,8 @@ except ImportError:  # not on Windows: what another process uses is not known th
 
 CACHE_BYTES = 20 * 2**30
 NAME = re.compile(r"\.?shard-[0-9a-f]{64}\.h5(\.[0-9a-f]{32}\.part)?")
-OLD = 24 * 3600.0  # seconds after which a download of another process is removed
+OLD = 24 * 3600.0  # seconds after which a download is removed where there are no locks
+STARTING = 10.0  # seconds in which a download is locked
 MAKING_ROOM = threading.Lock()
 SOUGHT: collections.defaultdict[Path, threading.Lock] = collections.defaultdict(threading.Lock)  # one thread loads each
 
@@ -70,10 +71,11 @@ class ShardCache:
             with SOUGHT[file]:
                 while (found := self._open(file, size, sha256)) is None:
                     self._folder.mkdir(parents=True, exist_ok=True)
-                    staging = self._make_room(file, size)
-                    if staging is None:
+                    stream = self._make_room(file, size)
+                    if stream is None:
                         return None
-                    self._download(shard, staging, file, sha256)
+                    with stream:
+                        self._download(shard, stream, file, sha256)
         except OSError as error:
             raise StoreError(f"{shard} cannot be kept in {self._folder}: {error.strerror or error}.") from None
         return found
@@ -94,15 +96,15 @@ class ShardCache:
             return np.memmap(stream, np.uint8, "r")
         return None
 
-    def _download(self, shard: CloudPath, staging: Path, file: Path, sha256: str) -> None:
-        digest = hashlib.sha256()
+    def _download(self, shard: CloudPath, stream: BinaryIO, file: Path, sha256: str) -> None:
+        digest, staging = hashlib.sha256(), Path(stream.name)
         try:
-            with open(staging, "r+b") as stream:
-                for piece in shard.stream():
-                    stream.write(piece)
-                    digest.update(piece)
-                stream.flush()
-                os.fsync(stream.fileno())
+            for piece in shard.stream():
+                stream.write(piece)
+                digest.update(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+            stream.close()
             if digest.hexdigest() != sha256:
                 raise StoreError(f"{shard} is damaged: its SHA-256 is not the manifest's. Delete it and extract again.")
             os.replace(staging, file)
@@ -111,29 +113,24 @@ class ShardCache:
             with contextlib.suppress(OSError):
                 staging.unlink(missing_ok=True)
 
-    def _make_room(self, file: Path, size: int) -> Path | None:
-        """A file of `size` bytes for a download, after what was used longest ago is removed; None where too much is in
-        use. Of other processes' downloads those that were begun a day ago are removed."""
+    def _make_room(self, file: Path, size: int) -> BinaryIO | None:
+        """A new file of `size` bytes for a download, after what was used longest ago is removed; None where too much is
+        in use. Downloads of processes that have ended are removed too."""
         with MAKING_ROOM:
-            kept = 0
-            removable = []
-            for used, held, one in self._list_files():
-                if one.name.startswith(".") and time.time() - used > OLD:
-                    one.unlink(missing_ok=True)
+            found = sorted(self._list_files())
+            kept = sum(held for _, held, _ in found)
+            for used, held, one in found:
+                begun = one.name.startswith(".")
+                if begun and time.time() - used < STARTING:  # it may not be locked yet
                     continue
-                kept += held
-                if not one.name.startswith("."):
-                    removable.append((used, held, one))
-            for _, held, one in sorted(removable):
-                if kept + size <= self._limit:
-                    break
-                kept -= held if _remove_unused(one) else 0
+                if begun or kept + size > self._limit:
+                    kept -= held if _remove_unused(one, begun and time.time() - used < OLD) else 0
             if kept + size > self._limit:
                 return None
-            staging = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
-            with open(staging, "wb") as stream:
-                stream.truncate(size)  # so that others count it
-            return staging
+            stream = open(file.with_name(f".{file.name}.{uuid.uuid4().hex}.part"), "wb")  # noqa: SIM115 (a caller's)
+            _lock(stream, exclusive=True)
+            stream.truncate(size)  # so that others count it
+            return stream
 
     def _list_files(self) -> Iterator[tuple[float, int, Path]]:
         """When each of its files was used last, its bytes, and where it is."""
@@ -144,25 +141,35 @@ class ShardCache:
                     yield status.st_mtime, status.st_size, file
 
 
-def _remove_unused(file: Path) -> bool:
-    """Removes a file that no process has mapped: whether it is gone."""
+def _remove_unused(file: Path, surely: bool) -> bool:
+    """Removes a file that no process has mapped or is writing: whether it is gone.
+
+    Args:
+        file: of the cache.
+        surely: not where there are no locks, which would tell.
+    """
     try:
-        with open(file, "rb") as stream:
-            if not _lock(stream, exclusive=True):
+        with open(file, "r+b") as stream:  # some systems lock for others only what is open for writing
+            held = _lock(stream, exclusive=True)
+            if held is False or (held is None and surely):
                 return False
-            file.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
     except FileNotFoundError:
         pass
+    except PermissionError:  # another user's, or mapped on Windows
+        return False
     return True
 
 
-def _lock(stream: BinaryIO, *, exclusive: bool) -> bool:
-    """Locks a file until it is closed and no longer mapped: whether it could. A shared lock is waited for."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks
-            pass
+def _lock(stream: BinaryIO, *, exclusive: bool) -> bool | None:
+    """Locks a file until it is closed and no longer mapped: whether it could, None where there are no locks. A shared
+    lock is waited for."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
     return True

@@ -18,7 +18,6 @@ import hashlib
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +34,7 @@ NO_STORE = "none"  # instead of a place, where no states are kept
 REQUEST = datetime.timedelta(minutes=10)  # that one request may take: a shard has 128 MiB
 RETRIES: Any = {"max_retries": 10}  # of a request, in three minutes
 CONFLICTS = 3  # times that an object is put which is neither there nor may be put
-OLD = 24 * 3600.0  # seconds after which a download of another process is removed
 PIECE = 8 * 2**20  # bytes of a download at a time
-CACHING = threading.Lock()  # a shard is downloaded
 CONNECTED: dict[str, int] = {}  # processes, by bucket
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -19,6 +20,7 @@ from .schema import Manifest, ShardEntry
 from .writer import disk_errors
 
 REQUESTS = 32  # at a time
+SOUGHT_AGAIN = 60.0  # seconds after which the cache may have room
 NEAR = 2**20  # bytes between two ranges that come in one request
 
 
@@ -33,6 +35,7 @@ class CloudStore(Store):
         spec = manifest.spec
         codec = get_codec(spec.codec)
         self._versions: dict[str, str | None] = {}  # of the shards, as they were opened
+        self._refused = 0.0  # when the cache had no room for a shard
         self._row_bytes = spec.num_hidden_states * codec.width(spec.hidden_dim) * codec.storage.itemsize
         super().__init__(path, manifest)
 
@@ -85,7 +88,7 @@ class CloudStore(Store):
         whole = None if cache is None else cache.map(self.path / entry.name, entry.bytes, entry.sha256)
         if whole is not None:
             return self._divide(number, whole)
-        maps = super()._map_shard(number)
+        maps, self._refused = super()._map_shard(number), time.monotonic()
         del maps["hidden_states"]  # of which the copy has none
         return maps
 
@@ -93,6 +96,9 @@ class CloudStore(Store):
         self.path.check_process()
         shards = self._shard[indices]
         numbers = np.unique(shards).tolist()
+        if self.path.cache is not None and self._refused and time.monotonic() - self._refused > SOUGHT_AGAIN:
+            self._refused = 0.0
+            self._map.cache_clear()  # type: ignore[attr-defined]
         maps = dict(zip(numbers, self._run(self._map, numbers), strict=True))
         starts, found = self._start[indices], [np.zeros(0)] * len(indices)
         ends = starts + self.lengths[indices]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from pathlib import Path
 
 from ..errors import StoreError
@@ -10,6 +12,7 @@ from .cloud import Place, read_place
 from .cloud_reader import CloudStore
 from .reader import Store
 from .schema import Manifest, StoreSpec, read_manifest
+from .writer import read_entry
 
 
 def open_store(
@@ -29,7 +32,7 @@ def open_store(
             batch reads its rows alone, each time.
         cache_bytes: that the cache has at most.
         unfinished: whether one that is being written is opened too, with the examples of the shards that are there so
-            far: `store.ids` says which.
+            far, in the task's order: `store.ids` says which.
 
     Raises:
         StoreError: it is missing, unfinished, damaged, of another format version, or not what is wanted.
@@ -48,7 +51,19 @@ def open_store(
         if next(path.glob("shard-*.json"), None) is not None:  # the entry of a shard that a part of it wrote
             remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"
         raise StoreError(f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): {remedy}.")
-    return load_store(path, manifest)
+    return load_store(path, manifest if manifest.complete else _add_parts(path, manifest))
+
+
+def _add_parts(path: Place, manifest: Manifest) -> Manifest:
+    """The manifest with the shards that several processes have written and that are not entered yet."""
+    entries = list(manifest.shards)
+    for name in sorted(file.stem for file in path.glob("shard-*.json")):
+        shard = path / f"{name}.h5"
+        with contextlib.suppress(StoreError):  # it has just been entered
+            entry = read_entry(shard, manifest.calibration)
+            if entry.name not in {one.name for one in entries} and shard.is_file():
+                entries.append(entry)
+    return dataclasses.replace(manifest, shards=tuple(entries))
 
 
 def load_store(path: Place, manifest: Manifest) -> Store:

@@ -1,4 +1,4 @@
-"""Reads a finished store: rows are mapped into memory, so an epoch costs no copy that a batch does not need."""
+"""Reads a store: rows are mapped into memory, so an epoch costs no copy that a batch does not need."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class Store:
         if not np.array_equal(np.sort(index), whole):
             raise StoreError(f"the shards of {path} do not hold each of its {count} examples once.")
         place = np.argsort(index)
+        self._index = None if manifest.complete else index[place]  # the task's rows, or windows, that are there
         self.questions: np.ndarray | None = None
         if self.spec.windowed:
             self.questions = _concatenate(shards, "questions", np.int64)[place]
@@ -103,6 +104,12 @@ class Store:
         vars(self).update(state)
         self._map = self._remember_maps()
 
+    def __copy__(self) -> Store:
+        """The same maps and connections, for a view."""
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
+        return view
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -127,8 +134,20 @@ class Store:
         return found
 
     def find_images(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The places of a task's rows in the store: the rows themselves, or the windows of these questions."""
-        return np.asarray(rows) if self.questions is None else np.flatnonzero(np.isin(self.questions, rows))
+        """The places of a task's rows in the store: the rows themselves, or the windows of these questions.
+
+        Raises:
+            StoreError: the store is unfinished, and lacks some of the rows.
+        """
+        if self.questions is not None:
+            return np.flatnonzero(np.isin(self.questions, rows))
+        rows = np.asarray(rows)
+        if self._index is None:
+            return rows
+        missing = ~np.isin(rows, self._index)
+        if missing.any():
+            raise StoreError(f"{self.path} is unfinished and lacks {missing.sum()} of {len(rows)} rows.")
+        return np.searchsorted(self._index, rows)
 
     def read_char_offsets(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Of windows, back to back: int32, (rows, 2), the characters of the context where each token begins and ends;

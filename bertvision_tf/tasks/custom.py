@@ -228,7 +228,7 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches
     if not len(table):
         raise TaskError(f"{table.name} has no rows.")
     ids: Sequence[str] = table.column("id") if table.header.count("id") == 1 else []
-    if not ids or number_equal(ids, ids.__getitem__).max(initial=0) + 1 < len(ids):
+    if not ids or number_equal(ids, ids.__getitem__) is not None:
         ids = NumberedNames(split, len(table))
     return Examples(
         task=task.name,
@@ -247,7 +247,7 @@ def _number_equal(texts: Sequence[Sequence[str]]) -> np.ndarray | None:
     found = number_equal(
         map(fold_texts, zip(*texts, strict=True)), lambda row: fold_texts([side[row] for side in texts])
     )
-    return found if 1 < found.max(initial=0) + 1 < len(found) else None
+    return found if found is not None and found.any() else None  # where all are equal, nothing is to be kept apart
 
 
 def _split_dev(examples: Examples, kind: Kind) -> tuple[Examples, Examples]:

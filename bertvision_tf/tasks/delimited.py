@@ -11,7 +11,7 @@ from ..errors import TaskError
 from ..kinds.cells import read_number
 from ..notes import note
 from ..packed import Hashes
-from .files import walk_lines
+from .files import TextFile
 from .table import Table, TableWriter
 
 NAMED = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?[\r\n]', re.IGNORECASE)
@@ -34,11 +34,12 @@ def read_delimited(path: Path, usual: str) -> Table:
         TaskError: a row has more or fewer cells than the header, a line of a file of one column is empty, a quote is
             left open, or the file is empty.
     """
+    file = TextFile(path)
     limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
     try:
-        named = NAMED.match(next(walk_lines(path), ""))  # Excel's own first line
-        delimiter = named["delimiter"] if named else _guess_delimiter(path, usual)
-        records = _read_records(path, delimiter)
+        named = NAMED.match(next(file.walk(), ""))  # Excel's own first line
+        delimiter = named["delimiter"] if named else _guess_delimiter(file, usual)
+        records = _read_records(path, file, delimiter)
         if named:
             next(records)
         _, _, header, _ = next((record for record in records if record[2]), (0, 0, [], ""))
@@ -53,6 +54,7 @@ def read_delimited(path: Path, usual: str) -> Table:
             if row:
                 writer.append_texts(last, row)
     finally:
+        file.close()
         csv.field_size_limit(limit)
     if delimiter != usual:
         says = "as its first line says" if named else f"not by {usual!r} as the file's name says"
@@ -68,13 +70,13 @@ def read_delimited(path: Path, usual: str) -> Table:
     return table
 
 
-def _read_records(path: Path, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
+def _read_records(path: Path, file: TextFile, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
     """The first and the last line of each record, from 1; its cells, none of an empty line; its last line as it is."""
-    line, plain = "", not next(walk_lines(path), "").endswith("\r\n")
+    line, plain = "", not next(file.walk(), "").endswith("\r\n")
 
     def walk() -> Iterator[str]:
         nonlocal line
-        for line in walk_lines(path):  # noqa: UP028
+        for line in file.walk():  # noqa: UP028
             yield line
 
     reader, last = csv.reader(walk(), delimiter=delimiter, strict=True), 0
@@ -142,18 +144,18 @@ def _find_swallowed(columns: list[Sequence[str]], long: dict[int, int], delimite
     return found
 
 
-def _guess_delimiter(path: Path, usual: str) -> str:
+def _guess_delimiter(file: TextFile, usual: str) -> str:
     """The usual one; where it divides no header, the only other one that gives all of the first rows as many cells."""
 
     def count(delimiter: str) -> set[int]:
-        reader = csv.reader(walk_lines(path), delimiter=delimiter, strict=True)
+        reader = csv.reader(file.walk(), delimiter=delimiter, strict=True)
         try:
             return {len(row) for row in itertools.islice(reader, LOOKED_AT) if row}
         except csv.Error:
             return set()
 
     try:
-        header: list[str] = next(csv.reader(walk_lines(path), delimiter=usual), [])
+        header: list[str] = next(csv.reader(file.walk(), delimiter=usual), [])
     except csv.Error:  # said with its line where the records are read
         return usual
     if len(header) != 1:

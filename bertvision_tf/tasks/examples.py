@@ -6,12 +6,12 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import TaskError
-from ..packed import NumberedNames, Texts, pick
+from ..packed import NumberedNames, Texts, number_equal, pick
 from .files import HALF, is_whole
 
 
@@ -81,6 +81,8 @@ class Examples:
     def _has_unique_ids(self) -> bool:
         if isinstance(self.ids, NumberedNames):
             return self.ids.unique
+        if isinstance(self.ids, Texts):
+            return number_equal(self.ids, self.ids.__getitem__) is None
         return len(set(self.ids)) == len(self.ids)
 
     def _walk_answers(self) -> Iterator[tuple[int, str]]:
@@ -91,18 +93,27 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """32 hexadecimal digits over ids, texts, labels and answers."""
+        packed = isinstance(self.texts, Texts) and isinstance(self.ids, (Texts, NumberedNames))
+        digest = self._packed_digest.copy() if packed else self._digest_texts()  # a list may be changed
+        digest.update(self.labels.tobytes())
+        if self.answers is not None:
+            digest.update(json.dumps([list(answers) for answers in self.answers]).encode())
+        return digest.hexdigest()[:32]
+
+    def _digest_texts(self) -> Any:
         digest = hashlib.sha256(f"{len(self)} {self.labels.dtype}".encode())
         for column in (self.ids, self.texts, self.text_pairs or ()):
             for text in column:
                 data = text.encode()
                 digest.update(len(data).to_bytes(8, "little") + data)
-        digest.update(self.labels.tobytes())
-        if self.answers is not None:
-            digest.update(json.dumps([list(answers) for answers in self.answers]).encode())
-        return digest.hexdigest()[:32]
+        return digest
+
+    @functools.cached_property
+    def _packed_digest(self) -> Any:
+        return self._digest_texts()
 
     @property
     def fold_groups(self) -> np.ndarray | None:

@@ -1,7 +1,10 @@
 """Texts of the user's, and files of them."""
 
+from __future__ import annotations
+
 import codecs
-import io
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -57,35 +60,66 @@ def read_text(path: Path) -> str:
         raise TaskError(f"{path}, line {line}: not UTF-8 ({reason}); save the file as UTF-8.") from None
 
 
-def walk_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file with the line feeds at their ends, one after another. Where it has no line feed, lines
-    end with a carriage return, and a line feed stands instead.
+class TextFile:
+    """The lines of a UTF-8 file, with or without a byte-order mark.
+
+    Args:
+        path: the file; of what can be read only once, such as a pipe, a copy is kept in a temporary file.
+        carriage_returns: whether lines of a file that has no line feed end with carriage returns.
 
     Raises:
-        TaskError: as `read_text` does.
+        TaskError: it cannot be read.
     """
-    try:
-        with open(path, "rb") as stream:
-            start = stream.read(max(map(len, (*OTHER_KINDS, *MARKS))))
-            if start.startswith((*OTHER_KINDS, *MARKS)) or not _has_line_feed(stream):
-                text = read_text(path)  # which says what it is, where it is no text
-                yield from io.StringIO(text if "\n" in text else text.replace("\r", "\n"), newline="\n")
-                return
-            stream.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
-            for number, line in enumerate(stream, start=1):
+
+    def __init__(self, path: Path, carriage_returns: bool = True):
+        self._path = path
+        try:
+            self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115 (read several times)
+            if not self._stream.seekable():
+                with self._stream as pipe:
+                    self._stream = tempfile.TemporaryFile(prefix="bertvision-")  # noqa: SIM115
+                    shutil.copyfileobj(pipe, self._stream)
+            self._old = carriage_returns and not any(b"\n" in piece for piece in self._read_pieces())
+            start = self._read_start()
+        except OSError as error:
+            raise TaskError(f"{path} cannot be read: {error.strerror or error}.") from None
+        other = next((what for begin, what in OTHER_KINDS.items() if start.startswith(begin)), None)
+        if other:
+            raise TaskError(f"{path} is {other}.")
+        mark = next((name for begin, name in MARKS.items() if start.startswith(begin)), None)
+        if mark:
+            raise TaskError(f"{path}, line 1: not UTF-8 (it is {mark}); save the file as UTF-8.")
+        self._first = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
+
+    def walk(self) -> Iterator[str]:
+        """The lines from the first one on, each with a line feed at its end but the last one, which may have none.
+
+        Raises:
+            TaskError: it is not UTF-8; the line is named.
+        """
+        self._stream.seek(self._first)
+        number = 0
+        for raw in self._stream:
+            parts = [raw] if not self._old else raw.replace(b"\r", b"\n").splitlines(keepends=True)
+            for line in parts:
+                number += 1
                 try:
                     yield line.decode()
                 except UnicodeDecodeError as error:
                     raise TaskError(
-                        f"{path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8."
+                        f"{self._path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8."
                     ) from None
-    except OSError as error:
-        raise TaskError(f"{path} cannot be read: {error.strerror}.") from None
 
+    def close(self) -> None:
+        self._stream.close()
 
-def _has_line_feed(stream: BinaryIO) -> bool:
-    stream.seek(0)
-    return any(b"\n" in piece for piece in iter(lambda: stream.read(2**20), b""))
+    def _read_pieces(self) -> Iterator[bytes]:
+        self._stream.seek(0)
+        return iter(lambda: self._stream.read(2**20), b"")
+
+    def _read_start(self) -> bytes:
+        self._stream.seek(0)
+        return self._stream.read(max(map(len, (*OTHER_KINDS, *MARKS))))
 
 
 def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = TaskError) -> Sequence[str]:

@@ -7,13 +7,11 @@ import narwhals
 
 from ..errors import TaskError
 
+ROWS = 2**10  # that are turned into Python's values at a time
 TAKEN = (
     "a table is a file, a mapping of columns, a data frame of pandas or polars, a pyarrow Table, or a Dataset of "
     "Hugging Face"
 )
-
-
-ROWS = 2**16  # that are turned into Python's values at a time
 
 
 def read_frame(source: Any) -> tuple[list[str], Iterator[list[Sequence[Any]]]]:
@@ -62,17 +60,16 @@ def read_frame(source: Any) -> tuple[list[str], Iterator[list[Sequence[Any]]]]:
 
 def _walk_frame(frame: narwhals.DataFrame, kind: str, names: Mapping[str, Sequence[str]]) -> Iterator[list[Any]]:
     """The columns of some rows at a time; cells of those with `names` are the numbers of classes."""
-    place = ""  # the column that is being read
-    try:
-        for start in range(0, len(frame), ROWS):
-            columns = []
+    for start in range(0, len(frame), ROWS):
+        place, columns = "", []  # the column that is being read
+        try:
             for column in frame[start : start + ROWS].iter_columns():
                 name, place = str(column.name), f", column {column.name!r}"
                 cells = column.to_list()
                 columns.append([_name_class(cell, names[name]) for cell in cells] if name in names else cells)
-            yield columns
-    except Exception as error:  # each library has its own
-        raise TaskError(_tell_unread(kind, place, error)) from None
+        except Exception as error:  # each library has its own
+            raise TaskError(_tell_unread(kind, place, error)) from None
+        yield columns
 
 
 def _tell_unread(kind: str, place: str, error: Exception) -> str:

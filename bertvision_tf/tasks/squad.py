@@ -200,17 +200,20 @@ def read_question_table(source: Any, task: TaskSpec, split: str) -> Examples:
         what: table.column(name, NESTED if what in nested else ()) if name else [""] * count
         for what, name in found.items()
     }
-    questions = [
-        {
-            "id": cells["id"][row] or f"{split}-{row}",
-            "question": cells["question"][row],
-            "context": cells["context"][row],
-            "title": cells["title"][row] or cells["context"][row],
-            "answers": _read_row(table, row, {what: column[row] for what, column in cells.items()}),
-            "has_answer": SWITCH.get(cells["is_impossible"][row].strip().lower()) is False,
-        }
-        for row in range(count)
-    ]
+    questions, known = [], dict[str, str]()  # so that equal contexts are one text in memory
+    for row, texts in enumerate(zip(*cells.values(), strict=True)):
+        cell = dict(zip(cells, texts, strict=True))
+        cell["context"] = known.setdefault(cell["context"], cell["context"])
+        questions.append(
+            {
+                "id": cell["id"] or f"{split}-{row}",
+                "question": cell["question"],
+                "context": cell["context"],
+                "title": cell["title"] or cell["context"],
+                "answers": _read_row(table, row, cell),
+                "has_answer": SWITCH.get(cell["is_impossible"].strip().lower()) is False,
+            }
+        )
     rows = build_questions(questions, task, split, table.name)
     return rows if found["title"] else dataclasses.replace(rows, columns={})
 

@@ -1,5 +1,6 @@
 """Tables of the user's: CSV, TSV, JSON Lines and Parquet files, data frames, mappings of lists."""
 
+import contextlib
 import csv
 import json
 import os
@@ -11,14 +12,14 @@ from typing import Any
 from ..errors import TaskError
 from ..paths import read_object, read_path
 from .delimited import read_delimited
-from .files import walk_lines
+from .files import TextFile
 from .frames import read_frame
 from .table import Table, TableWriter
 from .values import show_json, show_value
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path keeps one stroke
-ROWS = 2**16  # of a table that are read at a time
+ROWS = 2**10  # of a table that are read at a time
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -92,50 +93,69 @@ def check_writable(path: Path) -> None:
 
 def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
     table, known = TableWriter(str(path)), dict[str, None]()
-    for number, line in enumerate(walk_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line, object_pairs_hook=read_object)
-        except json.JSONDecodeError as error:
-            raise TaskError(f"{path}, line {number}: no JSON ({error.msg}).") from None
-        except (ValueError, RecursionError) as error:
-            raise TaskError(f"{path}, line {number}: {error}.") from None
-        if not isinstance(content, dict):
-            raise TaskError(f"{path}, line {number}: expected an object, got {type(content).__name__}.")
-        for name in content:
-            if name not in known:
-                known[name] = None
-                table.add_column(name)
-        table.append(number, map(content.get, known), show)
+    with contextlib.closing(TextFile(path, carriage_returns=False)) as file:
+        for number, line in enumerate(file.walk(), start=1):
+            if not line.strip():
+                continue
+            content = _read_object(path, number, line)
+            for name in content:
+                if name not in known:
+                    known[name] = None
+                    table.add_column(name)
+            table.append(number, map(content.get, known), show)
     if not len(table):
         raise TaskError(f"{path} is empty: expected an object on each line.")
     return table.finish()
 
 
+def _read_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        content = json.loads(line, object_pairs_hook=read_object)
+    except json.JSONDecodeError as error:
+        raise TaskError(f"{path}, line {number}: no JSON ({error.msg}).") from None
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{path}, line {number}: {error}.") from None
+    if not isinstance(content, dict):
+        raise TaskError(f"{path}, line {number}: expected an object, got {type(content).__name__}.")
+    return content
+
+
 def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
     try:
+        import pyarrow
         from pyarrow import dataset, parquet
     except ImportError:
         raise TaskError(f"{path} needs pyarrow to be read: pip install pyarrow.") from None
-    place = ""
     try:
-        schema = parquet.read_schema(path) if path.is_file() else None  # of a folder, what its files have in common
+        if path.is_file():
+            schema = parquet.read_schema(path)
+        else:  # a folder, whose files may have columns of their own
+            found = dataset.dataset(path, format="parquet", partitioning="hive")
+            schema = pyarrow.unify_schemas([found.schema, *(part.physical_schema for part in found.get_fragments())])
         source = dataset.dataset(path, schema, "parquet", partitioning="hive")
         names = source.schema.names
-        table = TableWriter(str(path), names)
-        for batch in source.to_batches(batch_size=ROWS, batch_readahead=1, fragment_readahead=1):
-            columns = []
+        batches = source.to_batches(batch_size=ROWS, batch_readahead=1, fragment_readahead=1)
+    except Exception as error:  # pyarrow has its own
+        raise TaskError(_tell_unread(path, "", error)) from None
+    table = TableWriter(str(path), names)
+    while True:
+        place, columns = "", []  # the column that is being read
+        try:
+            batch = next(batches, None)
+            if batch is None:
+                break
             for name, cells in zip(names, batch.columns, strict=True):
                 place = f", column {name!r},"
                 columns.append(cells.to_pylist())
-            _append(table, columns, show)
-    except TaskError:
-        raise
-    except Exception as error:  # pyarrow has its own, and those of each encoding
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TaskError(f"{path}{place} cannot be read: {reason}") from None
+        except Exception as error:  # and those of each encoding
+            raise TaskError(_tell_unread(path, place, error)) from None
+        _append(table, columns, show)
     return table.finish()
+
+
+def _tell_unread(path: Path, place: str, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{path}{place} cannot be read: {reason}"
 
 
 def _read_frame(name: str, source: Any, show: Callable[[Any], str]) -> Table:

@@ -121,7 +121,9 @@ def _name_odd(value: Any) -> str | None:
 
 
 def _is_index(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, (int, float)) and value >= 0 and value == int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    return value >= 0 and value == int(value)
 
 
 def _is_switches(value: Any) -> bool:

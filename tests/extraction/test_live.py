@@ -8,7 +8,7 @@ import pytest
 
 import bertvision_tf as bv
 from bertvision_tf.errors import RunError, StoreError
-from bertvision_tf.extraction import LiveStore, extract
+from bertvision_tf.extraction import LiveStore, extract, extract_part
 from bertvision_tf.store import open_store
 
 OPTIONS = {"batch_tokens": 64, "shard_rows": 100}
@@ -142,3 +142,37 @@ def test_a_store_is_read_while_it_is_written(rows, tiny_encoder, tmp_path):
     np.testing.assert_array_equal(part.gather(range(len(part))).states, whole.gather(places).states)
     assert other[0] == (found[[len(store) for store in found].index(other[0][1])].ids, other[0][1])
     assert open_store(path, unfinished=True).ids == whole.ids
+
+
+def test_rows_of_an_unfinished_store(rows, tiny_encoder, tmp_path):
+    """Of a store that parts of it are written of, and not merged."""
+    path = tmp_path / "store"
+    extract_part(tiny_encoder, rows, path, 2, 3, **OPTIONS)
+    part = open_store(path, unfinished=True)
+    assert 0 < len(part) < len(rows)
+    there = [rows.ids.index(name) for name in part.ids]
+    np.testing.assert_array_equal(part.find_images(there[::-1]), np.arange(len(part))[::-1])
+    missing = next(place for place in range(len(rows)) if place not in there)
+    with pytest.raises(StoreError, match="is unfinished and lacks 1 of 2 rows"):
+        part.find_images([there[0], missing])
+    for number in (1, 3):
+        extract_part(tiny_encoder, rows, path, number, 3, **OPTIONS)
+    whole = open_store(path, unfinished=True)
+    assert whole.ids == list(rows.ids)
+    whole.verify()
+
+
+def test_no_more_runs_at_a_time_than_in_an_extraction(rows, tiny_encoder, monkeypatch):
+    """Heads that read [CLS] alone ask for thousands of rows."""
+    live, cells = LiveStore(tiny_encoder, rows, tokens="cls", batch_tokens=64), []
+    expected = live.gather(range(len(rows))).states
+    run = type(live._encoder)._run
+
+    def count(self, tokens, batch, grid=None):
+        cells.append(len(batch) * tokens.lengths[batch].max())
+        return run(self, tokens, batch, grid)
+
+    monkeypatch.setattr(type(live._encoder), "_run", count)
+    places = np.random.default_rng(0).permutation(len(rows))
+    np.testing.assert_array_equal(live.gather(places).states, expected[places])
+    assert max(cells) <= 64

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import gc
 import http.client
 import http.server
@@ -115,6 +116,29 @@ def test_the_bytes_and_the_rows_of_a_store_on_disk(stored, whole):
         np.testing.assert_array_equal(label, wanted)
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_a_view_copies_nothing(stored, whole, monkeypatch):
+    monkeypatch.setattr(CloudPath, "read_start", None)
+    view = stored.select([0, 2])
+    assert view._pool is stored._pool
+    assert_reads_alike(view, whole.select([0, 2]))
+
+
+def test_downloads_of_processes_that_have_ended_take_no_room(stored, whole, tmp_path):
+    limit = max(entry.bytes for entry in whole.manifest.shards)
+    left, live = (tmp_path / f".shard-{'0' * 64}.h5.{one * 32}.part" for one in "ab")
+    for file in (left, live):
+        file.write_bytes(bytes(limit))
+        os.utime(file, (time.time() - 60, time.time() - 60))
+    with open(live, "r+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        store = open_store("s3://states/stored", cache=tmp_path, cache_bytes=limit)
+        assert_reads_alike(store, whole)  # by ranges
+        assert [file.name for file in tmp_path.iterdir()] == [live.name]
+    store._refused -= 100  # seconds ago
+    assert_reads_alike(store, whole)
+    assert list(tmp_path.glob("shard-*.h5"))
 
 
 def test_another_process_reads_it_too(stored, whole):
@@ -348,7 +372,7 @@ def test_of_two_writers_the_slower_takes_what_the_faster_has_entered(whole, rows
     assert len(written) <= len(whole.manifest.shards) + 2  # one is made twice, and one was not finished
 
 
-def test_two_processes_write_at_once(whole, rows, tiny_encoder, url):
+def test_two_writers_at_once(whole, rows, tiny_encoder, url):
     with ThreadPoolExecutor(2) as pool:
         for store in pool.map(lambda _: extract(tiny_encoder, rows, url, **OPTIONS), range(2)):
             assert_reads_alike(store, whole)
