@@ -25,6 +25,7 @@ ifndef QUICK
 	$(BIN)/python benchmarks/feed.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/fine_tune.py --data-dir $(DATA)/glue
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/large.py --rows 100000 --tokens cls
 endif
 
 docs: $(INSTALLED)  ## the documentation site, in site/
