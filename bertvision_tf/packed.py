@@ -8,7 +8,7 @@ import contextlib
 import errno
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -16,12 +16,23 @@ from .errors import TaskError
 
 IN_MEMORY = 8 * 2**20  # bytes of a column
 AT_ONCE = 2**20  # bytes that are written, or read
+LISTED = 100_000  # rows of which texts and names are plain lists
 Item = TypeVar("Item")
+if TYPE_CHECKING:
+    Base = Sequence
+else:
+
+    class Base(Generic[Item]):
+        """No Sequence when it runs."""
 
 
-class LazySequence(Sequence[Item]):
+class LazySequence(Base[Item]):
     """A sequence whose items are made when they are asked for; a slice of it is a list. It equals any sequence of the
-    same items."""
+    same items. For numpy and TensorFlow it is an array of them: of the abstract class Sequence TensorFlow would take
+    each item for an argument."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
     def _find(self, index: int) -> Item:
         raise NotImplementedError
@@ -38,6 +49,23 @@ class LazySequence(Sequence[Item]):
     def __iter__(self) -> Iterator[Item]:
         return map(self._find, range(len(self)))
 
+    def __contains__(self, item: object) -> bool:
+        return any(one == item for one in self)
+
+    def index(self, item: Item, start: int = 0, stop: int | None = None) -> int:
+        """The place where an item comes first."""
+        for place in range(len(self))[start:stop]:
+            if self[place] == item:
+                return place
+        raise ValueError(f"{item!r} is not in it")
+
+    def count(self, item: Item) -> int:
+        """How often an item is there."""
+        return sum(one == item for one in self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array([*self], dtype)
+
     def __add__(self, other: Iterable[Item]) -> list[Item]:
         return [*self, *other]
 
@@ -45,7 +73,7 @@ class LazySequence(Sequence[Item]):
         return [*other, *self]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
+        if not isinstance(other, (Sequence, LazySequence)) or isinstance(other, (str, bytes)):
             return NotImplemented
         return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
 
@@ -81,12 +109,12 @@ class ArrayWriter:
         if self._file is None:
             return np.concatenate(self._parts) if self._parts else np.zeros(0, self._dtype)
         self._write()
-        with _disk_errors(), self._file as file:
+        with disk_errors(), self._file as file:
             file.flush()
             return np.asarray(np.memmap(file, self._dtype, "r")).reshape(-1, *self._shape)
 
     def _write(self) -> None:
-        with _disk_errors():
+        with disk_errors():
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="bertvision-")  # noqa: SIM115 (closed when it is mapped)
             for part in self._parts:
@@ -96,7 +124,7 @@ class ArrayWriter:
 
 
 @contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
     """Turns what the file system says of the folder for temporary files into one line."""
     try:
         yield
@@ -106,7 +134,8 @@ def _disk_errors() -> Iterator[None]:
             remedy = "let TMPDIR name a folder with more room"
         if error.errno in (errno.EMFILE, errno.ENFILE):
             remedy = "the table has many columns: leave some out, or allow more open files with ulimit -n"
-        raise TaskError(f"{tempfile.gettempdir()} cannot be written: {error.strerror}; {remedy}.") from None
+        folder = tempfile.tempdir or "the folder for temporary files"  # where one was found
+        raise TaskError(f"{folder} cannot be written: {error.strerror}; {remedy}.") from None
 
 
 class Texts(LazySequence[str]):
@@ -252,6 +281,11 @@ class Numbers(LazySequence[int]):
 
     def _find(self, index: int) -> int:
         return self._numbers[index]
+
+
+def list_short(column: Sequence[Item]) -> Sequence[Item]:
+    """A list of the items, where they are not many."""
+    return [*column] if len(column) <= LISTED else column
 
 
 def pick(column: Sequence[Item], indices: Sequence[int] | np.ndarray) -> Sequence[Item]:

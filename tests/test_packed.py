@@ -194,14 +194,50 @@ def test_a_folder_of_parquet_files(tmp_path):
         parquet.write_table(table, tmp_path / "t.parquet" / f"{number}.parquet")
     assert read_table(tmp_path / "t.parquet").column("text") == [row["text"] for row in ROWS]
     parquet.write_table(pyarrow.table({"text": ["x"], "more": [1]}), tmp_path / "t.parquet" / "2.parquet")
-    assert read_table(tmp_path / "t.parquet").column("more") == [*[""] * len(ROWS), "1"]
+    with pytest.raises(TaskError, match=r"2\.parquet has a column 'more' that the first file of .* lacks"):
+        read_table(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet" / "2.parquet").unlink()
     (tmp_path / "t.parquet" / "README.md").write_text("no table")
     with pytest.raises(TaskError, match=r"t\.parquet cannot be read: .*README"):
         read_table(tmp_path / "t.parquet")
 
 
-def test_a_task_whose_columns_lie_in_files(tmp_path, place):
+def test_a_folder_named_like_a_column_changes_no_cell(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    (tmp_path / "label=1").mkdir()
+    parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [0, 1]}), tmp_path / "label=1" / "t.parquet")
+    assert read_table(tmp_path / "label=1" / "t.parquet").rows == [["a", "0"], ["b", "1"]]
+
+
+def test_a_folder_whose_files_differ_in_types(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    (tmp_path / "t.parquet").mkdir()
+    for name, more in (("a", [1, 2]), ("b", [1.0, 2.0])):
+        parquet.write_table(
+            pyarrow.table({"text": ["x", "y"], "more": more}), tmp_path / "t.parquet" / f"{name}.parquet"
+        )
+    assert read_table(tmp_path / "t.parquet").column("more") == ["1", "2", "1", "2"]
+
+
+def test_short_columns_are_lists(tmp_path):
+    """As TensorFlow, JSON and tokenizers take them; and of long ones TensorFlow and numpy too."""
+    import tensorflow as tf
+
+    rows = task_from_table({"text": ["good", "bad"] * 20, "label": ["+", "-"] * 20}).load("train")
+    assert type(rows.texts) is list and type(rows.ids) is list
+    texts = TextWriter(["a", "ä"]).finish()
+    assert np.array(texts).tolist() == ["a", "ä"]
+    assert [one.decode() for one in tf.data.Dataset.from_tensor_slices(texts).as_numpy_iterator()] == ["a", "ä"]
+    assert [one.decode() for one in tf.constant(NumberedNames("a", 2)).numpy()] == ["a-0", "a-1"]
+
+
+def test_a_task_whose_columns_lie_in_files(tmp_path, place, monkeypatch):
     """Its rows, fingerprints and tokens are those of lists."""
+    monkeypatch.setattr(packed, "LISTED", 0)
     rows = [(f"text {number % 37} of {number}", "ab"[number % 2]) for number in range(200)]
     (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
     task = task_from_table(tmp_path / "t.csv")

@@ -95,18 +95,22 @@ def plan(
     start_tensorflow()
     from ..encoders import load_encoder
     from ..experiments.preparation import read_task
-    from ..extraction import estimate
+    from ..extraction import estimate, plan_spec
     from ..tasks.doubts import load_rows
 
     task, states, rows = read_task(settings), settings.states, settings.rows
     splits = [load_rows(task, split, rows.data_dir, rows.limit, rows.negatives) for split in task.splits]
     encoder = load_encoder(settings.encoder, states.dtype, states.engine)
+    length = encoder.choose_length(states.max_length, task.max_length)
+    layers = _read_layers(states)
+    # which says what is wrong with them
+    plan_spec(encoder, splits[0], max_length=length, layers=layers, codec=states.codec, tokens=states.tokens)
     found = estimate(
         encoder,
         splits,
         settings.places.store,
-        max_length=encoder.choose_length(states.max_length, task.max_length),
-        layers=_read_layers(states),
+        max_length=length,
+        layers=layers,
         seconds=seconds,
         try_disk=disk_rate is None,
     )

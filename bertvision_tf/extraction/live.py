@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..encoders import Encoder
+from ..errors import StoreError
 from ..store import Store
 from ..store.plan import plan_batches
 from ..store.schema import Manifest, ShardEntry
@@ -58,7 +59,7 @@ class LiveStore(Store):
 
     def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
         """In batches no larger than an extraction's, whatever is asked for at a time."""
-        found: list[np.ndarray] = [np.zeros(0)] * len(indices)
+        indices, found = np.arange(len(self))[indices], [np.zeros(0)] * len(indices)
         for batch in plan_batches(
             self._tokens.lengths[indices], self.spec.batch_tokens
         ):  # no more than an extraction's
@@ -67,6 +68,9 @@ class LiveStore(Store):
             for place, rows in zip(batch.tolist(), np.split(states, ends), strict=True):
                 found[place] = rows
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise StoreError("states that an encoder makes cannot be pickled: name a folder for them, and open that store.")
 
     def verify(self) -> None:
         """Nothing: no byte is kept."""

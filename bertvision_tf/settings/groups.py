@@ -285,7 +285,8 @@ class PlaceSettings:
 
     Attributes:
         store: folder of all stores, or its URL in object storage, as s3://BUCKET/states; states that are already in it
-            are used again. "none" keeps no states: the encoder runs anew for each batch of each epoch.
+            are used again. "none", for train and compare alone, keeps no states: the encoder runs anew
+            for each batch of each epoch.
         cache: folder of this machine for the shards of stores in object storage, which are then read whole and once.
             Default: each batch reads its rows alone, each time.
         cache_bytes: that the cache has at most. The shards that were used longest ago go first. Of a store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from .cloud import Place, read_place
 from .cloud_reader import CloudStore
 from .reader import Store
 from .schema import Manifest, StoreSpec, read_manifest
-from .writer import read_entry
+from .writer import find_size, read_entry
 
 
 def open_store(
@@ -59,10 +58,18 @@ def _add_parts(path: Place, manifest: Manifest) -> Manifest:
     entries = list(manifest.shards)
     for name in sorted(file.stem for file in path.glob("shard-*.json")):
         shard = path / f"{name}.h5"
-        with contextlib.suppress(StoreError):  # it has just been entered
-            entry = read_entry(shard, manifest.calibration)
-            if entry.name not in {one.name for one in entries} and shard.is_file():
-                entries.append(entry)
+        try:
+            entry, size = read_entry(shard, manifest.calibration), find_size(shard)
+        except (FileNotFoundError, StoreError):
+            if (path / f"{name}.json").is_file():
+                raise
+            continue  # it has just been entered
+        if (entry.name, entry.bytes) != (shard.name, size):
+            raise StoreError(
+                f"{shard} is not what its entry says: delete it and {name}.json, and run their part again."
+            )
+        if entry.name not in {one.name for one in entries}:
+            entries.append(entry)
     return dataclasses.replace(manifest, shards=tuple(entries))
 
 

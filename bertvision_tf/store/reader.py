@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from ..errors import StoreError
-from ..packed import ByteNames
+from ..packed import ByteNames, list_short
 from .cloud import Place
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry
@@ -83,7 +83,7 @@ class Store:
                 raise StoreError(f"the shards of {path} do not hold each of its {self.spec.examples} questions.")
         self.lengths = _concatenate(shards, "lengths", np.int32)[place]
         self.labels = _concatenate(shards, "labels", np.int32)[place]
-        self.ids: Sequence[str] = ByteNames(_concatenate(shards, "ids", "S1")[place])
+        self.ids: Sequence[str] = list_short(ByteNames(_concatenate(shards, "ids", "S1")[place]))
         self._shard = np.repeat(np.arange(len(shards)), [len(shard["lengths"]) for shard in shards])[place]
         starts = [np.cumsum(shard["lengths"]) - shard["lengths"] for shard in shards]
         self._start = np.concatenate([np.zeros(0, np.int64), *starts])[place]
@@ -137,9 +137,11 @@ class Store:
         """The places of a task's rows in the store: the rows themselves, or the windows of these questions.
 
         Raises:
-            StoreError: the store is unfinished, and lacks some of the rows.
+            StoreError: the store is unfinished, and lacks some of the rows, or perhaps windows of the questions.
         """
         if self.questions is not None:
+            if self._index is not None:
+                raise StoreError(f"{self.path} is unfinished: its questions may lack windows.")
             return np.flatnonzero(np.isin(self.questions, rows))
         rows = np.asarray(rows)
         if self._index is None:

@@ -342,7 +342,7 @@ def read_entry(shard: Place, calibration: Calibration) -> ShardEntry:
             raise ValueError("values of other types")
     except OSError as error:
         raise StoreError(f"{find_entry(shard)} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{find_entry(shard)} is no entry of a shard ({error}): {again}") from None
     if made_with != fingerprint_calibration(calibration):
         raise StoreError(f"{shard} was made with another calibration than the store's: {again}")

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import TaskError
 from ..kinds import KINDS, SEPARATOR, SPAN, Kind, find_kind
 from ..notes import note
-from ..packed import NumberedNames, number_equal
+from ..packed import NumberedNames, list_short, number_equal
 from ..paths import read_path
 from .doubts import say_repeated
 from .examples import Examples
@@ -215,7 +215,7 @@ def _find(table: Table, names: Sequence[str], what: str, option: str) -> str:
 
 
 def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches: int, split: str) -> Examples:
-    texts = [table.column(column) for column in (task.text, task.text_pair) if column is not None]
+    texts = [list_short(table.column(column)) for column in (task.text, task.text_pair) if column is not None]
     cells = read_labels(table, labels, switches)
     if split != "train" and task.kind.numeric:
         check_spelling(table, cells, task.kind)
@@ -233,7 +233,7 @@ def _read_examples(task: TaskSpec, table: Table, labels: Sequence[str], switches
     return Examples(
         task=task.name,
         split=split,
-        ids=ids,
+        ids=list_short(ids),
         texts=texts[0],
         text_pairs=texts[1] if len(texts) > 1 else None,
         labels=encode_labels(task, cells, table.name, table.lines),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import BertvisionError, TaskError
-from ..packed import Texts
+from ..packed import Texts, disk_errors
 
 OTHER_KINDS = {  # by how a file begins
     b"\x1f\x8b": "compressed by gzip: unpack it first",
@@ -76,17 +76,20 @@ class TextFile:
         try:
             self._stream: BinaryIO = open(path, "rb")  # noqa: SIM115 (read several times)
             if not self._stream.seekable():
-                with self._stream as pipe:
+                with self._stream as pipe, disk_errors():
                     self._stream = tempfile.TemporaryFile(prefix="bertvision-")  # noqa: SIM115
                     shutil.copyfileobj(pipe, self._stream)
+                    self._stream.flush()
             self._old = carriage_returns and not any(b"\n" in piece for piece in self._read_pieces())
             start = self._read_start()
         except OSError as error:
             raise TaskError(f"{path} cannot be read: {error.strerror or error}.") from None
         other = next((what for begin, what in OTHER_KINDS.items() if start.startswith(begin)), None)
+        mark = next((name for begin, name in MARKS.items() if start.startswith(begin)), None)
+        if other or mark:
+            self.close()
         if other:
             raise TaskError(f"{path} is {other}.")
-        mark = next((name for begin, name in MARKS.items() if start.startswith(begin)), None)
         if mark:
             raise TaskError(f"{path}, line 1: not UTF-8 (it is {mark}); save the file as UTF-8.")
         self._first = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0

@@ -122,35 +122,40 @@ def _read_object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
     try:
-        import pyarrow
-        from pyarrow import dataset, parquet
+        from pyarrow import parquet
     except ImportError:
         raise TaskError(f"{path} needs pyarrow to be read: pip install pyarrow.") from None
     try:
-        if path.is_file():
-            schema = parquet.read_schema(path)
-        else:  # a folder, whose files may have columns of their own
-            found = dataset.dataset(path, format="parquet", partitioning="hive")
-            schema = pyarrow.unify_schemas([found.schema, *(part.physical_schema for part in found.get_fragments())])
-        source = dataset.dataset(path, schema, "parquet", partitioning="hive")
-        names = source.schema.names
-        batches = source.to_batches(batch_size=ROWS, batch_readahead=1, fragment_readahead=1)
+        if path.is_dir():  # of several files, whose columns the names of folders may add to
+            whole = parquet.read_table(path)
+            names, batches = whole.column_names, iter(whole.to_batches(ROWS))
+            for part in parquet.ParquetDataset(path).fragments:
+                missing = [name for name in part.physical_schema.names if name not in names]
+                if missing:
+                    raise TaskError(f"{part.path} has a column {missing[0]!r} that the first file of {path} lacks.")
+        else:
+            file = parquet.ParquetFile(path)
+            names, batches = file.schema_arrow.names, file.iter_batches(ROWS)
+    except TaskError:
+        raise
     except Exception as error:  # pyarrow has its own
         raise TaskError(_tell_unread(path, "", error)) from None
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise TaskError(f"{path} cannot be read: Multiple matches for the column {twice!r}.")
     table = TableWriter(str(path), names)
     while True:
         place, columns = "", []  # the column that is being read
         try:
             batch = next(batches, None)
             if batch is None:
-                break
+                return table.finish()
             for name, cells in zip(names, batch.columns, strict=True):
                 place = f", column {name!r},"
                 columns.append(cells.to_pylist())
         except Exception as error:  # and those of each encoding
             raise TaskError(_tell_unread(path, place, error)) from None
         _append(table, columns, show)
-    return table.finish()
 
 
 def _tell_unread(path: Path, place: str, error: Exception) -> str:
