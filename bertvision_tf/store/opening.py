@@ -60,10 +60,12 @@ def _add_parts(path: Place, manifest: Manifest) -> Manifest:
         shard = path / f"{name}.h5"
         try:
             entry, size = read_entry(shard, manifest.calibration), find_size(shard)
-        except (FileNotFoundError, StoreError):
-            if (path / f"{name}.json").is_file():
+        except (FileNotFoundError, StoreError) as error:
+            if not (path / f"{name}.json").is_file():  # it has just been entered
+                continue
+            if isinstance(error, StoreError):
                 raise
-            continue  # it has just been entered
+            raise StoreError(f"{shard} is missing: delete {name}.json, and run their part again.") from None
         if (entry.name, entry.bytes) != (shard.name, size):
             raise StoreError(
                 f"{shard} is not what its entry says: delete it and {name}.json, and run their part again."

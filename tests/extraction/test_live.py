@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+import pickle
 
 import numpy as np
 import pytest
@@ -55,6 +56,9 @@ def test_it_reads_as_a_store_does(rows, tiny_encoder, tmp_path, choices):
         assert images["hidden_states"].shape == others["hidden_states"].shape
     assert len(live.gather(np.zeros(0, int)).states) == 0
     assert (live.bytes, live.rows) == (0, store.rows)
+    np.testing.assert_array_equal(live.gather([-3, -1]).states, live.gather([len(live) - 3, len(live) - 1]).states)
+    with pytest.raises(StoreError, match="cannot be pickled"):
+        pickle.dumps(live)
 
 
 def test_a_view_of_some_layers(rows, tiny_encoder, tmp_path):
@@ -155,6 +159,15 @@ def test_rows_of_an_unfinished_store(rows, tiny_encoder, tmp_path):
     missing = next(place for place in range(len(rows)) if place not in there)
     with pytest.raises(StoreError, match="is unfinished and lacks 1 of 2 rows"):
         part.find_images([there[0], missing])
+    shard = next(iter(sorted(path.glob("shard-*.h5"))))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:500])
+    with pytest.raises(StoreError, match=rf"{shard.name} is not what its entry says: delete it and {shard.stem}.json"):
+        open_store(path, unfinished=True)
+    shard.unlink()
+    with pytest.raises(StoreError, match=rf"{shard.name} is missing: delete {shard.stem}.json"):
+        open_store(path, unfinished=True)
+    shard.write_bytes(content)
     for number in (1, 3):
         extract_part(tiny_encoder, rows, path, number, 3, **OPTIONS)
     whole = open_store(path, unfinished=True)

@@ -39,5 +39,7 @@ def test_plan_says_when_a_store_pays(tiny_encoder, tmp_path):
     assert "a store is faster from" in done.stdout
     assert "from 100 tokens a second and device (given), and a disk that writes 50 and reads 50 MB" in done.stdout
     assert "(--codec int8 --tokens cls), or none" in done.stdout
-    for rate in (("--device-rate", 0), ("--disk-rate", -1)):
+    done = run_here(*words, "--codec", "bogus")
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "bogus" in done.stderr
+    for rate in (("--device-rate", 0), ("--disk-rate", -1), ("--tokens", "bogus")):
         assert run_here(*words, *rate).returncode != 0
