@@ -153,7 +153,7 @@ def show_estimate(task: str, encoder: str, found: Estimate) -> None:
     print_table(table, 110)
     print(
         "Cheaper: a codec of fewer bits; --tokens cls; some of the --layers; a shorter --max-length; fewer rows with "
-        "--limit; --dtype bfloat16 for time; or no store at all, with train --store none, in Python images_from_encoder."
+        "--limit; --dtype bfloat16 for time; or no store at all, with train --store none or images_from_encoder."
     )
     if not found.fits("int8", "all"):
         print("warning: int8, the default, does not fit with all tokens.", file=sys.stderr)
