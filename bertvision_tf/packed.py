@@ -7,7 +7,7 @@ import array
 import contextlib
 import errno
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, overload
 
 import numpy as np
@@ -43,8 +43,11 @@ class LazySequence(Base[Item]):
     def __getitem__(self, index: slice) -> list[Item]: ...
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self._find(place) for place in range(len(self))[index]]
+            return self._read(range(len(self))[index])
         return self._find(range(len(self))[index])
+
+    def _read(self, places: range) -> list[Item]:
+        return [self._find(place) for place in places]
 
     def __iter__(self) -> Iterator[Item]:
         return map(self._find, range(len(self)))
@@ -161,26 +164,16 @@ class Texts(LazySequence[str]):
         while start < len(self._ends):
             stop = max(int(np.searchsorted(self._ends, first + AT_ONCE, "right")), start + 1)
             stop = min(stop, start + AT_ONCE // 64, len(self._ends))  # of short texts not too many
-            yield from self._read(start, stop)
+            yield from self._read(range(start, stop))
             start, first = stop, int(self._ends[stop - 1])
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: Any) -> Any:
-        if not isinstance(index, slice):
-            return self._find(range(len(self))[index])
-        places = range(len(self))[index]
-        if self._places is None and places.step == 1:
-            return self._read(places.start, max(places.stop, places.start))
-        return [self._find(place) for place in places]
-
-    def _read(self, start: int, stop: int) -> list[str]:
-        """Neighbours, read as one piece."""
-        first = int(self._ends[start - 1]) if start else 0
-        ends = (self._ends[start:stop] - first).tolist()
-        content = self._data[first : first + (ends[-1] if ends else 0)].tobytes()
+    def _read(self, places: range) -> list[str]:
+        """Neighbours are read as one piece."""
+        if self._places is not None or places.step != 1 or not places:
+            return super()._read(places)
+        first = int(self._ends[places.start - 1]) if places.start else 0
+        ends = (self._ends[places.start : places.stop] - first).tolist()
+        content = self._data[first : first + ends[-1]].tobytes()
         return [content[begin:end].decode() for begin, end in zip([0, *ends], ends, strict=False)]
 
     def _find(self, index: int) -> str:
@@ -225,8 +218,8 @@ class TextWriter:
         return Texts(self._data.finish(), self._ends.finish())
 
     def _flush(self) -> None:
-        self._data.append(np.frombuffer(bytes(self._buffer), np.uint8))
-        self._ends.append(np.frombuffer(self._own_ends.tobytes(), np.int64))
+        self._data.append(np.frombuffer(self._buffer, np.uint8))
+        self._ends.append(np.frombuffer(self._own_ends, np.int64))
         self._buffer, self._own_ends = bytearray(), array.array("q")
 
 
@@ -273,7 +266,7 @@ class ByteNames(LazySequence[str]):
 class Numbers(LazySequence[int]):
     """Whole numbers in eight bytes each."""
 
-    def __init__(self, numbers: array.array | range):
+    def __init__(self, numbers: array.array):
         self._numbers = numbers
 
     def __len__(self) -> int:
@@ -292,46 +285,3 @@ def pick(column: Sequence[Item], indices: Sequence[int] | np.ndarray) -> Sequenc
     """The items of a column at `indices`, in that order."""
     select = getattr(column, "select", None)
     return select(indices) if select is not None else [column[index] for index in indices]
-
-
-def number_equal(rows: Iterable[Any], read: Callable[[int], Any]) -> np.ndarray | None:
-    """A number for each row, equal for equal rows, by the order in which they come first.
-
-    Args:
-        rows: hashable, one by one.
-        read: a place → the row again, to compare those of one hash.
-
-    Returns:
-        int64, (rows,); None where all rows differ.
-    """
-    hashes = np.fromiter(map(hash, rows), np.int64)
-    ordered = np.sort(hashes)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not len(twice):
-        return None
-    del ordered  # eight bytes a row
-    first = np.arange(len(hashes))  # of the rows that equal it
-    places = np.flatnonzero(np.isin(hashes, twice))
-    places = places[np.argsort(hashes[places], kind="stable")]
-    known, last = dict[Any, int](), None  # of one hash
-    for place in places.tolist():
-        if hashes[place] != last:
-            known, last = {}, hashes[place]
-        first[place] = known.setdefault(read(place), place)
-    number, found = np.unique(first, return_inverse=True)
-    return found if len(number) < len(first) else None
-
-
-class Hashes:
-    """Of which hashable rows some others may be.
-
-    Args:
-        rows: one by one.
-    """
-
-    def __init__(self, rows: Iterable[Any]):
-        self._known = np.unique(np.fromiter(map(hash, rows), np.int64))
-
-    def __contains__(self, row: Any) -> bool:
-        place = np.searchsorted(self._known, hash(row))
-        return bool(place < len(self._known) and self._known[place] == hash(row))

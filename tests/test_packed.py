@@ -12,8 +12,9 @@ import pytest
 
 from bertvision_tf import packed
 from bertvision_tf.errors import TaskError
-from bertvision_tf.packed import ArrayWriter, ByteNames, Hashes, NumberedNames, Texts, TextWriter, number_equal
+from bertvision_tf.packed import ArrayWriter, ByteNames, NumberedNames, Texts, TextWriter
 from bertvision_tf.tasks import Examples, frames, tables, task_from_table
+from bertvision_tf.tasks.equal_rows import Hashes, number_equal
 from bertvision_tf.tasks.files import TextFile
 from bertvision_tf.tasks.tables import read_table
 

@@ -103,7 +103,7 @@ def plan(
     encoder = load_encoder(settings.encoder, states.dtype, states.engine)
     length = encoder.choose_length(states.max_length, task.max_length)
     layers = _read_layers(states)
-    # which says what is wrong with them
+    # Refuses a codec or tokens that there are not, before the trial.
     plan_spec(encoder, splits[0], max_length=length, layers=layers, codec=states.codec, tokens=states.tokens)
     found = estimate(
         encoder,

@@ -17,6 +17,7 @@ from ..store.codecs import Calibration
 from .devices import Copies, count_workers, list_gpus, rounds_on_device
 
 VERSIONED = ("bertvision-tf", "tensorflow", "keras-hub", "transformers", "h5py", "numpy")
+Grid = tuple[np.ndarray, np.ndarray]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -58,21 +59,27 @@ class BatchEncoder:
         self, tokens: Tokens, batches: Iterable[np.ndarray], calibration: Calibration
     ) -> Iterator[tuple[int, np.ndarray]]:
         """The batches in order: how many tokens each has, and its encoded states, (rows, states, width)."""
+        grid = self.find_grid(calibration)
 
         def encode(batch: np.ndarray) -> tuple[int, np.ndarray]:
-            return int(tokens.lengths[batch].sum()), self.encode_batch(tokens, batch, calibration)
+            return int(tokens.lengths[batch].sum()), self.encode_batch(tokens, batch, calibration, grid)
 
         return map_in_order(encode, batches, self.workers)
 
-    def encode_batch(self, tokens: Tokens, batch: np.ndarray, calibration: Calibration) -> np.ndarray:
-        """Encoded states, (rows, states, width)."""
+    def find_grid(self, calibration: Calibration) -> Grid | None:
+        """The codec's grid, where states are rounded to it on the device."""
+        return self.codec.grid(calibration) if rounds_on_device() else None
+
+    def encode_batch(
+        self, tokens: Tokens, batch: np.ndarray, calibration: Calibration, grid: Grid | None
+    ) -> np.ndarray:
+        """Encoded states, (rows, states, width); `grid` is what `find_grid` gives."""
         states = self._sampled.pop(int(batch[0]), None)
-        grid = self.codec.grid(calibration) if rounds_on_device() else None
         if states is None and grid is not None:
             return self.codec.pack(self._run(tokens, batch, grid))
         return self.codec.encode(self._run(tokens, batch) if states is None else states, calibration)
 
-    def _run(self, tokens: Tokens, batch: np.ndarray, grid: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+    def _run(self, tokens: Tokens, batch: np.ndarray, grid: Grid | None = None) -> np.ndarray:
         spec = self.spec
         return self._copies.hidden_state_rows(
             tokens.pad(batch), mode=spec.tokens, pooler=spec.pooler, layers=spec.layers, grid=grid

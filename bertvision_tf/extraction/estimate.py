@@ -99,6 +99,7 @@ def estimate(
     }
     folder = read_path(path).absolute()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(existing).free
     return Estimate(
         examples=sum(len(rows) for rows in splits),
         tokens=int(lengths.sum()),
@@ -107,8 +108,8 @@ def estimate(
         states=states,
         tokens_per_second=_try(encoder, tokens[0], spec.layers, seconds),
         bytes=sizes,
-        free_bytes=shutil.disk_usage(existing).free,
-        disk=measure_disk(existing) if try_disk and shutil.disk_usage(existing).free > 4 * TRIED_BYTES else None,
+        free_bytes=free,
+        disk=measure_disk(existing) if try_disk and free > 4 * TRIED_BYTES else None,
     )
 
 

@@ -158,16 +158,16 @@ class _Extraction:
         """Writes the shards that are not there."""
         writer = StoreWriter(path, self.batches.spec, **self.facts)
         try:
-            self._write_from(writer, writer.next_shard)
-            while not writer.manifest.complete:
-                self._write_from(writer, writer.next_shard)
+            self._write_left(writer)
+            while not writer.manifest.complete:  # another process was faster with a shard
+                self._write_left(writer)
         finally:
             writer.close()
 
-    def _write_from(self, writer: StoreWriter, first: int) -> None:
+    def _write_left(self, writer: StoreWriter) -> None:
         """Writes the shards that are not there, to the end or to one that another process was faster with."""
         plan, tokens = self.plan, self.plan.count_tokens()
-        numbers = range(first, len(plan))
+        numbers = range(writer.next_shard, len(plan))
         found = {number: writer.find(number, plan.describe(number)) for number in writer.list_files()}
         left = [number for number in numbers if found.get(number) is None]
         done = sum(tokens) - sum(tokens[number] for number in left)

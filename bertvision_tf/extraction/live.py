@@ -47,6 +47,7 @@ class LiveStore(Store):
         sample = choose_sample(plan.batches, plan.tokens.lengths)
         self._calibration = self._encoder.calibrate(plan.tokens, sample, keep=False)  # a view has that of its states
         self._rows = plan.describe_rows(np.arange(len(plan.tokens)))
+        self._grid = self._encoder.find_grid(self._calibration)
         entry = ShardEntry("none", len(self._rows.lengths), len(self._rows.token_ids), 0, "")
         made_with = describe_versions(encoder)
         super().__init__(NOWHERE, Manifest(spec, made_with, plan.tokens.truncated, self._calibration, 1, (entry,)))
@@ -63,7 +64,7 @@ class LiveStore(Store):
         for batch in plan_batches(
             self._tokens.lengths[indices], self.spec.batch_tokens
         ):  # no more than an extraction's
-            states = self._encoder.encode_batch(self._tokens, indices[batch], self._calibration)
+            states = self._encoder.encode_batch(self._tokens, indices[batch], self._calibration, self._grid)
             ends = np.cumsum(self.lengths[indices[batch]])[:-1]
             for place, rows in zip(batch.tolist(), np.split(states, ends), strict=True):
                 found[place] = rows

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import StoreError
 from ..paths import read_path
+from ..settings import PlaceSettings
 
 if TYPE_CHECKING:
     from .cloud import CloudPath
@@ -27,7 +28,7 @@ try:
 except ImportError:  # not on Windows: what another process uses is not known there
     fcntl = None  # type: ignore[assignment]
 
-CACHE_BYTES = 20 * 2**30
+CACHE_BYTES = PlaceSettings.cache_bytes
 NAME = re.compile(r"\.?shard-[0-9a-f]{64}\.h5(\.[0-9a-f]{32}\.part)?")
 OLD = 24 * 3600.0  # seconds after which a download is removed where there are no locks
 STARTING = 10.0  # seconds in which a download is locked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +14,7 @@ import numpy as np
 from ..errors import StoreError
 from .cloud import Changed, CloudPath, Place
 from .codecs import get_codec
-from .reader import OPEN_SHARDS, Store
+from .reader import Store
 from .schema import Manifest, ShardEntry
 from .writer import disk_errors
 
@@ -78,9 +77,6 @@ class CloudStore(Store):
 
     def _find_source(self, entry: ShardEntry) -> Place:
         return self.path / entry.name
-
-    def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
-        return functools.lru_cache(OPEN_SHARDS)(self._map_shard)
 
     def _map_shard(self, number: int) -> dict[str, np.ndarray]:
         """Of a shard that the cache has no room for, all but its states."""

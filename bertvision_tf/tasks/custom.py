@@ -13,9 +13,10 @@ import numpy as np
 from ..errors import TaskError
 from ..kinds import KINDS, SEPARATOR, SPAN, Kind, find_kind
 from ..notes import note
-from ..packed import NumberedNames, list_short, number_equal
+from ..packed import NumberedNames, list_short
 from ..paths import read_path
 from .doubts import say_repeated
+from .equal_rows import number_equal
 from .examples import Examples
 from .files import fold_texts
 from .known import TASKS

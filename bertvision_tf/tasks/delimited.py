@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import TaskError
 from ..kinds.cells import read_number
 from ..notes import note
-from ..packed import Hashes
+from .equal_rows import Hashes
 from .files import TextFile
 from .table import Table, TableWriter
 

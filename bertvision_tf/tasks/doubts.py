@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..notes import note
-from ..packed import Hashes
+from .equal_rows import Hashes
 from .examples import Examples
 from .files import fold_texts
 from .negatives import add_negatives

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import TaskError
-from ..packed import NumberedNames, Texts, number_equal, pick
+from ..packed import NumberedNames, Texts, pick
+from .equal_rows import number_equal
 from .files import HALF, is_whole
 
 

@@ -47,17 +47,22 @@ def read_text(path: Path) -> str:
     """
     try:
         content = path.read_bytes()
-        for start, what in OTHER_KINDS.items():
-            if content.startswith(start):
-                raise TaskError(f"{path} is {what}.")
+        other = _name_start(content, OTHER_KINDS)
+        if other:
+            raise TaskError(f"{path} is {other}.")
         return content.decode("utf-8-sig")
     except OSError as error:
         raise TaskError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        other = next((name for mark, name in MARKS.items() if error.object.startswith(mark)), None)
+        other = _name_start(error.object, MARKS)
         reason = f"it is {other}" if other else error.reason
         raise TaskError(f"{path}, line {line}: not UTF-8 ({reason}); save the file as UTF-8.") from None
+
+
+def _name_start(content: bytes, names: Mapping[bytes, str]) -> str | None:
+    """What a file is called by how it begins."""
+    return next((name for start, name in names.items() if content.startswith(start)), None)
 
 
 class TextFile:
@@ -84,8 +89,7 @@ class TextFile:
             start = self._read_start()
         except OSError as error:
             raise TaskError(f"{path} cannot be read: {error.strerror or error}.") from None
-        other = next((what for begin, what in OTHER_KINDS.items() if start.startswith(begin)), None)
-        mark = next((name for begin, name in MARKS.items() if start.startswith(begin)), None)
+        other, mark = _name_start(start, OTHER_KINDS), _name_start(start, MARKS)
         if other or mark:
             self.close()
         if other:

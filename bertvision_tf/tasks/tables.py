@@ -13,13 +13,12 @@ from ..errors import TaskError
 from ..paths import read_object, read_path
 from .delimited import read_delimited
 from .files import TextFile
-from .frames import read_frame
+from .frames import ROWS, read_frame
 from .table import Table, TableWriter
 from .values import show_json, show_value
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path keeps one stroke
-ROWS = 2**10  # of a table that are read at a time
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
