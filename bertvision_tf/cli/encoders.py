@@ -25,7 +25,7 @@ def fetch(encoder: str, /) -> None:
 
 
 @app.command
-@takes_settings("task", "table", "dtype", "engine", "data_dir", "limit", "max_length", "store")
+@takes_settings("task", "table", "dtype", "engine", "data_dir", "limit", "max_length", "store", "cache", "cache_bytes")
 def rank(encoders: list[str], /, *, output: Path | None = None, settings: RunSettings) -> None:
     """Rank encoders and their layers for a task, without training: LogME and H-score of the training rows.
 
@@ -47,6 +47,8 @@ def rank(encoders: list[str], /, *, output: Path | None = None, settings: RunSet
                 encoders,
                 read_task(settings),
                 store=settings.places.store,
+                cache=settings.places.cache,
+                cache_bytes=settings.places.cache_bytes,
                 data_dir=settings.rows.data_dir,
                 limit=settings.rows.limit,
                 states=settings.states,

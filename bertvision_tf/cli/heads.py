@@ -72,7 +72,7 @@ def heads(
 
 
 @app.command
-@takes_settings("encoder", "dtype", "engine", "data_dir", "limit", "store")
+@takes_settings("encoder", "dtype", "engine", "data_dir", "limit", "store", "cache", "cache_bytes")
 def compare(
     *,
     output: Path = Path("comparison.csv"),
@@ -111,7 +111,8 @@ def compare(
     planned = plan_cells(encoder, heads or [*list_presets(), *SOLVED], tasks or TASKS, seeds)
     if not only_print:
         with show_progress() as progress:
-            options: dict[str, Any] = {"store": settings.places.store, "data_dir": rows.data_dir, "limit": rows.limit}
+            places = {name: getattr(settings.places, name) for name in ("store", "cache", "cache_bytes")}
+            options: dict[str, Any] = {**places, "data_dir": rows.data_dir, "limit": rows.limit}
             for cell in compare_heads(output, encoder, planned, progress=progress, **options):
                 failed += isinstance(cell, Failure)
                 what = f"error: {cell.reason}" if isinstance(cell, Failure) else f"{cell.mean:.3f}"

@@ -14,6 +14,7 @@ from ..heads.config import TokenPoolingMode
 from ..progress import Progress, ignore, prefix
 from ..random_states import keeps_random_states
 from ..reports.table import show_score
+from ..store import CACHE_BYTES
 from ..tasks import get_task
 from .cells import append_cell, check_table, read_cells
 from .experiment import train
@@ -104,6 +105,8 @@ def compare_heads(
     plan: Plan,
     *,
     store: str | Path = "states",
+    cache: str | Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
     data_dir: str | Path | None = None,
     limit: int | None = None,
     progress: Progress = ignore,
@@ -114,7 +117,7 @@ def compare_heads(
         output: the CSV file; what it holds is kept, and not run again. Runs lie beside it in a folder of its name.
         encoder: whose states.
         plan: the cells, of `plan_cells`.
-        store, data_dir, limit, progress: as `train`'s.
+        store, cache, cache_bytes, data_dir, limit, progress: as `train`'s.
 
     Yields:
         each cell as it is done, or what kept it from being done: the next is tried then.
@@ -135,6 +138,8 @@ def compare_heads(
                 head=head,
                 seeds=count,
                 store=store,
+                cache=cache,
+                cache_bytes=cache_bytes,
                 output=output.with_suffix("") / f"{task}-{head}",
                 data_dir=data_dir,
                 limit=limit,

@@ -23,7 +23,7 @@ from ..paths import read_path
 from ..progress import Progress
 from ..runs import writing_to
 from ..settings import RunSettings
-from ..store import NO_STORE, CloudPath, Place, ShardCache, Store, StoreSpec, read_place
+from ..store import NO_STORE, CloudPath, Place, Store, StoreSpec, find_place
 from ..tasks import Examples, TaskSpec, get_task, task_from_table
 from ..tasks.doubts import load_rows
 from ..tasks.selection import split_folds, take_selection
@@ -143,7 +143,7 @@ def _read_store(settings: RunSettings) -> Place | None:
         if settings.cluster.ray is not None:
             raise RunError("`ray` has a cluster write stores, and `store` is none: name a folder, or leave `ray` out.")
         return None
-    store = read_place(places.store, None if places.cache is None else ShardCache(places.cache, places.cache_bytes))
+    store = find_place(places.store, places.cache, places.cache_bytes)
     if isinstance(store, CloudPath) and tuned:
         raise RunError(f"fine-tuned encoders are kept in the folder of the stores, and {store} is none: name a folder.")
     return store

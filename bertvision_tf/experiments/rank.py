@@ -20,7 +20,7 @@ from ..metrics.transfer import h_score, log_me
 from ..progress import Progress, ignore, prefix
 from ..runs.folder import write_csv
 from ..settings import StateSettings
-from ..store import read_place
+from ..store import CACHE_BYTES, find_place
 from ..tasks import TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..training.baselines import compute_token_means
@@ -54,6 +54,8 @@ def rank_encoders(
     task: str | TaskSpec,
     *,
     store: str | Path = "states",
+    cache: str | Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
     data_dir: str | Path | None = None,
     limit: int | None = None,
     states: StateSettings | None = None,
@@ -66,7 +68,7 @@ def rank_encoders(
     Args:
         encoders: names as `load_encoder` reads them, or encoders.
         task: a task's name or spec; of labels, not of answers.
-        store, data_dir, limit, progress: as `train`'s.
+        store, cache, cache_bytes, data_dir, limit, progress: as `train`'s.
         states: how states are extracted: its dtype, max_length and codec; always all layers of all tokens.
 
     Yields:
@@ -87,18 +89,19 @@ def rank_encoders(
     for given in encoders:  # all are there, before one is run
         if not isinstance(given, Encoder):
             check_encoder(given)
+    place = find_place(store, cache, cache_bytes)
     for given in encoders:
         encoder = given if isinstance(given, Encoder) else load_encoder(given, states.dtype, states.engine)
         start = time.perf_counter()
         choices = states.choose(encoder, task.max_length) | {"layers": None, "tokens": "all", "pooler": False}
-        found = extract_once(encoder, rows, read_place(store), prefix(progress, encoder.name), **choices)
+        found = extract_once(encoder, rows, place, prefix(progress, encoder.name), **choices)
         means = compute_token_means(found)  # (examples, states, hidden_dim)
         extraction = time.perf_counter() - start
         layers: list[int | str] = [*range(means.shape[1]), MEAN]
-        for place, layer in enumerate(layers):
-            progress(f"rank {encoder.name}", place, len(layers))
+        for done, layer in enumerate(layers):
+            progress(f"rank {encoder.name}", done, len(layers))
             start = time.perf_counter()
-            features = means.mean(axis=1) if layer == MEAN else means[:, place]
+            features = means.mean(axis=1) if layer == MEAN else means[:, done]
             measured = log_me(features, targets), h_score(features, targets) if classes else None
             yield Rank(encoder.name, layer, *measured, extraction, time.perf_counter() - start)
         progress(f"rank {encoder.name}", len(layers), len(layers))

@@ -33,16 +33,17 @@ none, and a manifest only in place of the one that its writer has read.
 A shard's states are its end, so that the manifest tells where they begin: `bytes` less `rows` times the bytes of a row.
 """
 
-from .cache import ShardCache
+from .cache import CACHE_BYTES, ShardCache
 from .cloud import NO_STORE, CloudPath, Place, read_folder, read_place
 from .codecs import CODECS, get_codec
-from .opening import open_store
+from .opening import find_place, open_store
 from .parts import PartWriter, merge_store
 from .reader import Store
 from .schema import StoreSpec
 from .writer import StoreWriter
 
 __all__ = [
+    "CACHE_BYTES",
     "CODECS",
     "NO_STORE",
     "CloudPath",
@@ -52,6 +53,7 @@ __all__ = [
     "Store",
     "StoreSpec",
     "StoreWriter",
+    "find_place",
     "get_codec",
     "merge_store",
     "open_store",

@@ -41,7 +41,7 @@ def open_store(
         >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
         (7, 11, 384)
     """
-    path = read_place(path, None if cache is None else ShardCache(cache, cache_bytes))
+    path = find_place(path, cache, cache_bytes)
     manifest = read_manifest(path)
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
@@ -51,6 +51,11 @@ def open_store(
             remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"
         raise StoreError(f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): {remedy}.")
     return load_store(path, manifest if manifest.complete else _add_parts(path, manifest))
+
+
+def find_place(path: str | Place, cache: str | Path | None, cache_bytes: int = CACHE_BYTES) -> Place:
+    """Where a store lies, and which cache its shards are read through, as `open_store` is told."""
+    return read_place(path, None if cache is None else ShardCache(cache, cache_bytes))
 
 
 def _add_parts(path: Place, manifest: Manifest) -> Manifest:

@@ -416,6 +416,19 @@ def test_train_gives_the_scores_of_a_store_on_disk(server, tiny_encoder, url, tm
         bv.train("starter", tiny_encoder, output=tmp_path / "no", store=url, fine_tune_epochs=1)
 
 
+def test_ranks_and_comparisons_read_shards_through_a_cache(server, tiny_encoder, url, tmp_path):
+    common = ("--limit", 200, "--store", url, "--cache-bytes", 2**30)
+    words = {
+        "rank": (tiny_encoder.name, "--task", "starter"),
+        "compare": ("--encoder", tiny_encoder.name, "--task", "starter", "--head", "learned_pooling", "--seeds", 1),
+    }
+    for verb, own in words.items():
+        output, cache = tmp_path / f"{verb}.csv", tmp_path / f"cache-{verb}"
+        done = run_here(verb, *own, *common, "--cache", cache, "--output", output)
+        assert done.returncode == 0, done.stderr
+        assert output.read_text().count("\n") > 1 and list(cache.glob("*.h5"))
+
+
 def test_the_commands(server, tiny_encoder, url):
     words = ("--encoder", tiny_encoder.name, "--limit", 100)
     assert run_here("extract", *words, "--output", f"{url}/a").returncode == 0
