@@ -7,6 +7,8 @@ from typing import Any
 
 from .errors import BertvisionError
 
+CACHE = "BERTVISION_CACHE"  # names the folder of the library's cache
+
 
 def read_path(path: str | os.PathLike) -> Path:
     """A path in which ~ is the user's home folder.
@@ -23,6 +25,12 @@ def read_path(path: str | os.PathLike) -> Path:
     except (TypeError, ValueError, RuntimeError) as error:
         reason = f"got {type(path).__name__}" if isinstance(error, TypeError) else str(error).rstrip(".").lower()
         raise BertvisionError(f"{str(path)[:80]!r} is no path: {reason}.") from None
+
+
+def find_cache() -> Path:
+    """The folder for what can be made or fetched again: $BERTVISION_CACHE, or the library's in the user's caches."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "bertvision_tf"
+    return read_path(os.environ.get(CACHE) or usual)
 
 
 def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

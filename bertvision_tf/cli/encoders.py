@@ -25,7 +25,9 @@ def fetch(encoder: str, /) -> None:
 
 
 @app.command
-@takes_settings("task", "table", "dtype", "engine", "data_dir", "limit", "max_length", "store", "cache", "cache_bytes")
+@takes_settings(
+    *("task", "table", "dtype", "engine", "data_dir", "limit", "max_length", "store", "cache", "cache_bytes", "check")
+)
 def rank(encoders: list[str], /, *, output: Path | None = None, settings: RunSettings) -> None:
     """Rank encoders and their layers for a task, without training: LogME and H-score of the training rows.
 
@@ -49,6 +51,7 @@ def rank(encoders: list[str], /, *, output: Path | None = None, settings: RunSet
                 store=settings.places.store,
                 cache=settings.places.cache,
                 cache_bytes=settings.places.cache_bytes,
+                check=settings.places.check,
                 data_dir=settings.rows.data_dir,
                 limit=settings.rows.limit,
                 states=settings.states,

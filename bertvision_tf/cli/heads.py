@@ -72,7 +72,7 @@ def heads(
 
 
 @app.command
-@takes_settings("encoder", "dtype", "engine", "data_dir", "limit", "store", "cache", "cache_bytes")
+@takes_settings("encoder", "dtype", "engine", "data_dir", "limit", "store", "cache", "cache_bytes", "check")
 def compare(
     *,
     output: Path = Path("comparison.csv"),
@@ -111,7 +111,7 @@ def compare(
     planned = plan_cells(encoder, heads or [*list_presets(), *SOLVED], tasks or TASKS, seeds)
     if not only_print:
         with show_progress() as progress:
-            places = {name: getattr(settings.places, name) for name in ("store", "cache", "cache_bytes")}
+            places = {name: getattr(settings.places, name) for name in ("store", "cache", "cache_bytes", "check")}
             options: dict[str, Any] = {**places, "data_dir": rows.data_dir, "limit": rows.limit}
             for cell in compare_heads(output, encoder, planned, progress=progress, **options):
                 failed += isinstance(cell, Failure)

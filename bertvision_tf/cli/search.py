@@ -17,7 +17,7 @@ from .show import show_search
 @app.command
 @takes_settings(
     *("task", "table", "encoder", "data_dir", "limit", "train_share", "states", "fine_tune_epochs", "epochs"),
-    *("negatives", "strategy", "store"),
+    *("negatives", "strategy", "store", "check"),
 )
 def search(
     *,

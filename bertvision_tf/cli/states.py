@@ -168,6 +168,46 @@ def verify(stores: list[str], /) -> int:
     return _go_through(stores, read)
 
 
+@app.command
+@takes_settings("table", "data_dir", "limit", "negatives")
+def repair(
+    store: str,
+    /,
+    *,
+    task: str | None = None,
+    encoder: str | None = None,
+    dtype: str | None = None,
+    engine: str | None = None,
+    settings: RunSettings,
+) -> None:
+    """Make the damaged and missing shards of a store again, to the same bytes. Every byte of the store is read.
+
+    Args:
+        store: Its folder or URL.
+        task: Whose rows it is of. Default: as its manifest says.
+        encoder: Whose states it has. Default: as its manifest says.
+        dtype: Of the encoder's matrix products. Default: as its manifest says.
+        engine: Which runs the encoder. Default: as its manifest says.
+    """
+    start_tensorflow()
+    from ..encoders import load_encoder
+    from ..experiments.repair import find_engine, load_store_rows
+    from ..extraction import repair_store
+    from ..store import read_place
+    from ..store.schema import read_manifest
+
+    place = read_place(store)
+    manifest = read_manifest(place)
+    rows = load_store_rows(manifest.spec, settings, task)
+    made_with = manifest.made_with
+    loaded = load_encoder(
+        encoder or manifest.spec.encoder, dtype or made_with["dtype"], engine or find_engine(manifest)
+    )
+    with show_progress() as progress:
+        made = repair_store(loaded, rows, place, progress=functools.partial(progress, f"repair {manifest.spec.split}"))
+    print(f"{store}: " + (f"made again: {', '.join(made)}" if made else "whole, nothing was made again"))
+
+
 def _go_through(stores: Sequence[str], check: "Callable[[str], Store]") -> int:
     """Checks stores, says of each whether it is whole, and returns whether one is not."""
     damaged = 0

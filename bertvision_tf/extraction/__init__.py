@@ -5,6 +5,7 @@ from .extract import extract, extract_part
 from .find import extract_once, find_store_path
 from .live import LiveStore
 from .plan import plan_spec
+from .repair import repair_store
 from .scaling import Rates, Scale, scale
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "extract_part",
     "find_store_path",
     "plan_spec",
+    "repair_store",
     "scale",
 ]

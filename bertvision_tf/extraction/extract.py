@@ -14,6 +14,7 @@ from ..errors import StoreError
 from ..settings import ClusterSettings
 from ..store import Place, Store, StoreSpec, StoreWriter, open_store, read_place
 from ..store.codecs import Calibration
+from ..store.mending import StoreMender
 from ..store.parts import PartWriter
 from ..store.schema import MANIFEST, read_manifest
 from ..store.writer import check_free
@@ -84,7 +85,7 @@ def extract(
     if complete:  # nothing is tokenized either
         return open_store(place, spec)
     if ray is None:
-        _Extraction(encoder, examples, spec, workers, progress).write(place)
+        Extraction(encoder, examples, spec, workers, progress).write(place)
     else:
         check_free(place)  # before workers are started
         with connect(cluster) as connected, contextlib.closing(Workers(connected, encoder, spec, cluster)) as crew:
@@ -125,7 +126,7 @@ def extract_part(
         raise StoreError(f"parts are counted from 1, as 1/8 to 8/8; got {part}/{parts}.")
     place = read_place(path)
     spec, complete = _plan_store(place, plan_spec(encoder, examples, **choices))
-    return 0 if complete else _Extraction(encoder, examples, spec, workers, progress).write_part(place, part, parts)
+    return 0 if complete else Extraction(encoder, examples, spec, workers, progress).write_part(place, part, parts)
 
 
 def _plan_store(path: Place, spec: StoreSpec) -> tuple[StoreSpec, bool]:
@@ -137,7 +138,7 @@ def _plan_store(path: Place, spec: StoreSpec) -> tuple[StoreSpec, bool]:
     return found.spec, found.complete
 
 
-class _Extraction:
+class Extraction:
     """The batches on their way from the encoder to the shards, on this machine."""
 
     def __init__(
@@ -197,12 +198,20 @@ class _Extraction:
                 writer.write(number, plan.describe(number), itertools.islice(encoded, len(plan.shards[number])))
         return writer.written
 
+    def write_again(self, mender: StoreMender) -> None:
+        """Makes the damaged shards of a store again."""
+        plan, tokens, numbers = self.plan, self.plan.count_tokens(), mender.damaged
+        encoded = self._encode_shards(mender, numbers, 0, sum(tokens[number] for number in numbers))
+        with contextlib.closing(encoded):
+            for number in numbers:
+                mender.write_again(number, plan.describe(number), itertools.islice(encoded, len(plan.shards[number])))
+
     def _calibrate(self) -> Calibration:
         tokens = self.plan.tokens
         return self.batches.calibrate(tokens, _choose_sample(self.plan.batches, tokens.lengths))
 
     def _encode_shards(
-        self, writer: StoreWriter | PartWriter, numbers: Sequence[int], done: int, total: int
+        self, writer: StoreWriter | PartWriter | StoreMender, numbers: Sequence[int], done: int, total: int
     ) -> Generator[np.ndarray]:
         """The batches of some shards, encoded, in order."""
         self.progress(done, total)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..tasks import TaskSpec
 
 MOST_SEEDS = 2**32  # that numpy and TensorFlow take
+CHECKS = ("always", "once", "never")  # of the bytes of stores
 BEST, MEAN = PREDICTORS = ("best", "mean")  # of all heads
 
 
@@ -291,6 +292,8 @@ class PlaceSettings:
             Default: each batch reads its rows alone, each time.
         cache_bytes: that the cache has at most. The shards that were used longest ago go first. Of a store
             that is larger, some shards are kept, and batches read the rows of the others alone.
+        check: when the bytes of stores are compared with their checksums, before they are first used: always, in each
+            process; once, unless a process of this user has and the file has not changed since; or never.
         output: the run's folder; a run that is already there is replaced. Default: runs/TASK-HEAD, where a run of
             other settings is an error.
         export: also save what predicts as a SavedModel.
@@ -302,6 +305,7 @@ class PlaceSettings:
     store: str | Path = "states"
     cache: str | Path | None = None
     cache_bytes: int = 20 * 2**30
+    check: str = "once"
     output: str | Path | None = None
     export: bool = False
     tensorboard: str | Path | None = None
@@ -309,3 +313,5 @@ class PlaceSettings:
 
     def __post_init__(self):
         check_count("cache_bytes", self.cache_bytes, required=True)
+        if self.check not in CHECKS:
+            raise RunError(f"`check` needs {', '.join(CHECKS[:-1])} or {CHECKS[-1]}, got {self.check!r}.")

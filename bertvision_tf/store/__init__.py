@@ -30,10 +30,14 @@ in the manifest. Where several processes write a store, `shard-00000.json` holds
 (`parts.py`). In object storage (`cloud.py`) an object is put whole under its final name, a shard only where there is
 none, and a manifest only in place of the one that its writer has read.
 
+Beside each shard `shard-00000.sums` has the checksums of its blocks (`blocks.py`), with which a reader compares what
+it reads (`check.py`). They can be made again of the shard, whose SHA-256 in the manifest is the measure.
+
 A shard's states are its end, so that the manifest tells where they begin: `bytes` less `rows` times the bytes of a row.
 """
 
 from .cache import CACHE_BYTES, ShardCache
+from .check import checking
 from .cloud import NO_STORE, CloudPath, Place, read_folder, read_place
 from .codecs import CODECS, get_codec
 from .opening import find_place, open_store
@@ -53,6 +57,7 @@ __all__ = [
     "Store",
     "StoreSpec",
     "StoreWriter",
+    "checking",
     "find_place",
     "get_codec",
     "merge_store",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import StoreError
+from .blocks import Blocks, name_sums
+from .check import StoreCheck
 from .cloud import Changed, CloudPath, Place
-from .codecs import get_codec
 from .reader import Store
 from .schema import Manifest, ShardEntry
 from .writer import disk_errors
@@ -30,13 +32,10 @@ class CloudStore(Store):
     path: CloudPath
     batches_ahead = 4  # a request takes long, and many may be under way
 
-    def __init__(self, path: CloudPath, manifest: Manifest):
-        spec = manifest.spec
-        codec = get_codec(spec.codec)
+    def __init__(self, path: CloudPath, manifest: Manifest, check: str | None = None):
         self._versions: dict[str, str | None] = {}  # of the shards, as they were opened
         self._refused = 0.0  # when the cache had no room for a shard
-        self._row_bytes = spec.num_hidden_states * codec.width(spec.hidden_dim) * codec.storage.itemsize
-        super().__init__(path, manifest)
+        super().__init__(path, manifest, check)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the copies and the connections: another process makes its own."""
@@ -54,6 +53,11 @@ class CloudStore(Store):
         self._run(self._copy_start, self.manifest.shards)
         return Path(self._copies.name)
 
+    def _build_check(self, how: str) -> StoreCheck:
+        """What comes over the network is compared each time; a shard without checksums of its blocks, where it is kept
+        in the cache."""
+        return StoreCheck(how, None, whole=False)
+
     def _copy_start(self, entry: ShardEntry) -> None:
         try:
             start, size, version = (self.path / entry.name).read_start(self._find_start(entry))
@@ -62,18 +66,15 @@ class CloudStore(Store):
         with disk_errors(Path(self._copies.name)), open(Path(self._copies.name) / entry.name, "wb") as file:
             file.write(start)
             file.truncate(size)
+        sums = name_sums(self.path / entry.name)
+        with contextlib.suppress(FileNotFoundError):  # a store of an earlier version has none
+            (Path(self._copies.name) / sums.name).write_bytes(sums.read_bytes())
         if self._versions.setdefault(entry.name, version) != version:
             raise StoreError(f"{self.path / entry.name} has changed since it was opened: open the store again.")
 
-    def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
-        content = super()._read_shard(entry)
-        if content["hidden_states"][0] != self._find_start(entry):
-            raise StoreError(f"{self.path / entry.name} has its states elsewhere than at its end: extract again.")
-        return content
-
     def _find_start(self, entry: ShardEntry) -> int:
-        """Bytes of a shard before its states, which are its end."""
-        return max(entry.bytes - entry.rows * self._row_bytes, 0)
+        """Bytes of a shard before its states."""
+        return Blocks.of(entry, self._row_bytes).start
 
     def _find_source(self, entry: ShardEntry) -> Place:
         return self.path / entry.name
@@ -130,17 +131,21 @@ class CloudStore(Store):
     def _read_rows(self, number: int, start: int, end: int) -> np.ndarray:
         """Rows of a shard as they are stored: (rows, states, width)."""
         entry = self.manifest.shards[number]
-        file, before = self.path / entry.name, self._find_start(entry)
+        file, before, check = self.path / entry.name, self._find_start(entry), self._checks[number]
         _, dtype, shape = self._places[number]["hidden_states"]
-        read, wanted = b"", (end - start) * self._row_bytes
-        if wanted:
-            first = before + start * self._row_bytes
+        first, last = (before + row * self._row_bytes for row in (start, end))
+        blocks = check.blocks.of_states(first, last)
+        read, begin, stop = b"", first, last
+        if not check.exempt and first < last:
+            begin, stop = check.blocks.bounds(blocks[0])[0], check.blocks.bounds(blocks[-1])[1]
+        if first < last:
             try:
-                read = file.read_range(first, first + wanted, self._versions[entry.name])
+                read = file.read_range(begin, stop, self._versions[entry.name])
             except FileNotFoundError:
                 raise StoreError(f"{file} is missing: delete {self.path} and extract again.") from None
             except Changed:
                 raise StoreError(f"{file} has changed since it was opened: open the store again.") from None
-        if len(read) != wanted:
-            raise StoreError(f"{file} is shorter than the manifest says: delete {self.path} and extract again.")
-        return np.frombuffer(read, dtype).reshape(-1, *shape[1:])
+            if len(read) != stop - begin:
+                raise StoreError(f"{file} is shorter than the manifest says: `bertvision repair {self.path}` mends it.")
+            check.compare_anew(read, blocks)
+        return np.frombuffer(memoryview(read)[first - begin :][: last - first], dtype).reshape(-1, *shape[1:])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from .cache import CACHE_BYTES, ShardCache
+from .check import read_check
 from .cloud import Place, read_place
 from .cloud_reader import CloudStore
 from .reader import Store
@@ -20,6 +21,7 @@ def open_store(
     *,
     cache: str | Path | None = None,
     cache_bytes: int = CACHE_BYTES,
+    check: str | None = None,
     unfinished: bool = False,
 ) -> Store:
     """Opens a store.
@@ -30,6 +32,9 @@ def open_store(
         cache: folder of this machine for shards of object storage, which are then read whole and once. Without one a
             batch reads its rows alone, each time.
         cache_bytes: that the cache has at most.
+        check: when bytes are compared with their checksums, before they are first used: "always", in each process;
+            "once", unless a process of this user has and the file has not changed since; or "never". Default: as the
+            run says that opens it, else once.
         unfinished: whether one that is being written is opened too, with the examples of the shards that are there so
             far, in the task's order: `store.ids` says which.
 
@@ -41,7 +46,7 @@ def open_store(
         >>> store[7]["hidden_states"].shape      # (num_hidden_states, tokens, hidden_dim)
         (7, 11, 384)
     """
-    path = find_place(path, cache, cache_bytes)
+    path, check = find_place(path, cache, cache_bytes), read_check(check)
     manifest = read_manifest(path)
     if wanted is not None:
         manifest.spec.check_same(wanted, path)
@@ -50,7 +55,7 @@ def open_store(
         if next(path.glob("shard-*.json"), None) is not None:  # the entry of a shard that a part of it wrote
             remedy = f"`bertvision merge {path}` says which parts are missing, and merges them"
         raise StoreError(f"{path} is unfinished ({len(manifest.shards)} of {manifest.num_shards} shards): {remedy}.")
-    return load_store(path, manifest if manifest.complete else _add_parts(path, manifest))
+    return load_store(path, manifest if manifest.complete else _add_parts(path, manifest), check)
 
 
 def find_place(path: str | Place, cache: str | Path | None, cache_bytes: int = CACHE_BYTES) -> Place:
@@ -80,6 +85,6 @@ def _add_parts(path: Place, manifest: Manifest) -> Manifest:
     return dataclasses.replace(manifest, shards=tuple(entries))
 
 
-def load_store(path: Place, manifest: Manifest) -> Store:
-    """The store of a manifest."""
-    return Store(path, manifest) if isinstance(path, Path) else CloudStore(path, manifest)
+def load_store(path: Place, manifest: Manifest, check: str | None = None) -> Store:
+    """The store of a manifest; `check` as `open_store` takes it."""
+    return Store(path, manifest, check) if isinstance(path, Path) else CloudStore(path, manifest, check)

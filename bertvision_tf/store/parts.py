@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StoreError
+from .blocks import Blocks, BlockSums, add_sums, write_sums
 from .cloud import Place, read_place
 from .codecs import Calibration
 from .opening import load_store, open_store
@@ -113,12 +114,14 @@ class PartWriter:
         """
         file = self.path / name_shard(number)
         with disk_errors(self.path):
-            sha256, won = write_new(file, build_shard(self.manifest.spec, rows, batches))
+            sums = BlockSums()
+            sha256, won = write_new(file, sums.watch(build_shard(self.manifest.spec, rows, batches)))
             entry = None if won else self._wait_for_entry(number)
             if entry is not None:
                 return entry
             if not won:
                 check_bytes(file, sha256, "the part")
+            write_sums(file, sums.to_bytes(sha256))
             entry = describe_file(file, rows, sha256)
             leave_entry(file, entry, self.calibration, self.parts)
         self.written += won
@@ -178,6 +181,8 @@ def _enter_shards(path: Place, manifest: Manifest, lock: int | None) -> None:
         raise StoreError(wrong[0][1] + more)
     whole = dataclasses.replace(manifest, shards=(*manifest.shards, *found))
     with disk_errors(path):
+        for entry in found:
+            add_sums(path / entry.name, Blocks.of(entry, manifest.spec.row_bytes), entry.sha256)
         load_store(path, whole)  # its shapes, and each row once
         if lock is not None:
             with contextlib.suppress(OSError):  # not every file system can

@@ -6,23 +6,26 @@ import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from ..errors import StoreError
 from ..packed import ByteNames, list_short
+from .blocks import Blocks
+from .check import Remembered, StoreCheck, check_file, read_check
 from .cloud import Place
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry
-from .writer import compute_sha256
+from .shard import MAPPED, read_shard
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MAPPED = ("hidden_states", "token_ids", "segment_ids", "char_offsets")
+WHOLE = ""  # beside them: all bytes of the shard
+CHECK = "check"  # beside what is read of a shard when it is opened: its `ShardCheck`
 OPEN_SHARDS = 256  # mapped at a time: a process may have 1024 open files, and a map keeps its file open
 
 
@@ -59,14 +62,17 @@ class Store:
 
     kept = True  # its states are somewhere
 
-    def __init__(self, path: Place, manifest: Manifest):
+    def __init__(self, path: Place, manifest: Manifest, check: str | None = None):
         self.path = path
         self.manifest = manifest
-        self._folder = self._find_folder()
         self.spec = manifest.spec
         self._chosen: np.ndarray | None = None  # places of the stored states that this view has; all with None
         self.codec = get_codec(self.spec.codec)
-        shards = [self._read_shard(entry) for entry in manifest.shards]
+        self._row_bytes = self.spec.row_bytes  # of a view too
+        self._folder = self._find_folder()
+        self._check = self._build_check(read_check(check))
+        shards = self._read_shards()
+        self._checks = [shard.pop(CHECK, None) for shard in shards]
         self._places = [{name: shard.pop(name) for name in MAPPED if name in shard} for shard in shards]
         self._map = self._remember_maps()
         index = _concatenate(shards, "example_index", np.int64)
@@ -92,6 +98,10 @@ class Store:
         """Where the files of shards lie."""
         assert isinstance(self.path, Path)
         return self.path.absolute()  # found from another working folder too
+
+    def _build_check(self, how: str) -> StoreCheck:
+        """How what is read of shards is compared with their checksums."""
+        return StoreCheck(how, Remembered(self._folder, len(self.manifest.shards)) if how == "once" else None)
 
     def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
         return functools.lru_cache(OPEN_SHARDS)(self._map_shard)
@@ -226,8 +236,13 @@ class Store:
     def _read_states(self, indices: np.ndarray) -> Iterable[np.ndarray]:
         """Of each example its rows as they are stored: (rows, states, width)."""
         for index in indices:
-            rows = slice(self._start[index], self._start[index] + self.lengths[index])
-            yield self._map(int(self._shard[index]))["hidden_states"][rows]
+            number, first = int(self._shard[index]), int(self._start[index])
+            rows, maps = slice(first, first + int(self.lengths[index])), self._map(number)
+            check = self._checks[number]
+            if not check.passed:
+                start = check.blocks.start
+                check.compare_states(maps[WHOLE], *(start + row * self._row_bytes for row in (rows.start, rows.stop)))
+            yield maps["hidden_states"][rows]
 
     def decode(self, encoded: np.ndarray, states: Sequence[int] | None = None) -> np.ndarray:
         """(batch, states, tokens, width) as stored → float32 (batch, states, tokens, hidden_dim)."""
@@ -252,15 +267,11 @@ class Store:
             StoreError: naming the first shard that is damaged.
         """
         for entry in self.manifest.shards:
-            file = self._find_source(entry)
-            try:
-                found = compute_sha256(file)
-            except OSError as error:
-                raise StoreError(f"{file} cannot be read: {error.strerror}.") from None
-            if found != entry.sha256:
-                raise StoreError(
-                    f"{file} is damaged: its SHA-256 is not the manifest's. Delete {self.path} and extract again."
-                )
+            check_file(self._find_source(entry), entry, Blocks.of(entry, self._row_bytes))
+
+    def _read_shards(self) -> list[dict[str, Any]]:
+        with ThreadPoolExecutor() as pool:  # a shard without checksums of its blocks is read whole
+            return list(pool.map(self._read_shard, self.manifest.shards))
 
     def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
         """The small datasets as arrays; of the mapped ones their (offset, type, shape) in the file."""
@@ -268,45 +279,18 @@ class Store:
         found = own.stat().st_size if own.is_file() else None
         if found != entry.bytes:
             state = "is missing" if found is None else f"has {found} bytes, the manifest says {entry.bytes}"
-            raise StoreError(f"{file} {state}: delete {self.path} and extract again.")
-        width = self.codec.width(self.spec.hidden_dim)
-        shapes = {
-            "hidden_states": (entry.rows, self.num_hidden_states, width),
-            "token_ids": (entry.rows,),
-            "segment_ids": (entry.rows,),
-        }
-        small = ["lengths", "example_index", "labels", "ids"]
-        if self.spec.windowed:
-            shapes["char_offsets"] = (entry.rows, 2)
-            small.append("questions")
-        try:
-            with h5py.File(own, "r") as shard:
-                content: dict[str, Any] = {}
-                for name in (*shapes, *small):
-                    dataset, shape = shard[name], shapes.get(name, (entry.examples,))
-                    found = dataset.shape[:1] if name == "labels" and dataset.ndim == 2 else dataset.shape
-                    if found != shape:
-                        raise ValueError(f"{name} has shape {dataset.shape}, expected {shape}")
-                    content[name] = (dataset.id.get_offset(), dataset.dtype, shape) if name in shapes else dataset[()]
-            if content["hidden_states"][1] != self.codec.storage:
-                raise ValueError(f"hidden_states has type {content['hidden_states'][1]}")
-            if content["lengths"].sum() != entry.rows or content["lengths"].min() < 0:
-                raise ValueError(f"lengths do not make {entry.rows} rows")
-            for name in content["ids"]:
-                name.decode("utf-8")
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise StoreError(f"{file} is damaged ({error}): delete {self.path} and extract again.") from None
-        return content
+            raise StoreError(f"{file} {state}: `bertvision repair {self.path}` makes it again.")
+        check = self._check.begin(file, own, entry, Blocks.of(entry, self._row_bytes))
+        return read_shard(file, own, entry, self.spec) | {CHECK: check}
 
     def _map_shard(self, number: int) -> dict[str, np.ndarray]:
         return self._divide(number, np.memmap(self._folder / self.manifest.shards[number].name, np.uint8, "r"))
 
     def _divide(self, number: int, whole: np.ndarray) -> dict[str, np.ndarray]:
-        """The mapped datasets of a shard, of all its bytes."""
-        return {
-            name: np.ndarray(shape, dtype, whole, offset)
-            for name, (offset, dtype, shape) in self._places[number].items()
-        }
+        """The mapped datasets of a shard, and under WHOLE all its bytes."""
+        places = self._places[number]
+        maps = {name: np.ndarray(shape, dtype, whole, start) for name, (start, dtype, shape) in places.items()}
+        return maps | {WHOLE: whole}
 
     def _find_source(self, entry: ShardEntry) -> Place:
         """The shard itself."""

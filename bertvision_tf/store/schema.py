@@ -89,6 +89,11 @@ class StoreSpec:
         return self.question_length > 0
 
     @property
+    def row_bytes(self) -> int:
+        """Of the states of one token."""
+        return get_codec(self.codec).row_bytes(self.num_hidden_states, self.hidden_dim)
+
+    @property
     def num_hidden_states(self) -> int:
         """States of one token: the chosen layers, and the pooler's output if kept."""
         return len(self.layers) + self.pooler

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from ..errors import BusyError, StoreError
+from .blocks import Blocks, BlockSums, add_sums, name_sums, write_sums
 from .cloud import Place, as_file
 from .codecs import Calibration, get_codec
 from .schema import (
@@ -109,7 +110,7 @@ class StoreWriter:
         """Removes a shard, and what a process has said of it."""
         file = self.path / name_shard(number)
         with disk_errors(self.path):
-            for one in (find_entry(file), file):
+            for one in (find_entry(file), name_sums(file), file):
                 one.unlink(missing_ok=True)
 
     def leave_token(self) -> str:
@@ -145,13 +146,15 @@ class StoreWriter:
         """Writes the next shard: `batches` are its encoded states in order, each (rows, states, width)."""
         file = self.path / name_shard(self.next_shard)
         with disk_errors(self.path):
-            parts = build_shard(self.manifest.spec, rows, batches)
+            sums = BlockSums()
+            parts = sums.watch(build_shard(self.manifest.spec, rows, batches))
             if isinstance(file, Path):
                 sha256 = write_whole(file, parts)
             else:
                 sha256, won = write_new(file, parts)
                 if not won:
                     check_bytes(file, sha256, "the same")
+            write_sums(file, sums.to_bytes(sha256))
             self._flush_folder()  # so that no manifest names a shard that is not there, even after a power cut
             self._enter(describe_file(file, rows, sha256))
 
@@ -176,6 +179,7 @@ class StoreWriter:
                 os.fsync(self._lock)
 
     def _enter(self, entry: ShardEntry) -> None:
+        add_sums(self.path / entry.name, Blocks.of(entry, self.manifest.spec.row_bytes), entry.sha256)
         self.manifest = self._write_manifest(dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry)))
         with contextlib.suppress(StoreError):  # who may put objects may not delete them
             find_entry(self.path / entry.name).unlink(missing_ok=True)
@@ -221,7 +225,7 @@ def begin_store(
     """
     if not (path / MANIFEST).is_file():
         _check_no_strangers(path)
-        _check_room(path, total_rows * get_codec(spec.codec).row_bytes(spec.num_hidden_states, spec.hidden_dim))
+        _check_room(path, total_rows * spec.row_bytes)
         manifest = Manifest(spec, made_with, truncated, calibrate(), num_shards)
         file, content = path / MANIFEST, manifest.to_json().encode()
         _, first = write_new(file, [content])

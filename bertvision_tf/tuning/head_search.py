@@ -17,7 +17,7 @@ from ..paths import read_path
 from ..progress import Progress, ignore
 from ..random_states import keeps_random_states
 from ..settings import RunSettings, takes_options
-from ..store import Store, read_folder
+from ..store import Store, checking, read_folder
 from ..tasks import Examples, TaskSpec, get_task
 from ..tasks.doubts import load_rows
 from ..tasks.selection import fingerprint_rows, split_folds
@@ -133,7 +133,7 @@ def search(
         "fine_tune": dataclasses.asdict(tuning.config) if epochs else None,
     }
     output = read_path(settings.places.output or f"runs/search-{task.name}").resolve()
-    with open_folder(output, setting):
+    with open_folder(output, setting), checking(settings.places.check):
         if epochs:
             encoder = tuning.fine_tune(seed, epochs).encoder
         store = extract_once(encoder, rows, root, progress, **states)

@@ -21,8 +21,9 @@ import pytest
 
 import bertvision_tf as bv
 from bertvision_tf.errors import BertvisionError, BusyError, RunError, StoreError
-from bertvision_tf.extraction import extract, extract_part
+from bertvision_tf.extraction import extract, extract_part, repair_store
 from bertvision_tf.store import CloudPath, StoreWriter, cloud, cloud_reader, merge_store, open_store, read_place
+from bertvision_tf.store.blocks import name_sums
 from bertvision_tf.store.schema import read_manifest
 
 from ..command import run_here
@@ -154,8 +155,10 @@ def test_it_is_found_again(stored, rows, tiny_encoder, monkeypatch):
         extract(tiny_encoder, rows, "s3://states/stored", max_length=64)
 
 
-def test_states_come_by_ranges_alone(stored, monkeypatch):
-    """A batch reads its own rows, not whole shards."""
+@pytest.mark.parametrize("check", ["never", "always"])
+def test_states_come_by_ranges_alone(server, stored, check, monkeypatch):
+    """A batch reads its own rows, not whole shards; or the blocks that they are in, which it compares."""
+    stored = open_store("s3://states/stored", check=check)
     read, taken = CloudPath.read_range, []
 
     def count(self, start, end, version):
@@ -165,7 +168,11 @@ def test_states_come_by_ranges_alone(stored, monkeypatch):
     monkeypatch.setattr(CloudPath, "read_range", count)
     monkeypatch.setattr(cloud_reader, "NEAR", 0)
     states = stored.gather([5, 200]).states
-    assert sum(taken) == stored.lengths[[5, 200]].sum() * states.shape[1] * states.shape[3]
+    rows = states.shape[1] * states.shape[3]
+    if check == "never":
+        assert sum(taken) == stored.lengths[[5, 200]].sum() * rows
+    else:  # shards of one block
+        assert sum(taken) == sum(stored.manifest.shards[number].rows * rows for number in stored._shard[[5, 200]])
 
 
 def test_a_cache_keeps_whole_shards_and_its_bound(stored, whole, tmp_path, monkeypatch):
@@ -320,6 +327,24 @@ def test_a_damaged_shard_is_found(whole, rows, tiny_encoder, url, tmp_path):
         store.verify()
     with pytest.raises(StoreError, match=r"shard-00001\.h5 is missing"):
         open_store(url)
+
+
+def test_a_damaged_block_is_found_and_made_again(whole, rows, tiny_encoder, url):
+    extract(tiny_encoder, rows, url, **OPTIONS)
+    shard = read_place(url) / "shard-00001.h5"
+    content = shard.read_bytes()
+    shard.put(content[:-5] + bytes([content[-5] ^ 1]) + content[-4:])
+    store = open_store(url)
+    with pytest.raises(StoreError, match=r"shard-00001\.h5 is damaged: block \d+ of \d+ .* `bertvision repair s3://"):
+        store.gather(range(len(store)))
+    assert len(open_store(url, check="never").gather(range(len(store))).states) == 300
+    assert repair_store(tiny_encoder, rows, url) == ["shard-00001.h5"]
+    assert shard.read_bytes() == content
+    assert_reads_alike(open_store(url), whole)
+    name_sums(shard).unlink()
+    assert_reads_alike(open_store(url), whole)
+    assert repair_store(tiny_encoder, rows, url) == ["shard-00001.sums"]
+    assert_same(url, whole)
 
 
 def test_what_was_stopped_is_gone_on_with(whole, rows, tiny_encoder, url):

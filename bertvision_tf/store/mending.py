@@ -1,0 +1,107 @@
+"""Makes what is damaged of a store again, to the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import StoreError
+from .blocks import Blocks, BlockSums, add_sums, name_sums, read_sums, write_sums
+from .cloud import Place
+from .codecs import Calibration
+from .schema import ShardEntry, read_manifest, stage, write_flushed
+from .writer import ShardRows, build_shard, compute_sha256, disk_errors, find_size, lock_store
+
+
+class StoreMender:
+    """A store whose damaged shards are made again; no other process may write it meanwhile. Every byte is read.
+
+    Args:
+        path: of the store.
+
+    Attributes:
+        manifest: of the store. It is the measure, and cannot be made again itself.
+        damaged: numbers of the shards that are missing, or are not what the manifest says.
+
+    Raises:
+        StoreError: there is no store, its manifest is damaged, or its files cannot be read.
+        BusyError: another process is writing it.
+    """
+
+    def __init__(self, path: Place):
+        self.path = path
+        self.manifest = read_manifest(path)
+        with disk_errors(path):
+            self._lock = lock_store(path)
+        try:
+            self.manifest = read_manifest(path)  # as it is under the lock
+            self.damaged = [number for number, entry in enumerate(self.manifest.shards) if not self._is_whole(entry)]
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.manifest.calibration
+
+    def write_again(self, number: int, rows: ShardRows, batches: Iterator[np.ndarray]) -> None:
+        """Puts a shard in the place of a damaged one: `batches` are its encoded states in order, each (rows, states,
+        width).
+
+        Raises:
+            StoreError: it is not the shard that there was, or cannot be written; what is there stays.
+        """
+        entry = self.manifest.shards[number]
+        file, sums = self.path / entry.name, BlockSums()
+        parts = sums.watch(build_shard(self.manifest.spec, rows, batches))
+        with disk_errors(self.path):
+            if isinstance(file, Path):
+                staging = stage(file)
+                try:
+                    self._check_same(file, write_flushed(staging, parts), entry)
+                    os.replace(staging, file)
+                finally:
+                    staging.unlink(missing_ok=True)
+            else:
+                content = b"".join(parts)
+                self._check_same(file, hashlib.sha256(content).hexdigest(), entry)
+                file.put(content)
+            write_sums(file, sums.to_bytes(entry.sha256))
+
+    def mend_sums(self) -> list[str]:
+        """Makes the checksums of blocks again that are missing or damaged, and returns their files' names."""
+        made = []
+        for number, entry in enumerate(self.manifest.shards):
+            file, blocks = self.path / entry.name, Blocks.of(entry, self.manifest.spec.row_bytes)
+            if number not in self.damaged and read_sums(file, blocks, entry.sha256) is None:
+                with disk_errors(self.path):
+                    add_sums(file, blocks, entry.sha256)
+                made.append(name_sums(file).name)
+        return made
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _is_whole(self, entry: ShardEntry) -> bool:
+        file = self.path / entry.name
+        try:
+            return find_size(file) == entry.bytes and compute_sha256(file) == entry.sha256
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"{file} cannot be read: {error.strerror}.") from None
+
+    def _check_same(self, file: Place, sha256: str, entry: ShardEntry) -> None:
+        if sha256 != entry.sha256:
+            made = ", ".join(f"{name} {value}" for name, value in self.manifest.made_with.items())
+            raise StoreError(
+                f"{file} cannot be made again here: its states come out otherwise than they were. They were made with "
+                f"{made}; processors differ too. Repair it there, or delete {self.path} and extract again."
+            )
