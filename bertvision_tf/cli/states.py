@@ -4,12 +4,13 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ..errors import StoreError
+from ..errors import RunError, StoreError
 from ..progress import prefix
 from ..settings import RunSettings, StateSettings
 from .app import app
@@ -148,24 +149,28 @@ def merge(stores: list[str], /) -> int:
     """
     from ..store import merge_store
 
-    return _go_through(stores, merge_store)
+    return _go_through(stores, lambda path: _describe_store(merge_store(path)))
 
 
 @app.command
-def verify(stores: list[str], /) -> int:
-    """Read every byte of stores and compare checksums.
+def verify(paths: list[str], /) -> int:
+    """Read every byte of stores, runs, exports and fine-tuned encoders, and compare checksums.
 
     Args:
-        stores: Folders or URLs of stores.
+        paths: Their folders, or URLs of stores.
     """
-    from ..store import open_store
+    from ..checksums import SUMS, check_files
+    from ..store import open_store, read_place
 
-    def read(path: str) -> "Store":
-        store = open_store(path)
+    def read(path: str) -> str:
+        place = read_place(path)
+        if isinstance(place, Path) and (place / SUMS).is_file():
+            return f"{check_files(place, RunError)} files"
+        store = open_store(place, check="never")
         store.verify()
-        return store
+        return _describe_store(store)
 
-    return _go_through(stores, read)
+    return _go_through(paths, read)
 
 
 @app.command
@@ -208,15 +213,19 @@ def repair(
     print(f"{store}: " + (f"made again: {', '.join(made)}" if made else "whole, nothing was made again"))
 
 
-def _go_through(stores: Sequence[str], check: "Callable[[str], Store]") -> int:
-    """Checks stores, says of each whether it is whole, and returns whether one is not."""
+def _describe_store(store: "Store") -> str:
+    return f"{len(store.manifest.shards)} shards, {show_bytes(store.bytes)}"
+
+
+def _go_through(paths: Sequence[str], check: Callable[[str], str]) -> int:
+    """Checks what is at some paths, says of each whether it is whole, and returns whether one is not."""
     damaged = 0
-    for path in stores:
+    for path in paths:
         try:
-            store = check(path)
-        except StoreError as error:
+            what = check(path)
+        except (StoreError, RunError) as error:
             damaged += 1
             print(f"error: {error}", file=sys.stderr)
         else:
-            print(f"{path}: whole ({len(store.manifest.shards)} shards, {show_bytes(store.bytes)})")
+            print(f"{path}: whole ({what})")
     return int(damaged > 0)

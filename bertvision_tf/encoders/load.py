@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..checksums import check_folder
 from ..errors import EncoderError
 from ..paths import read_path
 from .checkpoint import read_architecture, read_first_position
@@ -52,6 +53,7 @@ def load_encoder(name: str | Path, dtype: str = "float32", engine: str = "tensor
     folder = find_checkpoint(name)
     if is_preset(folder):
         return load_preset(name, str(folder), dtype).change(engine=engine)
+    check_folder(folder, EncoderError)
     architecture = read_architecture(folder)
     weights = read_weights(folder, architecture)
     tokenizer = Tokenizer.read(folder, architecture.vocabulary_size)

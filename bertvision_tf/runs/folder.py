@@ -10,6 +10,7 @@ predictions.json    of questions: what each id is answered, "" for nothing, as t
 curves.csv          seed, epoch, loss, selection_score
 layer_weights.png   where the head pools layers by weights
 layer_path.png      where the head drops layers by a penalty
+checksums.json      of all these files, which are compared when they are read
 saved_model/        on request: what predicts, images in, logits out
 
 That of an ensemble has results.json, predictions, and a config.json that names the runs.
@@ -27,6 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..checksums import SUMS, check_file, write_sums
 from ..errors import RunError
 from ..paths import read_path
 from ..store.waiting import build_busy_error
@@ -41,11 +43,11 @@ MEMBERS = "runs"  # the entry of an ensemble's config.json
 
 def write_run(path: Path) -> contextlib.AbstractContextManager[Path]:
     """Gives a folder to write a run into, as `write_folder` does."""
-    return write_folder(path, RESULTS, "run")
+    return write_folder(path, RESULTS, "run", sums=True)
 
 
 @contextlib.contextmanager
-def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) -> Iterator[Path]:
+def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = (), sums: bool = False) -> Iterator[Path]:
     """Gives a folder to write into, and puts it in the place of `path` when the block ends well.
 
     One of the same kind that is there already stays until then, or for good where the block writes nothing, and is
@@ -57,10 +59,12 @@ def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) ->
         what: its kind, for errors.
         holds: paths inside it, or patterns of them, of all that one may hold; what holds anything else is not replaced.
             With none it is replaced whatever it holds.
+        sums: whether checksums of its files are written beside them.
 
     Raises:
         RunError: the folder cannot be written, is being written by another process, or holds something else.
     """
+    holds = [*holds, SUMS] if holds and sums else holds
     path = read_path(path).resolve()
     if not path.name:
         raise RunError(f"{path} cannot be an output folder: name one below it.")
@@ -81,6 +85,9 @@ def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = ()) ->
         yield staging
         if any(staging.iterdir()):
             _check_replaceable(path, mark, what, holds)
+            if sums:
+                with writing_to(path):
+                    write_sums(staging)
             _exchange(staging, path, old)
     finally:
         if lock is not None:
@@ -144,6 +151,7 @@ def read_csv(file: Path) -> list[dict[str, str]]:
     Raises:
         RunError: it cannot be read.
     """
+    check_file(file, RunError)
     csv.field_size_limit(sys.maxsize)  # a context may be longer than the usual limit
     try:
         with open(file, newline="", encoding="utf-8") as stream:

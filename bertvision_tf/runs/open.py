@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checksums import check_file
 from ..errors import RunError
 from ..paths import read_path
 from .folder import CONFIG, MEMBERS, RESULTS
@@ -118,6 +119,7 @@ def read_folder(path: str | Path) -> list[dict[str, Any]]:
             raise RunError(f"{path / name} is damaged: no JSON.") from None
         if not isinstance(contents[-1], dict):
             raise RunError(f"{path / name} is damaged: expected an object, got a {type(contents[-1]).__name__}.")
+        check_file(path / name, RunError)
     return contents
 
 

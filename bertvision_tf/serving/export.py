@@ -82,7 +82,7 @@ def export_runs(
     import tensorflow as tf
 
     output = read_path(output)
-    with write_folder(output, MARK, "SavedModel", HELD) as folder, writing_to(output):
+    with write_folder(output, MARK, "SavedModel", HELD, sums=True) as folder, writing_to(output):
         servable = build_servable(opened, dtype)
         signatures = servable.build_signatures()
         if servable.why_no_tokenizer:

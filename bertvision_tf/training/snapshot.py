@@ -73,10 +73,15 @@ class Snapshot:
 
 
 def read_snapshot(path: Path, dtype: str = "float32", engine: str = "tensorflow") -> Snapshot:
-    """Opens a snapshot; its encoder has products of `dtype`."""
+    """Opens a snapshot; its encoder has products of `dtype`.
+
+    Raises:
+        EncoderError: its files are not what was written.
+    """
+    encoder = load_encoder(str(path), dtype, engine)
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     facts, classifier = config[FACTS], None
     if "head" not in facts:
         answers = config["architectures"][0].endswith("ForQuestionAnswering")
         classifier = (SpanClassifier if answers else Classifier).read(path)
-    return Snapshot(path, load_encoder(str(path), dtype, engine), classifier, facts)
+    return Snapshot(path, encoder, classifier, facts)
