@@ -23,8 +23,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ..encoders import Encoder, Tokens, Windows, choose_windows, save_encoder
 from ..errors import LossError, RunError
@@ -40,6 +38,7 @@ from .encoder_model import EncoderModel
 from .optimizer import attach_optimizer, build_tuning_optimizer, check_skipped
 from .passes import Passes, TrainingSet
 from .snapshot import FACTS, Snapshot, read_snapshot
+from .state import read_state, write_state
 from .strategy import ONE, choose_strategy, get_strategy
 
 STATE = "state.safetensors"
@@ -239,28 +238,26 @@ class _FineTuning:
         check_skipped(self.optimizer)
 
     def save(self) -> None:
-        """Keeps where training stands, whole or not at all."""
-        tensors = {f"{place:05}": np.array(variable) for place, variable in enumerate(self.variables)}
-        staging = self.path / f".{STATE}.partial"
-        try:
-            save_file(tensors, staging, metadata={"step": str(self.step), "seconds": repr(self.seconds)})
-            os.replace(staging, self.path / STATE)
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{self.path / STATE} cannot be written: {error}.") from None
+        """Keeps where training stands."""
+        write_state(self.path / STATE, [np.array(variable) for variable in self.variables], self.step, self.seconds)
 
     def _load(self) -> None:
-        """Goes back to the last state, unless it is damaged or lies behind the fraction."""
-        try:
-            with safe_open(self.path / STATE, framework="numpy") as state:
-                step, seconds = int(state.metadata()["step"]), float(state.metadata()["seconds"])
-                self.keeps = step <= self.steps
-                if not self.keeps:
-                    return
-                for place, variable in enumerate(self.variables):
-                    variable.assign(state.get_tensor(f"{place:05}"))
-        except FileNotFoundError:
+        """Goes back to the last state, unless it lies behind the fraction.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        found = read_state(self.path / STATE)
+        if found is None:
             return
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        values, step, seconds = found
+        self.keeps = step <= self.steps
+        if not self.keeps:
+            return
+        try:
+            for variable, value in zip(self.variables, values, strict=True):
+                variable.assign(value)
+        except (TypeError, ValueError) as error:
             raise RunError(f"{self.path / STATE} cannot be read ({error}): delete it to begin anew.") from None
         self.step, self.seconds = step, seconds
 

@@ -20,6 +20,7 @@ from bertvision_tf.training import FineTuneConfig, fine_tune
 from bertvision_tf.training.encoder_model import EncoderModel
 from bertvision_tf.training.optimizer import RowAdamW, WarmUp
 from bertvision_tf.training.snapshot import read_snapshot
+from bertvision_tf.training.state import read_state, write_state
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 BERT = "bert-gelu_new-eps0.001-segments2"
@@ -222,6 +223,22 @@ def test_nothing_is_begun_on_a_damaged_state(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(RunError, match="more than 0 epochs"):
         tune(task, tmp_path, epochs=0)
+
+
+def test_no_flipped_bit_of_a_state_is_gone_on_from(tmp_path):
+    file, drawn = tmp_path / "state.safetensors", np.random.default_rng(0)
+    assert read_state(file) is None
+    values = [drawn.normal(size=shape).astype(np.float32) for shape in ((4, 5), (), (7,))]
+    write_state(file, values, 3, 1.5)
+    found, step, seconds = read_state(file)
+    assert (step, seconds) == (3, 1.5) and all(map(np.array_equal, found, values))
+    content = file.read_bytes()
+    for place in range(len(content)):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        if not content[place : place + 1].isspace():  # between the header and the tensors
+            with pytest.raises(RunError, match=r"state\.safetensors cannot be read \(") as caught:
+                read_state(file)
+            assert "\n" not in str(caught.value)
 
 
 def test_a_killed_one_ends_as_one_that_was_not(tmp_path):
