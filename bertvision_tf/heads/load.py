@@ -10,6 +10,7 @@ from ..checksums import check_file
 from ..errors import RunError
 from ..random_states import keeps_random_states
 from . import build, mean  # noqa: F401  # which register their classes with Keras
+from .archive import check_archive
 
 
 @keeps_random_states
@@ -17,10 +18,12 @@ def load_head(file: Path) -> keras.Model:
     """The head that a run or a fine-tuning kept in a .keras file.
 
     Raises:
-        RunError: it cannot be read, or is not what was written.
+        RunError: it cannot be read, is not what was written, or names anything but layers of Keras and of this library.
     """
     check_file(file, RunError)
     try:
+        check_archive(file)
         return keras.models.load_model(file, compile=False)
     except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{file} cannot be read: {reason.rstrip('.')}.") from None

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import BusyError, StoreError
+from ..paths import read_object
 from .cloud import Changed, Place
 from .codecs import Calibration, get_codec
 
 FORMAT = 1
+MOST = 2**48  # of any number in a manifest
 MANIFEST = "manifest.json"
 # What may differ between a store and the one that was asked for: a name shown, and how the work was cut.
 NOT_COMPARED = ("encoder", "batch_tokens", "shard_rows")
@@ -145,7 +147,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=read_object)
         if content.pop("sha256") != _compute_checksum(content):
             raise ValueError("its SHA-256 is another than it says")
         del content["format"]
@@ -159,10 +161,26 @@ class Manifest:
             }
         )
         shards = tuple(ShardEntry(**entry) for entry in content.pop("shards"))
+        for held in (spec, *shards):
+            _check_fields(held)
         for entry in shards:  # files are called by both
             if not re.fullmatch(r"shard-\d{5,}\.h5", entry.name) or not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
                 raise ValueError(f"it has a shard {entry.name!r} with the SHA-256 {entry.sha256!r}")
-        return cls(spec=spec, calibration=calibration, shards=shards, **content)
+        manifest = cls(spec=spec, calibration=calibration, shards=shards, **content)
+        _check_fields(manifest)
+        if not all(isinstance(value, str) for value in manifest.made_with.values()):
+            raise ValueError("it has versions that are no texts")
+        return manifest
+
+
+def _check_fields(held: Any) -> None:
+    """Raises ValueError where a number of what a manifest says is none, is below 0, or is larger than any can be."""
+    for field in dataclasses.fields(held):
+        value = getattr(held, field.name)
+        values = value if field.name == "layers" else [value] if field.type in (int, str, bool) else []
+        kind = int if field.name == "layers" else field.type
+        if not all(type(one) is kind and (kind is not int or 0 <= one < MOST) for one in values):
+            raise ValueError(f"it has {field.name} {str(value)[:50]}")
 
 
 def read_manifest(path: Place) -> Manifest:
@@ -180,14 +198,14 @@ def read_manifest(path: Place) -> Manifest:
         raise StoreError(f"{file} is damaged: not text.") from None
     try:
         found: Any = json.loads(text).get("format")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise StoreError(f"{file} is damaged: no JSON object.") from None
     if found != FORMAT:
         raise StoreError(f"{file} has format version {found}, this library reads {FORMAT}: extract again.")
     try:
         return Manifest.from_json(text)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{file} is damaged: {error}.") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise StoreError(f"{file} is damaged: {str(error)[:200]}.") from None
 
 
 def write_manifest(path: Place, manifest: Manifest) -> None:

@@ -68,12 +68,16 @@ def _find_dataset(content: h5py.File, name: str, size: int) -> h5py.Dataset:
     """A dataset whose bytes are all in the file.
 
     Raises:
-        KeyError: there is none.
-        ValueError: its bytes, or some of them, are elsewhere, or are packed.
+        KeyError, ValueError: there is none; or its bytes, or some of them, are elsewhere, or are packed.
     """
-    if not isinstance(content.get(name, getlink=True), h5py.HardLink):
+    link = content.get(name, getlink=True)
+    if link is None:
+        raise KeyError(f"it has no {name}")
+    if not isinstance(link, h5py.HardLink):
         raise ValueError(f"{name} is a link to another place")
     dataset = content[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{name} is no dataset")
     layout = dataset.id.get_create_plist().get_layout()
     if layout != h5py.h5d.CONTIGUOUS or dataset.external or dataset.dtype.hasobject or dataset.dtype.fields:
         raise ValueError(f"{name} is not stored as numbers in one piece")
