@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from .errors import BertvisionError
 from .notes import note
 
 SUMS = "checksums.json"
-EDITED = (".json", ".csv", ".md", ".txt")  # the ends of files that people change by hand
+EDITED = (".json", ".md")  # the ends of files that people change by hand
 
 
 def write_sums(folder: Path, *only: str) -> None:
@@ -27,7 +29,10 @@ def write_sums(folder: Path, *only: str) -> None:
     """
     files = [folder / one for one in only] or [file for file in sorted(folder.rglob("*")) if file.is_file()]
     found = {file.relative_to(folder).as_posix(): _describe(file) for file in files if file.name != SUMS}
-    (folder / SUMS).write_text(json.dumps({"files": found, "sha256": _sum(found)}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"files": found, "sha256": _sum(found)}, indent=1) + "\n"
+    staging = folder / f".{SUMS}.{uuid.uuid4().hex}"
+    staging.write_text(text, encoding="utf-8")
+    os.replace(staging, folder / SUMS)
 
 
 def check_files(folder: Path, error: type[BertvisionError]) -> int:
@@ -64,18 +69,18 @@ def check_file(file: Path, error: type[BertvisionError]) -> None:
         if sums.is_file():
             known = _read_sums(sums, error).get(file.absolute().relative_to(folder).as_posix())
             if known is not None and file.is_file():
-                _compare(file, known, sums, error)
+                _compare(file, known, sums, error, edited=True)
             return
 
 
-def _compare(file: Path, known: dict[str, Any], sums: Path, error: type[BertvisionError]) -> None:
+def _compare(file: Path, known: dict[str, Any], sums: Path, error: type[BertvisionError], edited: bool = False) -> None:
     try:
         found = _describe(file)
     except OSError as reason:
         raise error(f"{file} cannot be read: {reason.strerror or reason}.") from None
     if found == known:
         return
-    if file.suffix in EDITED and found["bytes"] != known["bytes"]:
+    if edited and file.suffix in EDITED and found["bytes"] != known["bytes"]:
         note(f"{file} was changed after it was written, and is used as it is.")
         return
     raise error(
@@ -89,6 +94,7 @@ def _read_sums(sums: Path, error: type[BertvisionError]) -> dict[str, Any]:
         content = json.loads(sums.read_text(encoding="utf-8"))
         found = content["files"]
         whole = content["sha256"] == _sum(found) and all(set(one) == {"bytes", "sha256"} for one in found.values())
+        whole &= not any(name.startswith(("/", "\\")) or ".." in Path(name).parts or "\0" in name for name in found)
     except OSError as reason:
         raise error(f"{sums} cannot be read: {reason.strerror or reason}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -99,6 +105,8 @@ def _read_sums(sums: Path, error: type[BertvisionError]) -> dict[str, Any]:
 
 
 def _describe(file: Path) -> dict[str, Any]:
+    if not file.is_file() and file.exists():
+        raise OSError("it is no file")
     with open(file, "rb") as stream:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 

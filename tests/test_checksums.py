@@ -100,6 +100,19 @@ def test_a_run_of_an_earlier_version_is_read(copy):
     bv.load_run(copy).load_head()
     with pytest.raises(RunError, match=r"has no checksums\.json"):
         check_files(copy, RunError)
+    done = run_here("verify", copy)
+    assert done.returncode == 1 and "has no checksums.json" in done.stderr
+
+
+def test_a_file_that_was_cut_short_is_damaged(copy):
+    file = copy / "predictions.csv"
+    file.write_bytes(file.read_bytes()[:4096])
+    with pytest.raises(RunError, match=r"predictions\.csv is damaged"):
+        bv.load_run(copy).read_dev_predictions()
+    file = copy / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text())))
+    with pytest.raises(RunError, match=r"is damaged"):
+        check_files(copy, RunError)
 
 
 def test_a_fine_tuned_encoder_that_was_damaged_is_not_used(tiny_encoder, tmp_path):

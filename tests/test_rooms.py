@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "bertvision_tf"
 ROOMS = [  # from the top down
     *("__main__", "cli", "experiments", "reports", "tuning", "serving", "runs", "training", "heads", "extraction"),
     *("images", "layers", "store", "encoders", "tasks", "kinds", "metrics", "spans", "settings", "checksums", "notes"),
-    *("progress", "random_states", "keras_settings", "forks", "packed", "paths", "errors"),
+    *("progress", "random_states", "keras_settings", "forks", "packed", "paths", "hdf5", "errors"),
 ]
 TIES = {  # upwards, for a method of a room below: when it is called, or for a picture
     ("store", "images"),  # Store.as_dataset

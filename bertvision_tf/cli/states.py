@@ -1,4 +1,4 @@
-"""`bertvision extract`, `merge`, `plan` and `verify`: stores of hidden states."""
+"""`bertvision extract`, `merge`, `plan`, `verify` and `repair`: stores of hidden states."""
 
 import functools
 import re
@@ -164,7 +164,7 @@ def verify(paths: list[str], /) -> int:
 
     def read(path: str) -> str:
         place = read_place(path)
-        if isinstance(place, Path) and (place / SUMS).is_file():
+        if isinstance(place, Path) and any((place / name).is_file() for name in (SUMS, "results.json")):
             return f"{check_files(place, RunError)} files"
         store = open_store(place, check="never")
         store.verify()
@@ -211,6 +211,9 @@ def repair(
     with show_progress() as progress:
         made = repair_store(loaded, rows, place, progress=functools.partial(progress, f"repair {manifest.spec.split}"))
     print(f"{store}: " + (f"made again: {', '.join(made)}" if made else "whole, nothing was made again"))
+    if not manifest.complete:
+        shards = f"{len(manifest.shards)} of {manifest.num_shards} shards"
+        print(f"{store}: unfinished ({shards}): run the same extraction again, it goes on from there")
 
 
 def _describe_store(store: "Store") -> str:

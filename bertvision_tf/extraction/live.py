@@ -11,6 +11,7 @@ import numpy as np
 from ..encoders import Encoder
 from ..errors import StoreError
 from ..store import Store
+from ..store.check import ShardCheck
 from ..store.plan import plan_batches
 from ..store.schema import Manifest, ShardEntry
 from ..tasks import Examples
@@ -52,6 +53,10 @@ class LiveStore(Store):
         made_with = describe_versions(encoder)
         manifest = Manifest(spec, made_with, plan.tokens.truncated, self._calibration, 1, (entry,))
         super().__init__(NOWHERE, manifest, check="never")
+
+    def _begin_checks(self) -> list[ShardCheck]:
+        """None: there is no file."""
+        return []
 
     def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
         return self._rows.datasets()

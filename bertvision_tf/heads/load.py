@@ -24,6 +24,6 @@ def load_head(file: Path) -> keras.Model:
     try:
         check_archive(file)
         return keras.models.load_model(file, compile=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # Keras raises of many kinds where a file is not what it wrote
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"{file} cannot be read: {reason.rstrip('.')}.") from None

@@ -115,7 +115,7 @@ def read_folder(path: str | Path) -> list[dict[str, Any]]:
         except OSError:
             what = "a search, whose best.json `train --head` takes" if (path / "search.json").is_file() else ""
             raise RunError(f"no finished run at {path}: {what or f'{path / name} cannot be read'}.") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RunError(f"{path / name} is damaged: no JSON.") from None
         if not isinstance(contents[-1], dict):
             raise RunError(f"{path / name} is damaged: expected an object, got a {type(contents[-1]).__name__}.")

@@ -153,6 +153,19 @@ def read_sums(shard: Place, blocks: Blocks, sha256: str) -> np.ndarray | None:
         return None
 
 
+def find_summed(shard: Place) -> str | None:
+    """The SHA-256 of the shard that a file of checksums is of; None where there is none, or a damaged one."""
+    try:
+        content = name_sums(shard).read_bytes()
+    except OSError:
+        return None
+    start = len(MAGIC) + hashlib.sha256().digest_size
+    whole = len(content) > start and content.startswith(MAGIC)
+    if not whole or content[-SUM.itemsize :] != np.array([sum_block(content[: -SUM.itemsize])], SUM).tobytes():
+        return None
+    return content[len(MAGIC) : start].hex()
+
+
 def write_sums(shard: Place, content: bytes) -> None:
     """Writes a shard's file of checksums, in place of one that is there. It is not flushed to disk: what a power cut
     leaves of it is no file of checksums, and then those of the whole shard count."""
@@ -181,7 +194,7 @@ def add_sums(shard: Place, blocks: Blocks, sha256: str) -> None:
     for piece in sums.watch(_read_pieces(shard)):
         digest.update(piece)
     if digest.hexdigest() != sha256:
-        raise StoreError(f"{shard} is damaged: its SHA-256 is another than its entry says.")
+        raise StoreError(f"{shard} is damaged: its SHA-256 differs from its entry. Delete it, and run the same again.")
     write_sums(shard, sums.to_bytes(sha256))
 
 

@@ -107,7 +107,10 @@ class ShardCache:
             os.fsync(stream.fileno())
             stream.close()
             if digest.hexdigest() != sha256:
-                raise StoreError(f"{shard} is damaged: its SHA-256 is not the manifest's. Delete it and extract again.")
+                raise StoreError(
+                    f"{shard} is damaged: its SHA-256 is not the manifest's. `bertvision repair {shard.parent}` makes "
+                    "it again."
+                )
             os.replace(staging, file)
             self._checked.add(file.name)
         finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import StoreError
+from ..errors import BertvisionError, StoreError
 from ..paths import find_cache
 from ..settings.groups import CHECKS
 from .blocks import Blocks, has_sums, name_sums, read_sums, sum_block
@@ -54,34 +54,39 @@ class ShardCheck:
 
     Args:
         shard: as errors name it.
-        blocks: where its blocks are.
-        sums: of them; None where nothing is to be compared.
+        file: on this machine, beside which its checksums are.
+        entry, blocks: of it.
         remember: is called when all are compared.
 
     Attributes:
         passed: whether nothing is left to compare.
-        exempt: whether nothing ever was.
+        exempt: whether nothing can be, or is to be.
     """
 
     def __init__(
-        self, shard: Place, blocks: Blocks, sums: np.ndarray | None, remember: Callable[[], None] | None = None
+        self, shard: Place, file: Path, entry: ShardEntry, blocks: Blocks, remember: Callable[[], None] | None = None
     ):
-        self.shard, self.blocks, self._sums, self._remember = shard, blocks, sums, remember
-        self.passed = self.exempt = sums is None
-        self._done = np.zeros(len(blocks), bool)
+        self.shard, self.blocks = shard, blocks
+        self._file, self._entry, self._remember = file, entry, remember
+        self.passed = self.exempt = False
+        self._sums: np.ndarray | None = None  # while some are compared and others are not
+        self._done: np.ndarray | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Another process compares anew."""
-        return vars(self) | {"_done": np.zeros_like(self._done), "passed": self.exempt, "_remember": None}
+    def exempt_all(self) -> None:
+        """Takes the whole shard as compared."""
+        self.passed = self.exempt = True
 
-    def compare_start(self, content: bytes) -> None:
+    def compare_start(self) -> None:
         """Compares what stands before the states.
 
         Raises:
             StoreError: a block is not what was written.
         """
-        if not self.passed:
-            self._compare_left(memoryview(content), range(self.blocks.before))
+        with open(self._file, "rb") as stream:
+            content = memoryview(stream.read(self.blocks.start))
+        sums = self._read_sums()
+        for block in range(self.blocks.before):
+            self._compare(content, block, sums)
 
     def compare_states(self, content: Any, first: int, end: int) -> None:
         """Compares the blocks that hold some bytes of the states, but those that are compared already.
@@ -93,8 +98,21 @@ class ShardCheck:
         Raises:
             StoreError: a block is not what was written.
         """
-        if not self.passed:
-            self._compare_left(memoryview(content), self.blocks.of_states(first, end))
+        sums, done = self._sums, self._done
+        if sums is None or done is None:
+            if self.passed:  # in another thread, meanwhile
+                return
+            sums, done = self._read_sums(), np.zeros(len(self.blocks), bool)
+            done[: self.blocks.before] = True
+            self._sums, self._done = sums, done
+        view, blocks = memoryview(content), self.blocks.of_states(first, end)
+        for block in (blocks.start + np.flatnonzero(~done[blocks.start : blocks.stop])).tolist():
+            self._compare(view, block, sums)
+            done[block] = True
+        if done.all():
+            self.passed, self._sums, self._done = True, None, None
+            if self._remember is not None:
+                self._remember()
 
     def compare_anew(self, content: bytes, blocks: range) -> None:
         """Compares blocks that have come over the network, whether they were compared already or not.
@@ -106,22 +124,22 @@ class ShardCheck:
         Raises:
             StoreError: one is not what was written.
         """
-        for block in () if self.exempt else blocks:
-            self._compare(memoryview(content), block, self.blocks.bounds(blocks.start)[0])
+        if self.exempt:
+            return
+        if self._sums is None:
+            self._sums = self._read_sums()
+        for block in blocks:
+            self._compare(memoryview(content), block, self._sums, self.blocks.bounds(blocks.start)[0])
 
-    def _compare_left(self, content: memoryview, blocks: range) -> None:
-        for block in (blocks.start + np.flatnonzero(~self._done[blocks.start : blocks.stop])).tolist():
-            self._compare(content, block)
-            self._done[block] = True
-        if self._done.all():
-            self.passed = True
-            if self._remember is not None:
-                self._remember()
+    def _read_sums(self) -> np.ndarray:
+        sums = read_sums(self._file, self.blocks, self._entry.sha256)
+        if sums is None:  # since the store was opened
+            raise StoreError(f"{name_sums(self.shard)} has changed since the store was opened: open it again.")
+        return sums
 
-    def _compare(self, content: memoryview, block: int, offset: int = 0) -> None:
-        assert self._sums is not None
+    def _compare(self, content: memoryview, block: int, sums: np.ndarray, offset: int = 0) -> None:
         first, end = self.blocks.bounds(block)
-        if sum_block(content[first - offset : end - offset]) != self._sums[block]:
+        if sum_block(content[first - offset : end - offset]) != sums[block]:
             raise StoreError(
                 f"{self.shard} is damaged: block {block} of {len(self.blocks)} (bytes {first} to {end - 1}) is not "
                 f"what was written. `bertvision repair {self.shard.parent}` makes it again."
@@ -129,7 +147,7 @@ class ShardCheck:
 
 
 class StoreCheck:
-    """How what is read of a store's shards is compared with their checksums.
+    """How the shards of a store are compared with their checksums.
 
     Args:
         how: "always", "once" or "never".
@@ -141,28 +159,38 @@ class StoreCheck:
         self._how, self._remembered, self._whole = how, remembered, whole
 
     def begin(self, shard: Place, file: Path, entry: ShardEntry, blocks: Blocks) -> ShardCheck:
-        """Compares what stands before a shard's states, or what has no checksums of blocks.
+        """Compares what stands before a shard's states, or all of it where blocks have no checksums.
 
         Args:
             shard: as errors name it.
-            file: what is read of it.
+            file: what is read of it, on this machine.
             entry, blocks: of it.
 
         Raises:
-            StoreError: it is not what was written.
+            StoreError: it is not what was written, or cannot be read.
         """
+        try:
+            return self._begin(shard, file, entry, blocks)
+        except OSError as error:
+            raise StoreError(f"{shard} cannot be read: {error.strerror or error}.") from None
+
+    def _begin(self, shard: Place, file: Path, entry: ShardEntry, blocks: Blocks) -> ShardCheck:
         status, remembered = file.stat(), self._remembered
-        if self._how == "never" or (remembered is not None and remembered.has(entry, status)):
-            return ShardCheck(shard, blocks, None)
         remember = None if remembered is None else functools.partial(remembered.add, entry, status)
-        check = ShardCheck(shard, blocks, read_sums(file, blocks, entry.sha256), remember)
-        if not check.exempt:
-            with open(file, "rb") as stream:
-                check.compare_start(stream.read(blocks.start))
+        check = ShardCheck(shard, file, entry, blocks, remember)
+        if self._how == "never" or (remembered is not None and remembered.has(entry, status)):
+            check.exempt_all()
+        elif read_sums(file, blocks, entry.sha256) is not None:
+            check.compare_start()
         elif self._whole:
             check_whole(file, entry, blocks)
+            check.exempt_all()
             if remember is not None:
                 remember()
+        elif has_sums(file):
+            raise StoreError(f"{name_sums(shard)} is damaged: `bertvision repair {shard.parent}` makes it again.")
+        else:
+            check.exempt_all()
         return check
 
 
@@ -218,11 +246,12 @@ class Remembered:
 
     def __init__(self, folder: Path, shards: int):
         key = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
-        self._file = find_cache() / "checked" / key
+        self._file: Path | None = None  # nothing is remembered where there is no cache
         self._lines: set[str] = set()
-        with contextlib.suppress(OSError, UnicodeDecodeError):
+        with contextlib.suppress(OSError, UnicodeDecodeError, BertvisionError):
+            self._file = find_cache() / "checked" / key
             self._lines = set(self._file.read_text(encoding="ascii").splitlines())
-        if len(self._lines) > 4 * shards + 100:  # of shards that there were
+        if self._file is not None and len(self._lines) > 4 * shards + 100:  # of shards that there were
             with contextlib.suppress(OSError):
                 self._file.unlink()
 
@@ -232,7 +261,7 @@ class Remembered:
 
     def add(self, entry: ShardEntry, status: os.stat_result) -> None:
         """Remembers a shard, as it was before it was compared; where the cache cannot be written, nothing."""
-        if entry.bytes < REMEMBERED:
+        if entry.bytes < REMEMBERED or self._file is None:
             return
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -168,6 +168,18 @@ class CloudPath:
             self.tags[self.key] = _read_tag(found.meta)
             return bytes(found.bytes())
 
+    def read_if_there(self) -> bytes | None:
+        """Its bytes; None where there is no such object, or none that may be read: whoever may not list the objects is
+        refused instead of told that there is none."""
+        try:
+            with _cloud_errors(self):
+                try:
+                    return bytes(_obstore().get(_connect(self.bucket), self.key).bytes())
+                except _errors().PermissionDeniedError:
+                    return None
+        except FileNotFoundError:
+            return None
+
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
 

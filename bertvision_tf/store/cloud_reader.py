@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -43,8 +42,9 @@ class CloudStore(Store):
         return {name: value for name, value in super().__getstate__().items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        vars(self).update(state)
         self._folder = self._find_folder()
+        super().__setstate__({})
 
     def _find_folder(self) -> Path:
         """A folder of files as long as the shards, with what stands before the states; the rest takes no room."""
@@ -53,24 +53,28 @@ class CloudStore(Store):
         self._run(self._copy_start, self.manifest.shards)
         return Path(self._copies.name)
 
-    def _build_check(self, how: str) -> StoreCheck:
+    def _build_check(self) -> StoreCheck:
         """What comes over the network is compared each time; a shard without checksums of its blocks, where it is kept
         in the cache."""
-        return StoreCheck(how, None, whole=False)
+        return StoreCheck(self._how, None, whole=False)
 
     def _copy_start(self, entry: ShardEntry) -> None:
         try:
             start, size, version = (self.path / entry.name).read_start(self._find_start(entry))
         except FileNotFoundError:
-            raise StoreError(f"{self.path / entry.name} is missing: delete {self.path} and extract again.") from None
+            raise StoreError(self._tell_missing(entry)) from None
         with disk_errors(Path(self._copies.name)), open(Path(self._copies.name) / entry.name, "wb") as file:
             file.write(start)
             file.truncate(size)
-        sums = name_sums(self.path / entry.name)
-        with contextlib.suppress(FileNotFoundError):  # a store of an earlier version has none
-            (Path(self._copies.name) / sums.name).write_bytes(sums.read_bytes())
+            name = name_sums(self.path / entry.name).name
+            content = None if self._how == "never" else (self.path / name).read_if_there()
+            if content is not None:  # a store of an earlier version has none
+                (Path(self._copies.name) / name).write_bytes(content)
         if self._versions.setdefault(entry.name, version) != version:
             raise StoreError(f"{self.path / entry.name} has changed since it was opened: open the store again.")
+
+    def _tell_missing(self, entry: ShardEntry) -> str:
+        return f"{self.path / entry.name} is missing: `bertvision repair {self.path}` makes it again."
 
     def _find_start(self, entry: ShardEntry) -> int:
         """Bytes of a shard before its states."""
@@ -142,7 +146,7 @@ class CloudStore(Store):
             try:
                 read = file.read_range(begin, stop, self._versions[entry.name])
             except FileNotFoundError:
-                raise StoreError(f"{file} is missing: delete {self.path} and extract again.") from None
+                raise StoreError(self._tell_missing(entry)) from None
             except Changed:
                 raise StoreError(f"{file} has changed since it was opened: open the store again.") from None
             if len(read) != stop - begin:

@@ -13,7 +13,7 @@ from ..errors import StoreError
 from .blocks import Blocks, BlockSums, add_sums, name_sums, read_sums, write_sums
 from .cloud import Place
 from .codecs import Calibration
-from .schema import ShardEntry, read_manifest, stage, write_flushed
+from .schema import UNFINISHED, ShardEntry, read_manifest, stage, write_flushed
 from .writer import ShardRows, build_shard, compute_sha256, disk_errors, find_size, lock_store
 
 
@@ -39,6 +39,9 @@ class StoreMender:
             self._lock = lock_store(path)
         try:
             self.manifest = read_manifest(path)  # as it is under the lock
+            if self.manifest.complete and isinstance(path, Path):  # no process writes it but one that repairs it
+                for left in path.glob(f".*{UNFINISHED}"):
+                    left.unlink(missing_ok=True)
             self.damaged = [number for number, entry in enumerate(self.manifest.shards) if not self._is_whole(entry)]
         except BaseException:
             self.close()
@@ -102,6 +105,6 @@ class StoreMender:
         if sha256 != entry.sha256:
             made = ", ".join(f"{name} {value}" for name, value in self.manifest.made_with.items())
             raise StoreError(
-                f"{file} cannot be made again here: its states come out otherwise than they were. They were made with "
-                f"{made}; processors differ too. Repair it there, or delete {self.path} and extract again."
+                f"{file} cannot be made again here: the encoder gives other bytes than it gave then, with {made}. "
+                f"Another processor can give other bytes too: repair it there, or delete {self.path} and extract again."
             )

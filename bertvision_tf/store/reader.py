@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import StoreError
 from ..packed import ByteNames, list_short
 from .blocks import Blocks
-from .check import Remembered, StoreCheck, check_file, read_check
+from .check import Remembered, ShardCheck, StoreCheck, check_file, read_check
 from .cloud import Place
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 WHOLE = ""  # beside them: all bytes of the shard
-CHECK = "check"  # beside what is read of a shard when it is opened: its `ShardCheck`
 OPEN_SHARDS = 256  # mapped at a time: a process may have 1024 open files, and a map keeps its file open
 
 
@@ -70,10 +69,10 @@ class Store:
         self._chosen: np.ndarray | None = None  # places of the stored states that this view has; all with None
         self.codec = get_codec(self.spec.codec)
         self._row_bytes = self.spec.row_bytes  # of a view too
+        self._how = read_check(check)
         self._folder = self._find_folder()
-        self._check = self._build_check(read_check(check))
-        shards = self._read_shards()
-        self._checks = [shard.pop(CHECK, None) for shard in shards]
+        self._checks = self._begin_checks()
+        shards = [self._read_shard(entry) for entry in manifest.shards]
         self._places = [{name: shard.pop(name) for name in MAPPED if name in shard} for shard in shards]
         self._map = self._remember_maps()
         index = _concatenate(shards, "example_index", np.int64)
@@ -101,20 +100,38 @@ class Store:
         assert isinstance(self.path, Path)
         return self.path.absolute()  # found from another working folder too
 
-    def _build_check(self, how: str) -> StoreCheck:
+    def _build_check(self) -> StoreCheck:
         """How what is read of shards is compared with their checksums."""
-        return StoreCheck(how, Remembered(self._folder, len(self.manifest.shards)) if how == "once" else None)
+        return StoreCheck(
+            self._how, Remembered(self._folder, len(self.manifest.shards)) if self._how == "once" else None
+        )
+
+    def _begin_checks(self) -> list[ShardCheck]:
+        """Compares what stands before the states of all shards."""
+        check = self._build_check()
+
+        def begin(entry: ShardEntry) -> ShardCheck:
+            file, own = self.path / entry.name, self._folder / entry.name
+            found = own.stat().st_size if own.is_file() else None
+            if found != entry.bytes:
+                state = "is missing" if found is None else f"has {found} bytes, the manifest says {entry.bytes}"
+                raise StoreError(f"{file} {state}: `bertvision repair {self.path}` makes it again.")
+            return check.begin(file, own, entry, Blocks.of(entry, self._row_bytes))
+
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(begin, self.manifest.shards))
 
     def _remember_maps(self) -> Callable[[int], dict[str, np.ndarray]]:
         return functools.lru_cache(OPEN_SHARDS)(self._map_shard)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the maps: another process makes its own."""
-        return {name: value for name, value in vars(self).items() if name != "_map"}
+        """All but the maps, and what is compared: another process makes its own, and compares anew."""
+        return {name: value for name, value in vars(self).items() if name not in ("_map", "_checks")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._map = self._remember_maps()
+        self._checks = self._begin_checks()
 
     def __copy__(self) -> Store:
         """The same maps and connections, for a view."""
@@ -271,19 +288,9 @@ class Store:
         for entry in self.manifest.shards:
             check_file(self._find_source(entry), entry, Blocks.of(entry, self._row_bytes))
 
-    def _read_shards(self) -> list[dict[str, Any]]:
-        with ThreadPoolExecutor() as pool:  # a shard without checksums of its blocks is read whole
-            return list(pool.map(self._read_shard, self.manifest.shards))
-
     def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
         """The small datasets as arrays; of the mapped ones their (offset, type, shape) in the file."""
-        file, own = self.path / entry.name, self._folder / entry.name
-        found = own.stat().st_size if own.is_file() else None
-        if found != entry.bytes:
-            state = "is missing" if found is None else f"has {found} bytes, the manifest says {entry.bytes}"
-            raise StoreError(f"{file} {state}: `bertvision repair {self.path}` makes it again.")
-        check = self._check.begin(file, own, entry, Blocks.of(entry, self._row_bytes))
-        return read_shard(file, own, entry, self.spec) | {CHECK: check}
+        return read_shard(self.path / entry.name, self._folder / entry.name, entry, self.spec)
 
     def _map_shard(self, number: int) -> dict[str, np.ndarray]:
         return self._divide(number, np.memmap(self._folder / self.manifest.shards[number].name, np.uint8, "r"))
@@ -305,4 +312,7 @@ def _counts_up(found: np.ndarray) -> bool:
 
 
 def _concatenate(shards: list[dict[str, np.ndarray]], name: str, empty_type: Any) -> np.ndarray:
-    return np.concatenate([shard[name] for shard in shards]) if shards else np.zeros(0, empty_type)
+    parts = [shard[name] for shard in shards]
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise StoreError(f"the shards of a store differ in the shape of their {name}: extract it again.")
+    return np.concatenate(parts) if parts else np.zeros(0, empty_type)

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -161,6 +161,8 @@ class Manifest:
             }
         )
         shards = tuple(ShardEntry(**entry) for entry in content.pop("shards"))
+        if len({entry.name for entry in shards}) < len(shards):
+            raise ValueError("it has a shard twice")
         for held in (spec, *shards):
             _check_fields(held)
         for entry in shards:  # files are called by both
@@ -175,12 +177,12 @@ class Manifest:
 
 def _check_fields(held: Any) -> None:
     """Raises ValueError where a number of what a manifest says is none, is below 0, or is larger than any can be."""
-    for field in dataclasses.fields(held):
-        value = getattr(held, field.name)
-        values = value if field.name == "layers" else [value] if field.type in (int, str, bool) else []
-        kind = int if field.name == "layers" else field.type
+    for name, kind in get_type_hints(type(held)).items():
+        value = getattr(held, name)
+        values = value if name == "layers" else [value] if kind in (int, str, bool) else []
+        kind = int if name == "layers" else kind
         if not all(type(one) is kind and (kind is not int or 0 <= one < MOST) for one in values):
-            raise ValueError(f"it has {field.name} {str(value)[:50]}")
+            raise ValueError(f"it has {name} {str(value)[:50]}")
 
 
 def read_manifest(path: Place) -> Manifest:

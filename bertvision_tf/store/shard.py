@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from ..errors import StoreError
+from ..hdf5 import find_dataset
 from .blocks import Blocks
 from .cloud import Place
 from .codecs import get_codec
 from .schema import ShardEntry, StoreSpec
 
 MAPPED = ("hidden_states", "token_ids", "segment_ids", "char_offsets")
+# What numbers each dataset holds, as NumPy names their kinds.
+KINDS = dict.fromkeys(("token_ids", "segment_ids", "char_offsets", "lengths", "example_index", "questions"), "iu")
+KINDS |= {"labels": "iuf", "ids": "S"}
 
 
 def read_shard(shard: Place, file: Path, entry: ShardEntry, spec: StoreSpec) -> dict[str, Any]:
@@ -45,11 +48,15 @@ def read_shard(shard: Place, file: Path, entry: ShardEntry, spec: StoreSpec) -> 
         with h5py.File(file, "r") as content:
             found: dict[str, Any] = {}
             for name in (*shapes, *small):
-                dataset, shape = _find_dataset(content, name, entry.bytes), shapes.get(name, (entry.examples,))
+                dataset, shape = find_dataset(content, name, entry.bytes), shapes.get(name, (entry.examples,))
                 own = dataset.shape[:1] if name == "labels" and dataset.ndim == 2 else dataset.shape
                 if own != shape:
                     raise ValueError(f"{name} has shape {dataset.shape}, expected {shape}")
                 found[name] = (dataset.id.get_offset(), dataset.dtype, shape) if name in shapes else dataset[()]
+        for name, kinds in KINDS.items():
+            kind = (found[name][1] if name in shapes else found[name].dtype).kind if name in found else kinds
+            if kind not in kinds:
+                raise ValueError(f"{name} has type {kind}")
         if found["hidden_states"][1] != storage:
             raise ValueError(f"hidden_states has type {found['hidden_states'][1]}")
         if found["hidden_states"][0] != Blocks.of(entry, spec.row_bytes).start:
@@ -62,26 +69,3 @@ def read_shard(shard: Place, file: Path, entry: ShardEntry, spec: StoreSpec) -> 
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreError(f"{shard} is damaged ({reason}): `bertvision repair {shard.parent}` makes it again.") from None
     return found
-
-
-def _find_dataset(content: h5py.File, name: str, size: int) -> h5py.Dataset:
-    """A dataset whose bytes are all in the file.
-
-    Raises:
-        KeyError, ValueError: there is none; or its bytes, or some of them, are elsewhere, or are packed.
-    """
-    link = content.get(name, getlink=True)
-    if link is None:
-        raise KeyError(f"it has no {name}")
-    if not isinstance(link, h5py.HardLink):
-        raise ValueError(f"{name} is a link to another place")
-    dataset = content[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{name} is no dataset")
-    layout = dataset.id.get_create_plist().get_layout()
-    if layout != h5py.h5d.CONTIGUOUS or dataset.external or dataset.dtype.hasobject or dataset.dtype.fields:
-        raise ValueError(f"{name} is not stored as numbers in one piece")
-    offset, length = dataset.id.get_offset(), int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
-    if offset is None or offset + length > size:
-        raise ValueError(f"{name} has {length} bytes, which are not in the file")
-    return dataset

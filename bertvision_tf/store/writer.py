@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from ..errors import BusyError, StoreError
-from .blocks import Blocks, BlockSums, add_sums, name_sums, write_sums
+from .blocks import Blocks, BlockSums, add_sums, find_summed, name_sums, write_sums
 from .cloud import Place, as_file
 from .codecs import Calibration, get_codec
 from .schema import (
@@ -132,7 +132,10 @@ class StoreWriter:
             except StoreError:
                 return None  # it is made anew
         with disk_errors(self.path):
-            return describe_file(file, rows, compute_sha256(file))
+            sha256 = compute_sha256(file)
+            if find_summed(file) not in (None, sha256):
+                return None  # it has changed since it was written
+            return describe_file(file, rows, sha256)
 
     def enter(self, entry: ShardEntry) -> None:
         """Takes a shard that is there into the manifest, as the next one. In object storage another process may write

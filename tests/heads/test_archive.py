@@ -1,14 +1,17 @@
 """Heads' files that were made to do harm: nothing that they name is built."""
 
+import io
 import json
 import shutil
 import zipfile
 
+import h5py
 import keras
 import pytest
 
 from bertvision_tf.errors import RunError
-from bertvision_tf.heads import HeadConfig, build_head
+from bertvision_tf.heads import HeadConfig, build_head, list_presets
+from bertvision_tf.heads.archive import check_archive
 from bertvision_tf.heads.load import load_head
 
 
@@ -42,6 +45,41 @@ def refuse(file, says):
     assert "\n" not in message and message.startswith(f"{file} cannot be read: ") and says in message
 
 
+@pytest.mark.parametrize("name", [*list_presets(), "vision_MobileNetV3Small_hidden"])
+def test_every_head_that_there_is_can_be_loaded(name, tmp_path):
+    head = build_head(name, num_hidden_states=3, hidden_dim=16, num_outputs=2, num_tokens=8)
+    head.save(tmp_path / "a.keras")
+    check_archive(tmp_path / "a.keras")
+
+
+def write_weights(whole, file, build):
+    """Copies a head's file with other weights."""
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w") as target:
+        for one in source.infolist():
+            content = source.read(one)
+            if one.filename == "model.weights.h5":
+                held = io.BytesIO(content)
+                with h5py.File(held, "r+") as weights:
+                    build(weights)
+                content = held.getvalue()
+            target.writestr(one.filename, content)
+
+
+def test_weights_lie_in_the_file(whole, tmp_path):
+    file, other = tmp_path / "a.keras", tmp_path / "other"
+    other.write_bytes(bytes(64))
+    for build in (
+        lambda weights: weights.__setitem__("more", h5py.ExternalLink(str(other), "a")),
+        lambda weights: weights.create_dataset("more", (8,), "f8", external=[(str(other), 0, 64)]),
+        lambda weights: weights.create_dataset("more", (2**30,), "f8", chunks=True, compression="gzip"),
+        lambda weights: weights.create_dataset("more", (2**40,), "f8"),
+    ):
+        write_weights(whole, file, build)
+        refuse(file, "more ")
+    write_weights(whole, file, lambda weights: weights.create_group("a").__setitem__("b", weights["a"]))  # a circle
+    check_archive(file)
+
+
 def add_layer(part):
     def change(config):
         config["config"]["layers"].append(part)
@@ -70,6 +108,12 @@ def test_a_head_is_loaded(whole, tmp_path):
         {"class_name": "Lambda", "config": {}},
         {"class_name": "__typespec__", "spec_name": "os.system", "module": "os", "spec_args": [], "config": {}},
         {"module": ["os"], "class_name": "system", "config": {}},
+        {"module": "keras.layers", "class_name": "Dense", "registered_name": "bertvision_tf>Head", "config": {}},
+        {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
+        {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"module": ""}},
+        {"module": "keras.src.ops.numpy", "class_name": "backend", "config": {}},
+        {"module": "keras.initializers", "class_name": "get", "config": {}},
+        {"module": "keras_hub.x", "class_name": "WhisperTokenizer", "registered_name": "keras_hub>WhisperTokenizer"},
     ],
 )
 def test_what_is_no_part_of_a_head_is_not_built(whole, tmp_path, part, monkeypatch):

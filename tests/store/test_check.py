@@ -1,19 +1,22 @@
 """What is read of a shard is compared with the checksums of its blocks, before it is first used."""
 
+import dataclasses
 import os
 import pickle
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import xxhash
 
 import bertvision_tf as bv
-from bertvision_tf.errors import RunError, StoreError
+from bertvision_tf.errors import BertvisionError, RunError, StoreError
 from bertvision_tf.extraction import extract, repair_store
 from bertvision_tf.store import blocks, check, checking, open_store
 from bertvision_tf.store.blocks import Blocks, BlockSums, parse_sums
+from bertvision_tf.store.schema import read_manifest, write_manifest
 
 from ..command import run_here
 
@@ -265,7 +268,9 @@ def test_repair_leaves_what_it_cannot_make_again(whole, tiny_encoder, tiny_examp
     flip(file, 50)
     damaged, run = file.read_bytes(), tiny_encoder.hidden_state_rows
     monkeypatch.setattr(type(tiny_encoder), "hidden_state_rows", lambda self, *a, **more: run(*a, **more) * 1.5)
-    with pytest.raises(StoreError, match=r"shard-00001\.h5 cannot be made again here: its states come out otherwise"):
+    with pytest.raises(
+        StoreError, match=r"shard-00001\.h5 cannot be made again here: the encoder gives other bytes than it gave"
+    ):
         repair_store(tiny_encoder, tiny_examples, whole.path)
     assert file.read_bytes() == damaged
     assert not list(whole.path.glob(".*"))
@@ -300,3 +305,64 @@ def test_the_selection_rows_of_a_run_are_repaired(tiny_encoder, tmp_path):
     done = run_here("repair", file.parent, "--limit", 600)
     assert done.returncode == 0, done.stderr
     assert file.read_bytes() == content
+
+
+def test_tokens_that_change_before_another_process_reads_them(whole):
+    """What stands before the states is compared in that process too."""
+    store = pickle.loads(pickle.dumps(open_store(whole.path, check="always")))
+    held = pickle.dumps(store)
+    read_all(store)
+    offset = store._places[2]["token_ids"][0]
+    flip(whole.path / "shard-00002.h5", offset)
+    with pytest.raises(StoreError, match=r"shard-00002\.h5 is damaged: block \d+"):
+        pickle.loads(held)
+
+
+def test_a_shard_that_was_damaged_before_its_entry_is_made_anew(whole, tiny_encoder, tiny_examples):
+    """By a kill between the two, and a bit that changed since."""
+    manifest = read_manifest(whole.path)
+    file = whole.path / manifest.shards[-1].name
+    content = file.read_bytes()
+    write_manifest(whole.path, dataclasses.replace(manifest, shards=manifest.shards[:-1]))
+    flip(file, -1)
+    again = extract(tiny_encoder, tiny_examples, whole.path, **SMALL)
+    assert file.read_bytes() == content
+    again.verify()
+
+
+def test_threads_compare_one_shard_together(whole, counted):
+    store = open_store(whole.path, check="always")
+    before = len(counted)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda index: store.gather([index]).states, [*range(len(store))] * 3))
+    for index, states in enumerate(found[: len(store)]):
+        np.testing.assert_array_equal(states, whole.gather([index]).states)
+    assert all(check.passed for check in store._checks)
+    assert len(counted) - before < 8 * count_blocks(whole)
+    counted.clear()
+    read_all(store)
+    assert not counted
+
+
+def test_where_there_is_no_home_folder_nothing_is_remembered(whole, monkeypatch):
+    def fail():
+        raise BertvisionError("could not determine home directory")
+
+    monkeypatch.setattr(check, "find_cache", fail)
+    read_all(open_store(whole.path))
+
+
+def test_a_shard_that_cannot_be_read_is_said_in_one_line(whole, monkeypatch):
+    def fail(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(check.ShardCheck, "compare_start", fail)
+    with pytest.raises(StoreError, match=r"shard-00000\.h5 cannot be read: Permission denied\.$"):
+        open_store(whole.path)
+
+
+def test_a_repair_that_was_killed_leaves_nothing(whole, tiny_encoder, tiny_examples):
+    left = whole.path / f".shard-00001.h5.{'0' * 32}.part"
+    left.write_bytes(b"0" * 1000)
+    assert repair_store(tiny_encoder, tiny_examples, whole.path) == []
+    assert not left.exists()
