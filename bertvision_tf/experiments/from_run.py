@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from ..checksums import check_file
 from ..errors import RunError
 from ..extraction import extract_once
 from ..heads import HeadConfig
@@ -56,6 +57,7 @@ class Beginning:
     @property
     def facts(self) -> dict[str, str]:
         """What config.json says of it. Heads that were trained in another way are other heads."""
+        check_file(self.run.path / CURVES, RunError)
         curves = (self.run.path / CURVES).read_bytes()
         return {"fine_tune_from": str(self.run.path), "first_heads": hashlib.sha256(curves).hexdigest()[:32]}
 

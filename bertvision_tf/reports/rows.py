@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checksums import check_file
 from ..errors import RunError
 from ..kinds import Kind, find_kind
 from ..metrics.significance import Difference
@@ -117,6 +118,7 @@ def _score_rows(
 
 
 def _read_spans(file: Path, ids: Sequence[str], answers: Sequence[Sequence[str]]) -> np.ndarray:
+    check_file(file, RunError)
     listed = json.loads(file.read_text(encoding="utf-8"))
     texts = [[span["text"] for span in listed[one][:2]] + ["", ""] for one in ids]
     return np.stack([score_answers(answers, [own[rank] for own in texts]).exact == 1 for rank in (0, 1)], axis=1)
