@@ -20,7 +20,7 @@ SUMS = "checksums.json"
 EDITED = (".json", ".md")  # the ends of files that people change by hand
 
 
-def write_sums(folder: Path, *only: str) -> None:
+def write_checksums(folder: Path, *only: str) -> None:
     """Writes the checksums of all files that are in a folder and below, or of some.
 
     Args:

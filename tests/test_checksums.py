@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bertvision_tf as bv
-from bertvision_tf.checksums import SUMS, check_file, check_files, check_folder, write_sums
+from bertvision_tf.checksums import SUMS, check_file, check_files, check_folder, write_checksums
 from bertvision_tf.encoders import load_encoder, save_encoder
 from bertvision_tf.errors import EncoderError, RunError
 
@@ -159,7 +159,7 @@ def test_some_files_alone(tmp_path):
     for name in "ab":
         (tmp_path / name).write_text(name)
     check_folder(tmp_path, RunError)  # which has none
-    write_sums(tmp_path, "a")
+    write_checksums(tmp_path, "a")
     (tmp_path / "b").write_text("c")
     check_folder(tmp_path, RunError)
     check_file(tmp_path / "b", RunError)

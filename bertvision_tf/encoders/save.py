@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checksums import write_sums
+from ..checksums import write_checksums
 from ..errors import EncoderError
 from .checkpoint import describe_architecture
 from .classifier import Classifier, SpanClassifier
@@ -56,7 +56,7 @@ def save_encoder(
         write_weights(staging / "model.safetensors", encoder.architecture, encoder.weights, first_position, tensors)
         encoder.tokenizer.save(staging)
         (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        write_sums(staging)
+        write_checksums(staging)
         os.replace(staging, folder)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..checksums import SUMS, check_file, write_sums
+from ..checksums import SUMS, check_file, write_checksums
 from ..errors import RunError
 from ..paths import read_path
 from ..store.waiting import build_busy_error
@@ -87,7 +87,7 @@ def write_folder(path: Path, mark: str, what: str, holds: Sequence[str] = (), su
             _check_replaceable(path, mark, what, holds)
             if sums:
                 with writing_to(path):
-                    write_sums(staging)
+                    write_checksums(staging)
             _exchange(staging, path, old)
     finally:
         if lock is not None:

@@ -183,7 +183,7 @@ class StoreCheck:
         elif read_sums(file, blocks, entry.sha256) is not None:
             check.compare_start()
         elif self._whole:
-            check_whole(file, entry, blocks)
+            verify_bytes(file, entry, blocks)
             check.exempt_all()
             if remember is not None:
                 remember()
@@ -194,19 +194,19 @@ class StoreCheck:
         return check
 
 
-def check_file(shard: Place, entry: ShardEntry, blocks: Blocks) -> None:
+def verify_shard(shard: Place, entry: ShardEntry, blocks: Blocks) -> None:
     """Compares every byte of a shard with its SHA-256, and its checksums of blocks with their own.
 
     Raises:
         StoreError: it is not what was written, or cannot be read.
     """
-    check_whole(shard, entry, blocks)
+    verify_bytes(shard, entry, blocks)
     if has_sums(shard) and read_sums(shard, blocks, entry.sha256) is None:
         raise StoreError(f"{name_sums(shard)} is damaged: `bertvision repair {shard.parent}` makes it again.")
 
 
-def check_whole(shard: Place, entry: ShardEntry, blocks: Blocks) -> None:
-    """Compares every byte of a shard with its SHA-256; see `check_file`."""
+def verify_bytes(shard: Place, entry: ShardEntry, blocks: Blocks) -> None:
+    """Compares every byte of a shard with its SHA-256; see `verify_shard`."""
     try:
         found = compute_sha256(shard)
     except OSError as error:

@@ -14,7 +14,7 @@ from .blocks import Blocks, BlockSums, add_sums, name_sums, read_sums, write_sum
 from .cloud import Place
 from .codecs import Calibration
 from .schema import UNFINISHED, ShardEntry, read_manifest, stage, write_flushed
-from .writer import ShardRows, build_shard, compute_sha256, disk_errors, find_size, lock_store
+from .writer import ShardRows, build_shard, disk_errors, has_bytes, lock_store
 
 
 class StoreMender:
@@ -42,7 +42,9 @@ class StoreMender:
             if self.manifest.complete and isinstance(path, Path):  # no process writes it but one that repairs it
                 for left in path.glob(f".*{UNFINISHED}"):
                     left.unlink(missing_ok=True)
-            self.damaged = [number for number, entry in enumerate(self.manifest.shards) if not self._is_whole(entry)]
+            self.damaged = [
+                number for number, entry in enumerate(self.manifest.shards) if not has_bytes(path / entry.name, entry)
+            ]
         except BaseException:
             self.close()
             raise
@@ -77,10 +79,10 @@ class StoreMender:
 
     def mend_sums(self) -> list[str]:
         """Makes the checksums of blocks again that are missing or damaged, and returns their files' names."""
-        made = []
+        made, damaged = [], set(self.damaged)
         for number, entry in enumerate(self.manifest.shards):
             file, blocks = self.path / entry.name, Blocks.of(entry, self.manifest.spec.row_bytes)
-            if number not in self.damaged and read_sums(file, blocks, entry.sha256) is None:
+            if number not in damaged and read_sums(file, blocks, entry.sha256) is None:
                 with disk_errors(self.path):
                     add_sums(file, blocks, entry.sha256)
                 made.append(name_sums(file).name)
@@ -91,15 +93,6 @@ class StoreMender:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-    def _is_whole(self, entry: ShardEntry) -> bool:
-        file = self.path / entry.name
-        try:
-            return find_size(file) == entry.bytes and compute_sha256(file) == entry.sha256
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StoreError(f"{file} cannot be read: {error.strerror}.") from None
 
     def _check_same(self, file: Place, sha256: str, entry: ShardEntry) -> None:
         if sha256 != entry.sha256:

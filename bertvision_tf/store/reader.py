@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import StoreError
 from ..packed import ByteNames, list_short
 from .blocks import Blocks
-from .check import Remembered, ShardCheck, StoreCheck, check_file, read_check
+from .check import Remembered, ShardCheck, StoreCheck, read_check, verify_shard
 from .cloud import Place
 from .codecs import get_codec
 from .schema import Manifest, ShardEntry
@@ -286,7 +286,7 @@ class Store:
             StoreError: naming the first shard that is damaged.
         """
         for entry in self.manifest.shards:
-            check_file(self._find_source(entry), entry, Blocks.of(entry, self._row_bytes))
+            verify_shard(self._find_source(entry), entry, Blocks.of(entry, self._row_bytes))
 
     def _read_shard(self, entry: ShardEntry) -> dict[str, Any]:
         """The small datasets as arrays; of the mapped ones their (offset, type, shape) in the file."""

@@ -356,6 +356,20 @@ def read_entry(shard: Place, calibration: Calibration) -> ShardEntry:
     return entry
 
 
+def has_bytes(shard: Place, entry: ShardEntry) -> bool:
+    """Whether a shard is there, and every byte of it is as its entry says.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        return find_size(shard) == entry.bytes and compute_sha256(shard) == entry.sha256
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreError(f"{shard} cannot be read: {error.strerror}.") from None
+
+
 def check_shard(shard: Place, calibration: Calibration) -> ShardEntry:
     """The entry beside a shard, whose every byte is read.
 
@@ -363,13 +377,7 @@ def check_shard(shard: Place, calibration: Calibration) -> ShardEntry:
         StoreError: the shard is not what it says, or cannot be read.
     """
     entry = read_entry(shard, calibration)
-    try:
-        same = entry.name == shard.name and find_size(shard) == entry.bytes and compute_sha256(shard) == entry.sha256
-    except FileNotFoundError:
-        same = False
-    except OSError as error:
-        raise StoreError(f"{shard} cannot be read: {error.strerror}.") from None
-    if not same:
+    if entry.name != shard.name or not has_bytes(shard, entry):
         again = f"delete {shard} and {find_entry(shard).name}, and run their part again."
         raise StoreError(f"{shard} is not what its entry says: {again}")
     return entry

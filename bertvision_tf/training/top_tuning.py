@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..checksums import write_sums
+from ..checksums import write_checksums
 from ..encoders import Encoder, save_encoder
 from ..encoders.trainable import UpperBlocks
 from ..errors import RunError
@@ -197,7 +197,7 @@ class TopTuning:
         try:
             head.save(staging)
             os.replace(staging, file)
-            write_sums(file.parent, HEAD_FILE)
+            write_checksums(file.parent, HEAD_FILE)
         except OSError as error:
             raise RunError(f"{file} cannot be written: {error.strerror or error}.") from None
         save_encoder(encoder, snapshot, settings={FACTS: whole})
