@@ -1,5 +1,6 @@
 """Paths, and files of JSON, as users write them."""
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -21,10 +22,22 @@ def read_path(path: str | os.PathLike) -> Path:
             raise ValueError("it holds a null character")
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|(s3|gs|az|hf|file|https?):/", text):  # a Path has one slash alone
             raise ValueError("it is a url, and this needs a folder or a file of this machine")
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
+        if is_too_long(path):
+            raise ValueError("it is longer than a path may be here")
+        return path
     except (TypeError, ValueError, RuntimeError) as error:
         reason = f"got {type(path).__name__}" if isinstance(error, TypeError) else str(error).rstrip(".").lower()
         raise BertvisionError(f"{str(path)[:80]!r} is no path: {reason}.") from None
+
+
+def is_too_long(path: Path) -> bool:
+    """Whether the system takes no path of its length."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def find_cache() -> Path:

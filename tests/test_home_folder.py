@@ -72,7 +72,13 @@ def test_arguments_of_the_command(monkeypatch, home):
 
 @pytest.mark.parametrize("function", [open_store, load_run, load_encoder, task_from_table])
 @pytest.mark.parametrize(
-    ("path", "reason"), [("~nobody-of-this-name/a.csv", "could not determine home"), ("a\0.csv", "null character")]
+    ("path", "reason"),
+    [
+        ("~nobody-of-this-name/a.csv", "could not determine home"),
+        ("a\0.csv", "null character"),
+        ("/".join(["z" * 200] * 40), "longer than a path may be"),
+        ("z" * 300, "longer than a path may be"),
+    ],
 )
 def test_what_is_no_path(function, path, reason):
     with pytest.raises(BertvisionError, match=f"is no path: .*{reason}"):

@@ -18,13 +18,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+import disk
 import flips
 import hostile
 import kills
+import processes
 import sameness
 from promise import BREAK, Promise, Trial
 
-PROMISES = [*flips.PROMISES, *hostile.PROMISES, *kills.PROMISES, *sameness.PROMISES]
+ROOMS = (flips, hostile, kills, disk, processes, sameness)
+PROMISES = [promise for room in ROOMS for promise in room.PROMISES]
 SHOWN = 5  # broken tries of a promise
 
 
