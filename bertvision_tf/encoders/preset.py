@@ -5,6 +5,7 @@ name and downloads them.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ def is_preset_name(name: str) -> bool:
     """Whether KerasHub knows a preset by this name."""
     if name.startswith("kaggle://"):
         return True
-    if "/" in name or name in PACKAGED or Path(name).exists():
+    if "/" in name or name in PACKAGED or os.path.exists(name):
         return False  # and KerasHub's second of importing is saved
     from keras_hub.models import Backbone
 
