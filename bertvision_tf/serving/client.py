@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,10 @@ from ..errors import ServingError
 
 ROWS, QUESTIONS = 32, 4  # of a request; a context is many windows
 SECONDS = 60.0  # that an answer may take
+MOST_BYTES = 256 * 2**20  # that an answer may have
+PIECE = 2**16  # bytes of it at a time
+BUSY = (429, 503)  # what a server says that may answer later
+TRIES = 4  # of a request to such a server, in three seconds
 DEFAULT = "serving_default"
 
 
@@ -86,7 +91,19 @@ class ServedModel:
             )
             for start in range(0, max(rows), size)
         ]
+        for part, start in zip(parts, range(0, max(rows), size), strict=True):
+            self._check(part, min(size, max(rows) - start))
         return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+    def _check(self, part: Mapping[str, np.ndarray], rows: int) -> None:
+        """Raises ServingError where an answer is not one of so many rows."""
+        if sorted(part) != self._outputs:
+            raise ServingError(
+                f"the model says {', '.join(sorted(part)) or 'nothing'}, not {', '.join(self._outputs)}."
+            )
+        for name, values in part.items():
+            if values.shape[:1] != (rows,):
+                raise ServingError(f"the model says {name} of shape {values.shape} of {rows} rows.")
 
 
 class _Wire(Protocol):
@@ -128,16 +145,21 @@ class _Rest:
         found = self._ask(f"{self._url}:predict", asked).get("outputs")
         if not isinstance(found, dict):  # a single output has no name there
             found = {name: found for name in outputs[:1]}
-        return {name: _read_array(values) for name, values in found.items()}
+        try:
+            return {name: _read_array(values) for name, values in found.items()}
+        except ValueError:
+            raise ServingError(f"{self._url} answers with rows of several lengths.") from None
 
     def _ask(self, url: str, content: Mapping[str, Any] | None = None) -> dict[str, Any]:
         data = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=self._seconds) as answer:
-                found = json.loads(answer.read())
+            with _open(request, self._seconds) as answer:
+                found = json.loads(_read(answer, self._seconds))
         except urllib.error.HTTPError as error:
             raise ServingError(f"{url} says: {_read_message(error) or error.reason}") from None
+        except RecursionError:
+            raise ServingError(f"{url} answers with no object.") from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
@@ -148,6 +170,35 @@ class _Rest:
         return found
 
 
+def _open(request: urllib.request.Request, seconds: float) -> http.client.HTTPResponse:
+    """The answer to a request, which is sent again where the server is busy."""
+    for attempt in range(TRIES):
+        try:
+            return urllib.request.urlopen(request, timeout=seconds)
+        except urllib.error.HTTPError as error:
+            if error.code not in BUSY or attempt == TRIES - 1:
+                raise
+        time.sleep(0.4 * 2**attempt)
+    raise AssertionError
+
+
+def _read(answer: http.client.HTTPResponse, seconds: float = SECONDS) -> bytes:
+    """The bytes of an answer.
+
+    Raises:
+        TimeoutError: they have not come in time; a server may send one after the other for ever.
+        ValueError: there are too many.
+    """
+    found, until = bytearray(), time.monotonic() + seconds
+    while piece := answer.read1(PIECE):
+        found += piece
+        if len(found) > MOST_BYTES:
+            raise ValueError(f"the answer has more than {MOST_BYTES} bytes")
+        if time.monotonic() > until:
+            raise TimeoutError
+    return bytes(found)
+
+
 def _read_array(values: Any) -> np.ndarray:
     found = np.array(values)
     return found.astype(object) if found.dtype.kind == "U" else found
@@ -156,8 +207,8 @@ def _read_array(values: Any) -> np.ndarray:
 def _read_message(refusal: urllib.error.HTTPError) -> str:
     """The message of a refusal, on one line."""
     try:
-        return " ".join(str(json.loads(refusal.read())["error"]).split())
-    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return " ".join(str(json.loads(refusal.read(PIECE))["error"]).split())[:1000]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
         return ""
 
 

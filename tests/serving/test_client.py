@@ -1,15 +1,20 @@
 """The client against a server that speaks TensorFlow Serving's REST and gRPC."""
 
+import contextlib
 import csv
+import http.server
+import json
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
 import bertvision_tf as bv
 from bertvision_tf.errors import ServingError
-from bertvision_tf.serving import ServedModel, export_runs
+from bertvision_tf.serving import ServedModel, client, export_runs
 from tests.serving.server import serve
 
 WORDS = "the a cat cats dog dogs has have eat eats is can not run she he".split()
@@ -123,3 +128,90 @@ def test_the_command(run, addresses, tmp_path):
         for place, column in enumerate(names):
             both = ([float(row[key]) for row in one] for one, key in ((rows, f"probabilities_{place}"), (own, column)))
             np.testing.assert_allclose(*both, atol=1e-5)
+
+
+class Odd(http.server.BaseHTTPRequestHandler):
+    """A server that answers with what a test says, a list of (status, bytes, seconds between two bytes)."""
+
+    answers: list
+
+    def do_GET(self):
+        metadata = {"inputs": {"text": {}}, "outputs": {"label": {}, "probabilities": {}}}
+        self.say(200, json.dumps({"metadata": {"signature_def": {"signature_def": {"serving_default": metadata}}}}))
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.say(*self.answers.pop(0))
+
+    def say(self, status, content, pause=0.0):
+        content = content.encode() if isinstance(content, str) else content
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for start in range(0, len(content), 1 if pause else len(content)):
+                self.wfile.write(content[start : start + (1 if pause else len(content))])
+                time.sleep(pause)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def odd():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/models/cats"
+        server.shutdown()
+
+
+RIGHT = json.dumps({"outputs": {"label": ["a"], "probabilities": [[0.5, 0.5]]}})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"outputs": {"label": ["a"]}}', "the model says label, not label, probabilities"),
+        ('{"outputs": {"label": ["a", "b"], "probabilities": [[1], [1]]}}', r"label of shape \(2,\) of 1 rows"),
+        ('{"outputs": {"label": ["a"], "probabilities": [[1], [1, 2]]}}', "rows of several lengths"),
+        ('{"outputs": {"label": "a", "probabilities": 1}}', r"label of shape \(\) of 1 rows"),
+        ('{"outputs": 3}', "not label, probabilities"),
+        ("[" * 100_000, "answers with no object"),
+        ('"a"', "answers with no object"),
+        ("", "cannot be reached"),
+        (b"\xff\xfe", "cannot be reached"),
+    ],
+)
+def test_answers_that_are_none(odd, content, says):
+    Odd.answers = [(200, content)]
+    with pytest.raises(ServingError, match=says) as raised:
+        ServedModel(odd).predict({"text": ["a"]})
+    assert "\n" not in str(raised.value)
+
+
+def test_answers_have_bounds(odd, monkeypatch):
+    monkeypatch.setattr(client, "MOST_BYTES", 1000)
+    Odd.answers = [(200, "[" + "1," * 1000)]
+    with pytest.raises(ServingError, match="the answer has more than 1000 bytes"):
+        ServedModel(odd).predict({"text": ["a"]})
+    Odd.answers = [(200, RIGHT, 0.2)]  # a byte now and then, within each wait
+    start = time.monotonic()
+    with pytest.raises(ServingError, match="did not answer within 1 seconds"):
+        ServedModel(odd, seconds=1).predict({"text": ["a"]})
+    assert time.monotonic() - start < 3
+    Odd.answers = [(400, json.dumps({"error": "x" * 10**6}))]
+    with pytest.raises(ServingError) as raised:
+        ServedModel(odd).predict({"text": ["a"]})
+    assert len(str(raised.value)) < 1200
+
+
+def test_a_busy_server_is_asked_again(odd):
+    Odd.answers = [(503, "{}"), (429, "{}"), (200, RIGHT)]
+    assert ServedModel(odd).predict({"text": ["a"]})["label"].tolist() == ["a"]
+    Odd.answers = [(503, '{"error": "too many"}')] * 5
+    with pytest.raises(ServingError, match="says: too many"):
+        ServedModel(odd).predict({"text": ["a"]})
+    assert len(Odd.answers) == 1  # after four tries
+    Odd.answers = [(400, '{"error": "no such text"}'), (200, RIGHT)]
+    with pytest.raises(ServingError, match="says: no such text"):
+        ServedModel(odd).predict({"text": ["a"]})
