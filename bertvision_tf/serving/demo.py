@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
                     said += _answer(run, *texts) if questions else [_classify(run, *texts)]
                 return [*said, known.get(shown, runs[0]).explain(*texts).plot()]
             except BertvisionError as error:
-                raise refuse(str(error)) from None
+                raise refuse(hide_folders(str(error))) from None
 
         def _check(first: str, second: str) -> list[str]:
             for text, longest in ((first, LONGEST_TEXT), (second, LONGEST_PASSAGE if questions else LONGEST_TEXT)):
@@ -98,6 +99,11 @@ def build_demo(runs: Sequence[Run]) -> gradio.Blocks:
 
         ask.click(say, [first, second, shown], [*answers, picture], api_name="ask")
     return page
+
+
+def hide_folders(message: str) -> str:
+    """A message without the folders of this machine: of a path its last name stays."""
+    return re.sub(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"`,;]+[/\\])+", "", message)
 
 
 def launch_demo(

@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import bertvision_tf as bv
 from bertvision_tf.errors import RunError
 from bertvision_tf.runs import FoundAnswer
 from bertvision_tf.serving import build_demo
-from bertvision_tf.serving.demo import mark_answer
+from bertvision_tf.serving.demo import hide_folders, mark_answer
 
 WORDS = "the a cat cats dog dogs has have eat eats is can not run she he".split()
 
@@ -146,3 +147,45 @@ def test_parts_of_a_passage():
     assert mark_answer("a bird.", answer) == [("a ", None), ("bird", "answer"), (".", None)]
     assert mark_answer("bird", FoundAnswer("bird", 0, 4, 1.0, 0.0, 0.0, [])) == [("bird", "answer")]
     assert mark_answer("none", FoundAnswer("", None, None, None, 0.0, 0.0, [])) == [("none", None)]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("/home/a/runs/cats/heads/seed-0.keras is damaged: its SHA-256", "seed-0.keras is damaged: its SHA-256"),
+        ("`bertvision repair /srv/x/states` makes it again.", "`bertvision repair states` makes it again."),
+        (r"C:\Users\a\runs\cats cannot be read.", "cats cannot be read."),
+        ("1/2 of the rows, and 3/4 and/or none", "1/2 of the rows, and 3/4 and/or none"),
+        ("s3://bucket/states is gone", "s3://bucket/states is gone"),
+    ],
+)
+def test_messages_name_no_folder_of_the_machine(message, said):
+    assert hide_folders(message) == said
+
+
+def ask(address, path, content=None, **headers):
+    """The status and the text of an answer of the page."""
+    data = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(address.rstrip("/") + path, data, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, dict(answer.headers), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read().decode()
+
+
+def test_other_pages_may_not_ask_and_nothing_names_the_machine(runs, serve):
+    address = serve(runs["cats"].path)
+    texts = {"data": ["the cat", "", runs["cats"].path.name]}
+    for path, content in (("/gradio_api/call/ask", texts), ("/config", None), ("/gradio_api/info", None)):
+        status, headers, text = ask(address, path, content)
+        assert status == 200 and str(runs["cats"].path.parent) not in text and str(Path.home()) + "/" not in text
+        _, headers, _ = ask(address, path, content, Origin="https://elsewhere.example")
+        found = {name.lower(): value for name, value in headers.items()}
+        assert found.get("access-control-allow-origin") not in ("*", "https://elsewhere.example")
+    for path in (runs["cats"].path / "results.json", "/etc/passwd", "..%2f..%2fetc/passwd"):
+        status, _, text = ask(address, f"/gradio_api/file={path}")
+        assert status in (403, 404) and "root:" not in text
+    status, _, text = ask(address, "/gradio_api/call/ask", {"data": ["x" * 10**6, "", "cats"]})
+    event = json.loads(text)["event_id"]
+    assert "1,000,000 characters" in ask(address, f"/gradio_api/call/ask/{event}")[2] or status != 200
