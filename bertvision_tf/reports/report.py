@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -255,7 +257,8 @@ def _describe_data(part: TaskPart) -> dict[str, Any]:
 
 
 def _render(parts: Sequence[TaskPart]) -> str:
-    """The page. Every text in it is escaped, and its policy forbids it to load anything."""
+    """The page. Every text in it is escaped; its policy forbids it to load anything, and to run another script than its
+    own."""
     from jinja2 import Environment, StrictUndefined
 
     sources = {
@@ -264,4 +267,6 @@ def _render(parts: Sequence[TaskPart]) -> str:
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(sources["page.html"])
-    return template.render(parts=parts, style=sources["page.css"], script=sources["page.js"])
+    script = sources["page.js"]
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return template.render(parts=parts, style=sources["page.css"], script=script, script_hash=script_hash)

@@ -309,3 +309,13 @@ def test_images_of_other_runs(root, tiny_encoder, columns, options, said):
     assert found.layers == (["pooler", "0", "2"] if pooler else ["0", "1", "2"])
     assert np.isnan(found.similarities[: 1 + pooler]).all() and np.isfinite(found.similarities[1 + pooler :]).all()
     found.plot()
+
+
+def test_no_script_runs_but_the_page_s_own(page, tmp_path, browser):
+    """Even one that were not escaped."""
+    text = page.read_text(encoding="utf-8")
+    assert "script-src 'sha256-" in text and "script-src 'unsafe-inline'" not in text
+    (tmp_path / "index.html").write_text(text.replace("<main>", "<main><script>document.title = 'harm'</script>", 1))
+    browser.get((tmp_path / "index.html").as_uri())
+    assert browser.title == "bertvision_tf report"
+    assert browser.find_elements("css selector", ".mistakes tbody tr")  # the page's own has run
