@@ -27,7 +27,8 @@ BLOCK = 256
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch, tmp_path):
     """Of which a small shard has many; and a cache of its own, which remembers small shards too."""
-    monkeypatch.setattr(blocks, "BLOCK", BLOCK)
+    for module in (blocks, check):
+        monkeypatch.setattr(module, "BLOCK", BLOCK)
     monkeypatch.setattr(check, "REMEMBERED", 0)
     monkeypatch.setenv("BERTVISION_CACHE", str(tmp_path / "cache"))
 
