@@ -153,11 +153,11 @@ def merge(stores: list[str], /) -> int:
 
 
 @app.command
-def verify(paths: list[str], /) -> int:
+def verify(stores: list[str], /) -> int:
     """Read every byte of stores, runs, exports and fine-tuned encoders, and compare checksums.
 
     Args:
-        paths: Their folders, or URLs of stores.
+        stores: Their folders, or URLs of stores.
     """
     from ..checksums import SUMS, check_files
     from ..store import open_store, read_place
@@ -170,7 +170,7 @@ def verify(paths: list[str], /) -> int:
         store.verify()
         return _describe_store(store)
 
-    return _go_through(paths, read)
+    return _go_through(stores, read)
 
 
 @app.command
