@@ -204,10 +204,8 @@ def repair(
     place = read_place(store)
     manifest = read_manifest(place)
     rows = load_store_rows(manifest.spec, settings, task)
-    made_with = manifest.made_with
-    loaded = load_encoder(
-        encoder or manifest.spec.encoder, dtype or made_with["dtype"], engine or find_engine(manifest)
-    )
+    runs_with = dtype or manifest.made_with.get("dtype", "float32"), engine or find_engine(manifest)
+    loaded = load_encoder(encoder or manifest.spec.encoder, *runs_with)
     with show_progress() as progress:
         made = repair_store(loaded, rows, place, progress=functools.partial(progress, f"repair {manifest.spec.split}"))
     print(f"{store}: " + (f"made again: {', '.join(made)}" if made else "whole, nothing was made again"))

@@ -172,17 +172,17 @@ class _Rest:
 
 def _open(request: urllib.request.Request, seconds: float) -> http.client.HTTPResponse:
     """The answer to a request, which is sent again where the server is busy."""
-    for attempt in range(TRIES):
+    for attempt in range(TRIES - 1):
         try:
             return urllib.request.urlopen(request, timeout=seconds)
         except urllib.error.HTTPError as error:
-            if error.code not in BUSY or attempt == TRIES - 1:
+            if error.code not in BUSY:
                 raise
         time.sleep(0.4 * 2**attempt)
-    raise AssertionError
+    return urllib.request.urlopen(request, timeout=seconds)
 
 
-def _read(answer: http.client.HTTPResponse, seconds: float = SECONDS) -> bytes:
+def _read(answer: http.client.HTTPResponse, seconds: float) -> bytes:
     """The bytes of an answer.
 
     Raises:

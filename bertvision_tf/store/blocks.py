@@ -138,32 +138,37 @@ def parse_sums(content: bytes, blocks: Blocks, sha256: str) -> np.ndarray | None
     Returns:
         None where they are damaged, or of another shard.
     """
-    start = MAGIC + bytes.fromhex(sha256)
-    if len(content) != len(start) + SUM.itemsize * (len(blocks) + 1) or not content.startswith(start):
-        return None
-    sums = np.frombuffer(content, SUM, offset=len(start))
-    return sums[:-1] if sum_block(content[: -SUM.itemsize]) == sums[-1] else None
+    found = _split_sums(content)
+    return found[1] if found is not None and (found[0], len(found[1])) == (sha256, len(blocks)) else None
 
 
 def read_sums(shard: Place, blocks: Blocks, sha256: str) -> np.ndarray | None:
     """The checksums of a shard, as `parse_sums` gives them; None where they are not there either."""
-    try:
-        return parse_sums(name_sums(shard).read_bytes(), blocks, sha256)
-    except OSError:
-        return None
+    return parse_sums(_read_file(shard), blocks, sha256)
 
 
 def find_summed(shard: Place) -> str | None:
     """The SHA-256 of the shard that a file of checksums is of; None where there is none, or a damaged one."""
+    found = _split_sums(_read_file(shard))
+    return None if found is None else found[0]
+
+
+def _read_file(shard: Place) -> bytes:
+    """The file of a shard's checksums; nothing where it cannot be read."""
     try:
-        content = name_sums(shard).read_bytes()
+        return name_sums(shard).read_bytes()
     except OSError:
-        return None
+        return b""
+
+
+def _split_sums(content: bytes) -> tuple[str, np.ndarray] | None:
+    """The SHA-256 of the shard, and the checksums of its blocks; None where the file is not what was written."""
     start = len(MAGIC) + hashlib.sha256().digest_size
-    whole = len(content) > start and content.startswith(MAGIC)
-    if not whole or content[-SUM.itemsize :] != np.array([sum_block(content[: -SUM.itemsize])], SUM).tobytes():
+    count, rest = divmod(len(content) - start, SUM.itemsize)
+    if count < 1 or rest or not content.startswith(MAGIC):
         return None
-    return content[len(MAGIC) : start].hex()
+    sums = np.frombuffer(content, SUM, offset=start)
+    return (content[len(MAGIC) : start].hex(), sums[:-1]) if sum_block(content[: -SUM.itemsize]) == sums[-1] else None
 
 
 def write_sums(shard: Place, content: bytes) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -76,15 +76,17 @@ class ShardCheck:
         """Takes the whole shard as compared."""
         self.passed = self.exempt = True
 
-    def compare_start(self) -> None:
+    def compare_start(self, sums: np.ndarray) -> None:
         """Compares what stands before the states.
+
+        Args:
+            sums: of all blocks.
 
         Raises:
             StoreError: a block is not what was written.
         """
         with open(self._file, "rb") as stream:
             content = memoryview(stream.read(self.blocks.start))
-        sums = self._read_sums()
         for block in range(self.blocks.before):
             self._compare(content, block, sums)
 
@@ -140,7 +142,7 @@ class ShardCheck:
             raise StoreError(f"{name_sums(self.shard)} has changed since the store was opened: open it again.")
         return sums.tolist()
 
-    def _compare(self, content: memoryview, block: int, sums: list[int], offset: int = 0) -> None:
+    def _compare(self, content: memoryview, block: int, sums: Sequence[int] | np.ndarray, offset: int = 0) -> None:
         first, end = self.blocks.bounds(block)
         if sum_block(content[first - offset : end - offset]) != sums[block]:
             raise self._build_error(block)
@@ -187,8 +189,8 @@ class StoreCheck:
         check = ShardCheck(shard, file, entry, blocks, remember)
         if self._how == "never" or (remembered is not None and remembered.has(entry, status)):
             check.exempt_all()
-        elif read_sums(file, blocks, entry.sha256) is not None:
-            check.compare_start()
+        elif (sums := read_sums(file, blocks, entry.sha256)) is not None:
+            check.compare_start(sums)
         elif self._whole:
             verify_bytes(file, entry, blocks)
             check.exempt_all()

@@ -142,6 +142,7 @@ class StoreWriter:
         the same store, and the next one is then the first that neither has entered."""
         assert entry.name == name_shard(self.next_shard)
         with disk_errors(self.path):
+            add_sums(self.path / entry.name, Blocks.of(entry, self.manifest.spec.row_bytes), entry.sha256)
             self._flush_folder()
             self._enter(entry)
 
@@ -182,7 +183,6 @@ class StoreWriter:
                 os.fsync(self._lock)
 
     def _enter(self, entry: ShardEntry) -> None:
-        add_sums(self.path / entry.name, Blocks.of(entry, self.manifest.spec.row_bytes), entry.sha256)
         self.manifest = self._write_manifest(dataclasses.replace(self.manifest, shards=(*self.manifest.shards, entry)))
         with contextlib.suppress(StoreError):  # who may put objects may not delete them
             find_entry(self.path / entry.name).unlink(missing_ok=True)

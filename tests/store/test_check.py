@@ -354,7 +354,7 @@ def test_where_there_is_no_home_folder_nothing_is_remembered(whole, monkeypatch)
 
 
 def test_a_shard_that_cannot_be_read_is_said_in_one_line(whole, monkeypatch):
-    def fail(self):
+    def fail(*_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(check.ShardCheck, "compare_start", fail)
