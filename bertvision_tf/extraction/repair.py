@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from ..encoders import Encoder
 from ..errors import StoreError
 from ..store import Place, StoreSpec, read_place
 from ..store.mending import StoreMender
+from ..store.schema import read_manifest
+from ..store.writer import hold_store
 from ..tasks import Examples
 from .extract import Extraction, Progress
 
@@ -42,16 +42,18 @@ def repair_store(
         ['shard-00003.h5']
     """
     place = read_place(path)
-    with contextlib.closing(StoreMender(place)) as mender:
-        spec = mender.manifest.spec
-        _check_encoder(spec, encoder, place)
-        check_rows(spec, examples, place)
+    read_manifest(place)  # which says so where there is none
+    with hold_store(place):
+        manifest = read_manifest(place)  # as it is under the lock
+        _check_encoder(manifest.spec, encoder, place)
+        _check_rows(manifest.spec, examples, place)
+        mender = StoreMender(place, manifest)
         if mender.damaged:
-            Extraction(encoder, examples, spec, workers, progress).write_again(mender)
-        return [mender.manifest.shards[number].name for number in mender.damaged] + mender.mend_sums()
+            Extraction(encoder, examples, manifest.spec, workers, progress).write_again(mender)
+        return [manifest.shards[number].name for number in mender.damaged] + mender.mend_sums()
 
 
-def check_rows(spec: StoreSpec, examples: Examples, path: Place) -> None:
+def _check_rows(spec: StoreSpec, examples: Examples, path: Place) -> None:
     """Raises StoreError where rows are not those of a store."""
     if examples.fingerprint != spec.examples_fingerprint:
         raise StoreError(

@@ -13,41 +13,32 @@ from ..errors import StoreError
 from .blocks import Blocks, BlockSums, add_sums, name_sums, read_sums, write_sums
 from .cloud import Place
 from .codecs import Calibration
-from .schema import UNFINISHED, ShardEntry, read_manifest, stage, write_flushed
-from .writer import ShardRows, build_shard, disk_errors, has_bytes, lock_store
+from .schema import UNFINISHED, Manifest, ShardEntry, stage, write_flushed
+from .writer import ShardRows, build_shard, disk_errors, has_bytes
 
 
 class StoreMender:
-    """A store whose damaged shards are made again; no other process may write it meanwhile. Every byte is read.
+    """A store whose damaged shards are made again, and that is locked meanwhile. Every byte is read.
 
     Args:
         path: of the store.
+        manifest: of it, as it is under the lock. It is the measure, and cannot be made again itself.
 
     Attributes:
-        manifest: of the store. It is the measure, and cannot be made again itself.
         damaged: numbers of the shards that are missing, or are not what the manifest says.
 
     Raises:
-        StoreError: there is no store, its manifest is damaged, or its files cannot be read.
-        BusyError: another process is writing it.
+        StoreError: its files cannot be read.
     """
 
-    def __init__(self, path: Place):
-        self.path = path
-        self.manifest = read_manifest(path)
-        with disk_errors(path):
-            self._lock = lock_store(path)
-        try:
-            self.manifest = read_manifest(path)  # as it is under the lock
-            if self.manifest.complete and isinstance(path, Path):  # no process writes it but one that repairs it
-                for left in path.glob(f".*{UNFINISHED}"):
-                    left.unlink(missing_ok=True)
-            self.damaged = [
-                number for number, entry in enumerate(self.manifest.shards) if not has_bytes(path / entry.name, entry)
-            ]
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, path: Place, manifest: Manifest):
+        self.path, self.manifest = path, manifest
+        if manifest.complete and isinstance(path, Path):  # no process writes it but one that repairs it
+            for left in path.glob(f".*{UNFINISHED}"):
+                left.unlink(missing_ok=True)
+        self.damaged = [
+            number for number, entry in enumerate(manifest.shards) if not has_bytes(path / entry.name, entry)
+        ]
 
     @property
     def calibration(self) -> Calibration:
@@ -87,12 +78,6 @@ class StoreMender:
                     add_sums(file, blocks, entry.sha256)
                 made.append(name_sums(file).name)
         return made
-
-    def close(self) -> None:
-        """Lets go of the folder."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     def _check_same(self, file: Place, sha256: str, entry: ShardEntry) -> None:
         if sha256 != entry.sha256:

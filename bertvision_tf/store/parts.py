@@ -42,8 +42,8 @@ from .writer import (
     describe_file,
     disk_errors,
     find_entry,
+    hold_store,
     leave_entry,
-    lock_store,
     name_shard,
     read_entry,
 )
@@ -153,15 +153,10 @@ def merge_store(path: str | Place) -> Store:
     """
     path = read_place(path)
     read_manifest(path)  # which says so where there is none
-    with disk_errors(path):
-        lock = lock_store(path)
-    try:
+    with hold_store(path) as lock:
         manifest = read_manifest(path)  # as it is under the lock
         if not manifest.complete:
             _enter_shards(path, manifest, lock)
-    finally:
-        if lock is not None:
-            os.close(lock)
     return open_store(path)
 
 

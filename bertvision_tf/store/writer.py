@@ -445,6 +445,18 @@ def lock_store(path: Place) -> int | None:
         raise build_busy_error(path, path) from None
 
 
+@contextlib.contextmanager
+def hold_store(path: Place) -> Iterator[int | None]:
+    """Locks a store's folder meanwhile, as `lock_store` does."""
+    with disk_errors(path):
+        lock = lock_store(path)
+    try:
+        yield lock
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
 def _check_no_strangers(path: Place) -> None:
     own = (".partial", UNFINISHED, MANIFEST)  # another process may just have begun
     strangers = sorted(entry.name for entry in path.iterdir() if not entry.name.endswith(own))
