@@ -24,7 +24,7 @@ import hostile
 import kills
 import processes
 import sameness
-from promise import BREAK, Promise, Trial
+from promises import BREAK, Promise, Trial
 
 ROOMS = (flips, hostile, kills, disk, processes, sameness)
 PROMISES = [promise for room in ROOMS for promise in room.PROMISES]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
-from promise import BREAK
+from promises import BREAK
 
 
 def write_in_place(file: Path, parts: Iterable[bytes]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from child import breaking
 from kills import CHILD, PATIENCE, Work, is_whole, list_works
-from promise import Promise, Trial
+from promises import Promise, Trial
 
 KINDS = ("error: ", "note: ", "warning: ")  # how the lines begin that the command says
 PLACES = {

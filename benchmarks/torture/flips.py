@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from promise import Promise, Trial
+from promises import Promise, Trial
 
 import bertvision_tf as bv
 from bertvision_tf import checksums

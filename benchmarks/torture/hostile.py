@@ -13,7 +13,7 @@ from unittest import mock
 import flips
 import h5py
 import numpy as np
-from promise import Promise, Trial
+from promises import Promise, Trial
 
 import bertvision_tf as bv
 from bertvision_tf.errors import BertvisionError

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from child import breaking
-from promise import Promise, Trial
+from promises import Promise, Trial
 
 CODECS = ("int8", "int4", "float32", "bfloat16")  # a store of each
 BATCH_TOKENS, SHARD_ROWS = 256, 512  # some 40 shards of the starter task's training rows

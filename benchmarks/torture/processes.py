@@ -6,7 +6,7 @@ from pathlib import Path
 
 from child import breaking
 from kills import CHILD, PATIENCE, TRAIN, compute_digests, is_whole
-from promise import Promise, Trial
+from promises import Promise, Trial
 
 EXTRACT = ("extract", "--split", "dev", "--limit", "300", "--output", "store")
 COUNTS = (2, 8, 3, 5, 4, 6, 7)

@@ -7,7 +7,7 @@ import sys
 
 from child import breaking
 from kills import CHILD, PATIENCE, TRAIN, have_same_scores
-from promise import Promise, Trial
+from promises import Promise, Trial
 
 SURROUNDINGS = {
     "a second run": {},
