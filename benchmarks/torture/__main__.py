@@ -24,9 +24,10 @@ import hostile
 import kills
 import processes
 import sameness
+import verbs
 from promises import BREAK, Promise, Trial
 
-ROOMS = (flips, hostile, kills, disk, processes, sameness)
+ROOMS = (flips, hostile, kills, verbs, disk, processes, sameness)
 PROMISES = [promise for room in ROOMS for promise in room.PROMISES]
 SHOWN = 5  # broken tries of a promise
 

@@ -1,18 +1,14 @@
-"""Disks that are full, and places that are odd."""
+"""Disks and memory that are full, and places that are odd."""
 
 import contextlib
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from child import breaking
-from kills import CHILD, PATIENCE, Work, is_whole, list_works
+from children import breaking, run
 from promises import Promise, Trial
+from verbs import find_half, make_works
 
-KINDS = ("error: ", "note: ", "warning: ")  # how the lines begin that the command says
 PLACES = {
     "spaces and quotes": "a b/'c' \"d\"",
     "other letters": "名前/ä ö ü/שלום",
@@ -24,26 +20,6 @@ PLACES = {
 }
 
 
-def run_limited(folder: Path, words: tuple[str, ...], limit: int | None) -> tuple[int, list[str]]:
-    """Runs a verb that may write no file of more than so many bytes. Returns its status, and its lines of errors."""
-
-    def set_limit() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    done = subprocess.run(
-        [sys.executable, CHILD, *words],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        preexec_fn=set_limit,
-    )
-    return done.returncode, [line for line in done.stderr.splitlines() if line.startswith(KINDS[0])]
-
-
 def largest(folder: Path) -> int:
     """Bytes of the largest file in a folder and below."""
     return max((file.stat().st_size for file in folder.rglob("*") if file.is_file()), default=1)
@@ -51,32 +27,34 @@ def largest(folder: Path) -> int:
 
 def fill_disk(trial: Trial) -> None:
     """Lets each verb in turn write files of at most a random size, and then of any."""
-    works, sizes = list_works(trial.folder), {}
+    works = make_works()
     for number in range(trial.count):
-        work: Work = works[number % len(works)]
-        alone, folder = trial.folder / f"{work.verb}-alone", trial.folder / str(number)
-        if work.verb not in sizes:
-            alone.mkdir()
-            work.prepare(alone)
-            status, said = run_limited(alone, work.words, None)
-            if status:
-                sys.exit(f"{work.verb} failed: {said}")
-            sizes[work.verb] = largest(alone)
+        work, folder = works[number % len(works)], trial.folder / str(number)
         folder.mkdir()
         work.prepare(folder)
-        limit = int(sizes[work.verb] * trial.chance.random() ** 3)  # small files too
-        status, said = run_limited(folder, work.words, limit)
-        wrong = is_whole(folder / work.result)
-        if status not in (0, 1) or (status == 1) != (len(said) == 1):
-            wrong = wrong or f"it ended with {status} and said {said}"
-        again, said = run_limited(folder, work.words, None)
-        if again:
-            wrong = wrong or f"then: {said}"
-        elif not wrong:
-            wrong = is_whole(folder / work.result)
-            wrong = wrong or ("" if work.same(folder, alone) else "the end is another than on a disk with room")
+        limit = int(largest(work.alone[0]) * trial.chance.random() ** 3)  # small files too
+        ended = run(folder, work.words, largest=limit)
+        wrong = find_half(folder / work.result) or ended.find_fault() or work.find_fault(folder)
         trial.check(not wrong, f"{work.verb}, files of {limit} bytes at most: {wrong}")
-        trial.seen[f"{work.verb} {'stopped' if status else 'had room'}"] += 1
+        trial.seen[f"{work.verb} {'stopped' if ended.status else 'had room'}"] += 1
+        shutil.rmtree(folder)
+
+
+def end_memory(trial: Trial) -> None:
+    """Gives each verb in turn a random amount of memory, and runs it to its end afterwards.
+
+    Where it takes more, it is refused the memory, or is killed, as systems without swap do.
+    """
+    works = make_works()
+    for number in range(trial.count):
+        work, folder = works[number % len(works)], trial.folder / str(number)
+        folder.mkdir()
+        work.prepare(folder)
+        memory, kind = trial.chance.randrange(2**25, 2**29), ("resident", "address_space")[number // len(works) % 2]
+        ended = run(folder, work.words, **{kind: memory})
+        wrong = find_half(folder / work.result) or work.find_fault(folder)
+        trial.check(not wrong, f"{work.verb}, with {memory >> 20} MiB of {kind}: {wrong}")
+        trial.seen[f"{work.verb} {'stopped' if ended.status else 'had enough'}"] += 1
         shutil.rmtree(folder)
 
 
@@ -91,19 +69,20 @@ def write_in_places(trial: Trial) -> None:
         path = trial.folder / place
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-        status, said = run_limited(trial.folder, (*words, os.path.join(".", place)), None)
+        ended = run(trial.folder, (*words, os.path.join(".", place)))
         try:
-            wrong = f"ended with {status} and said {said}" if status or len(open_store(path)) != 50 else ""
+            wrong = ended.last if ended.status or len(open_store(path)) != 50 else ""
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}"
         trial.check(not wrong, f"{name}: {wrong}")
         trial.seen[name] += 1
     words = (*words, "/".join(["z" * 200] * 40))  # longer than any path may be
-    status, said = run_limited(trial.folder, words, None)
-    trial.check(status == 1 and len(said) == 1, f"8,000 letters: ended with {status} and said {said}")
+    ended = run(trial.folder, words)
+    trial.check(ended.status == 1 and not ended.find_fault(), f"8,000 letters: {ended.last}")
 
 
 PROMISES = [
-    Promise("disk-full", "a full disk is said in one line, and nothing is lost", fill_disk, 60, 6, breaking),
+    Promise("disk-full", "a full disk is said in one line, and nothing is lost", fill_disk, 70, 7, breaking),
+    Promise("memory-ends", "a verb without memory leaves nothing by half", end_memory, 70, 4, breaking),
     Promise("places", "a folder may have any name", write_in_places, len(PLACES), 3, breaking),
 ]

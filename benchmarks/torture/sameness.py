@@ -4,10 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from child import breaking
-from kills import CHILD, PATIENCE, TRAIN, have_same_scores
+from children import PATIENCE, breaking
 from promises import Promise, Trial
+from verbs import TRAIN, have_same_scores
+
+CHILD = str(Path(__file__).with_name("children.py"))
 
 SURROUNDINGS = {
     "a second run": {},
