@@ -1,8 +1,24 @@
 """The errors a caller may want to catch. Each message is one line: what was expected, what came, what to do."""
 
+LONGEST = 4000  # letters of a message
+
+
+def write_line(message: str) -> str:
+    """A message as one line, of which a terminal prints each letter: what it quotes may hold line ends and worse."""
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST * 3 // 4]} … {line[-LONGEST // 5 :]}"
+
+
+def find_reason(error: BaseException) -> str:
+    """What another library's error says first, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
 
 class BertvisionError(ValueError):
     """Any error of this library that its user can mend; the command line prints it as one line."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(write_line(message))
 
 
 class TaskError(BertvisionError):

@@ -4,6 +4,8 @@ import os
 import sys
 import warnings
 
+from .errors import write_line
+
 PACKAGE = os.path.join(os.path.dirname(__file__), "")
 
 
@@ -16,4 +18,4 @@ def note(text: str) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, Note, stacklevel=level)
+    warnings.warn(write_line(text), Note, stacklevel=level)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,6 @@ def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of a JSON file, for `json.loads`; ValueError where a name stands there twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"{next(name for name, count in counts.items() if count > 1)!r} stands there twice")
     return content

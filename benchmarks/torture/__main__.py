@@ -18,8 +18,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+import bombs
 import disk
 import flips
+import fuzz
 import hostile
 import kills
 import processes
@@ -27,7 +29,7 @@ import sameness
 import verbs
 from promises import BREAK, Promise, Trial
 
-ROOMS = (flips, hostile, kills, verbs, disk, processes, sameness)
+ROOMS = (flips, hostile, bombs, fuzz, kills, verbs, disk, processes, sameness)
 PROMISES = [promise for room in ROOMS for promise in room.PROMISES]
 SHOWN = 5  # broken tries of a promise
 
@@ -77,7 +79,7 @@ def prove(promises: list[Promise], seed: int) -> list[str]:
 def run(promise: Promise, count: int, seed: int) -> tuple[Trial, float]:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(Path(folder), count, seed)
+        trial = Trial(Path(folder), count, f"{seed} {promise.name}")
         promise.keep(trial)
         return trial, time.monotonic() - start
 

@@ -5,6 +5,7 @@ imports. What has to be set before Python starts needs a whole process: `python 
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import multiprocessing
@@ -13,6 +14,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +24,6 @@ import psutil
 from promises import BREAK
 
 PATIENCE = 180.0  # seconds that one process may take
-SAID = ".said"  # what a process prints on standard error, beside its folder
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
@@ -51,11 +52,13 @@ class Ended:
         status: it exited with, or minus the signal that ended it.
         lines: it printed on standard error.
         seconds: it took.
+        peak: bytes of memory that it held beside those at its beginning, where that was watched.
     """
 
     status: int
     lines: list[str]
     seconds: float
+    peak: int = 0
 
     @property
     def errors(self) -> list[str]:
@@ -80,6 +83,7 @@ class Child:
         largest: bytes that a file may have, as on a disk that is full.
         address_space: bytes that it may take beside what it has at its beginning; it is refused more.
         resident: bytes of memory that it may hold beside those; it is killed where it holds more.
+        powerless: whether permissions of files count for it, of root too.
     """
 
     def __init__(
@@ -90,14 +94,16 @@ class Child:
         largest: int | None = None,
         address_space: int | None = None,
         resident: int | None = None,
+        powerless: bool = False,
     ):
         self.start = time.monotonic()
-        self.said = folder / f"{SAID}{time.monotonic_ns()}"
+        number, self.said = tempfile.mkstemp()
+        os.close(number)
         call = (_run_command, (list(words),)) if isinstance(words, Sequence) else (words, values)
         self.process = FORKS.Process(
-            target=_begin, args=(folder, self.said, largest, address_space, os.environ.get(BREAK, ""), *call)
+            target=_begin, args=(folder, self.said, largest, address_space, powerless, os.environ.get(BREAK, ""), *call)
         )
-        self.resident, self.first = resident, None
+        self.resident, self.first, self.peak = resident, 0, 0
         self.process.start()
 
     @property
@@ -118,16 +124,17 @@ class Child:
         if self.process.is_alive():
             self.kill()
             self.process.join()
-        lines = self.said.read_text(errors="replace").splitlines() if self.said.exists() else []
-        self.said.unlink(missing_ok=True)
-        return Ended(self.process.exitcode, lines, time.monotonic() - self.start)
+        lines = Path(self.said).read_text(errors="replace").splitlines()
+        os.unlink(self.said)
+        return Ended(self.process.exitcode, lines, time.monotonic() - self.start, self.peak)
 
     def _watch(self) -> None:
         """Kills it where it holds too much memory."""
         with contextlib.suppress(psutil.NoSuchProcess):
             held = psutil.Process(self.process.pid).memory_info()
             self.first = self.first or held.rss
-            if held.rss > self.first + self.resident:
+            self.peak = max(self.peak, held.rss - self.first)
+            if self.peak > self.resident:
                 self.kill()
 
 
@@ -138,9 +145,10 @@ def run(folder: Path, words: Sequence[str] | Callable, *values: object, seconds:
 
 def _begin(
     folder: Path,
-    said: Path,
+    said: str,
     largest: int | None,
     address_space: int | None,
+    powerless: bool,
     broken: str,
     call: Callable,
     values: tuple,
@@ -155,8 +163,21 @@ def _begin(
     if address_space is not None:
         most = psutil.Process().memory_info().vms + address_space
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    if powerless and os.geteuid() == 0:
+        drop_rights()
     with breaking(broken):
         call(*values)
+
+
+def drop_rights() -> None:
+    """Takes from root the rights that others do not have on files: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capget(header, sets):
+        raise OSError(ctypes.get_errno(), "capget")
+    sets[0] &= ~(1 << 1 | 1 << 2)  # the effective ones
+    if libc.capset(header, sets):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _run_command(words: list[str]) -> None:
@@ -207,7 +228,7 @@ def breaking(name: str | None = None) -> contextlib.AbstractContextManager:
     """Takes the check of a promise out of the library: of the one that is named, by default by the environment."""
     from bertvision_tf.runs import folder
     from bertvision_tf.store import cloud, schema, writer
-    from bertvision_tf.tasks import selection
+    from bertvision_tf.tasks import files, selection
 
     ways = {
         "kills": lambda: mock.patch.object(schema, "write_whole", write_in_place),
@@ -216,6 +237,11 @@ def breaking(name: str | None = None) -> contextlib.AbstractContextManager:
         "disk-full": lambda: mock.patch.object(schema, "write_flushed", write_what_fits),
         "places": lambda: mock.patch.object(cloud, "read_path", read_ascii),
         "together": lambda: mock.patch.object(writer, "lock_folder", return_value=None),
+        "fuzz-values": lambda: mock.patch.object(schema, "_check_fields", return_value=None),
+        "fuzz-bytes": lambda: mock.patch.object(schema, "_check_fields", return_value=None),
+        "permissions": lambda: mock.patch.object(folder, "writing_to", contextlib.nullcontext),
+        "clock": lambda: mock.patch.object(time, "monotonic", lambda: time.time()),  # noqa: PT008 (the clock is patched too)
+        "bombs": lambda: mock.patch.object(files, "LONGEST", 2**40),
         "sameness": lambda: mock.patch.object(selection, "SPLIT_SEED", hash("a seed") % 2**31),
     }
     return ways.get(os.environ.get(BREAK, "") if name is None else name, contextlib.nullcontext)()

@@ -1,13 +1,12 @@
-"""Disks and memory that are full, and places that are odd."""
+"""Disks and memory that are full, and places that are odd or locked."""
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 from children import breaking, run
 from promises import Promise, Trial
-from verbs import find_half, make_works
+from verbs import find_half, take_works
 
 PLACES = {
     "spaces and quotes": "a b/'c' \"d\"",
@@ -27,17 +26,12 @@ def largest(folder: Path) -> int:
 
 def fill_disk(trial: Trial) -> None:
     """Lets each verb in turn write files of at most a random size, and then of any."""
-    works = make_works()
-    for number in range(trial.count):
-        work, folder = works[number % len(works)], trial.folder / str(number)
-        folder.mkdir()
-        work.prepare(folder)
+    for work, folder in take_works(trial):
         limit = int(largest(work.alone[0]) * trial.chance.random() ** 3)  # small files too
         ended = run(folder, work.words, largest=limit)
         wrong = find_half(folder / work.result) or ended.find_fault() or work.find_fault(folder)
         trial.check(not wrong, f"{work.verb}, files of {limit} bytes at most: {wrong}")
         trial.seen[f"{work.verb} {'stopped' if ended.status else 'had room'}"] += 1
-        shutil.rmtree(folder)
 
 
 def end_memory(trial: Trial) -> None:
@@ -45,17 +39,44 @@ def end_memory(trial: Trial) -> None:
 
     Where it takes more, it is refused the memory, or is killed, as systems without swap do.
     """
-    works = make_works()
-    for number in range(trial.count):
-        work, folder = works[number % len(works)], trial.folder / str(number)
-        folder.mkdir()
-        work.prepare(folder)
-        memory, kind = trial.chance.randrange(2**25, 2**29), ("resident", "address_space")[number // len(works) % 2]
-        ended = run(folder, work.words, **{kind: memory})
+    for number, (work, folder) in enumerate(take_works(trial)):
+        memory, kind = trial.chance.randrange(2**25, 2**29), ("resident", "address_space")[number // 2 % 2]
+        ended = run(folder, work.words, seconds=60, **{kind: memory})  # the tokenizers may wait for ever
         wrong = find_half(folder / work.result) or work.find_fault(folder)
         trial.check(not wrong, f"{work.verb}, with {memory >> 20} MiB of {kind}: {wrong}")
         trial.seen[f"{work.verb} {'stopped' if ended.status else 'had enough'}"] += 1
-        shutil.rmtree(folder)
+
+
+def change_rights(folder: Path, kind: str) -> None:
+    """Takes the right to write into a folder and all below, or to read files."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if kind == "unreadable" and path.is_file():
+            path.chmod(0)
+        elif kind == "read-only":
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    if kind == "read-only":
+        folder.chmod(0o555)
+
+
+def give_rights(folder: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def take_rights(trial: Trial) -> None:
+    """Runs each verb in turn where it may not write, and where it may not read what it needs, and then where it may."""
+    for number, (work, folder) in enumerate(take_works(trial)):
+        kind = ("read-only", "unreadable")[number // 2 % 2]
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        change_rights(folder, kind)
+        ended = run(folder, work.words, powerless=True)
+        give_rights(folder)
+        wrong = ended.find_fault() or ("it wrote" if not ended.status and kind == "read-only" else "")
+        lost = [path.name for path, content in before.items() if not path.exists() or path.read_bytes() != content]
+        wrong = wrong or (f"{lost[0]} is lost" if lost and ended.status else "") or work.find_fault(folder)
+        trial.check(not wrong, f"{work.verb}, {kind}: {wrong}")
+        trial.seen[f"{work.verb} {'refused' if ended.status else 'done'}"] += 1
 
 
 def write_in_places(trial: Trial) -> None:
@@ -82,7 +103,8 @@ def write_in_places(trial: Trial) -> None:
 
 
 PROMISES = [
-    Promise("disk-full", "a full disk is said in one line, and nothing is lost", fill_disk, 70, 7, breaking),
-    Promise("memory-ends", "a verb without memory leaves nothing by half", end_memory, 70, 4, breaking),
-    Promise("places", "a folder may have any name", write_in_places, len(PLACES), 3, breaking),
+    Promise("disk-full", "a full disk is said in one line, and nothing is lost", fill_disk, 70, 4, breaking),
+    Promise("memory-ends", "a verb without memory leaves nothing by half", end_memory, 70, 3, breaking),
+    Promise("permissions", "a folder without rights is named, and stays as it is", take_rights, 28, 3, breaking),
+    Promise("places", "a folder may have any name", write_in_places, len(PLACES), 2, breaking),
 ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,13 @@ def load_minilm() -> bv.encoders.Encoder:
     return load_encoder("minilm")
 
 
-def flip_in(trial: Trial, files: list[Path], use: Callable[[Path], str | None]) -> None:
+def flip_in(
+    trial: Trial,
+    files: list[Path],
+    use: Callable[[Path], str | None],
+    before: Callable[[], object] = lambda: None,
+    keep_time: bool = False,
+) -> None:
     """Flips a bit of one of some files, uses what is in them, and puts the bit back.
 
     Args:
@@ -35,12 +42,17 @@ def flip_in(trial: Trial, files: list[Path], use: Callable[[Path], str | None]) 
         files: one is drawn each time.
         use: gets the file; raises BertvisionError where the damage is found, and else says what came of it: a result
             that is right all the same, or None where it is wrong, or may be.
+        before: called before each flip.
+        keep_time: give the file the time that it had, as a disk that loses bits does.
     """
     for _ in range(trial.count):
         file = trial.chance.choice(files)
-        content = file.read_bytes()
+        before()
+        content, status = file.read_bytes(), file.stat()
         place, bit = trial.chance.randrange(len(content)), trial.chance.randrange(8)
         file.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        if keep_time:
+            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -69,6 +81,17 @@ def flip_store(trial: Trial) -> None:
         return "right all the same" if same else None
 
     flip_in(trial, sorted(store.path.iterdir()), use)
+
+
+def flip_remembered(trial: Trial) -> None:
+    """Of shards that were compared before, and have the size and the time that they had."""
+    rows = bv.get_task("starter").load("dev").take(ROWS)
+    path = extract(load_minilm(), rows, trial.folder / "store", shard_rows=200).path
+
+    def read(file: Path | None = None) -> None:
+        open_store(path, check="once").gather(range(ROWS))
+
+    flip_in(trial, [path / "shard-00000.h5"], read, read, keep_time=True)
 
 
 def flip_folders(trial: Trial) -> None:
@@ -108,6 +131,10 @@ def without_blocks() -> contextlib.AbstractContextManager:
     return mock.patch.object(check.ShardCheck, "_compare", return_value=None)
 
 
+def without_times() -> contextlib.AbstractContextManager:
+    return mock.patch.object(check, "_describe", lambda entry, status: f"{entry.name} {status.st_size} {entry.sha256}")
+
+
 def without_files() -> contextlib.AbstractContextManager:
     return mock.patch.object(checksums, "_compare", return_value=None)
 
@@ -118,6 +145,7 @@ def without_sum() -> contextlib.AbstractContextManager:
 
 PROMISES = [
     Promise("flips-store", "no flipped bit of a store is read", flip_store, 500, 60, without_blocks),
+    Promise("flips-times", "no bit is read that was flipped behind the times", flip_remembered, 100, 20, without_times),
     Promise("flips-files", "no flipped bit of a run or an encoder is used", flip_folders, 400, 40, without_files),
     Promise("flips-state", "no fine-tuning goes on from a flipped bit", flip_state, 100, 40, without_sum),
 ]

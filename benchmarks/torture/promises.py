@@ -24,7 +24,7 @@ class Trial:
         seen: how often what happened, as the table shows it.
     """
 
-    def __init__(self, folder: Path, count: int, seed: int):
+    def __init__(self, folder: Path, count: int, seed: str):
         self.folder, self.count, self.chance = folder, count, random.Random(seed)
         self.tries, self.broken, self.seen = 0, [], Counter()
 

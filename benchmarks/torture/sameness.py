@@ -1,15 +1,18 @@
-"""The same command, in other surroundings."""
+"""The same command in other surroundings, and by another clock."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from children import PATIENCE, breaking
+from children import PATIENCE, breaking, run
 from promises import Promise, Trial
-from verbs import TRAIN, have_same_scores
+from verbs import TRAIN, have_same_scores, take_works
 
+YEAR = 365 * 86400.0
 CHILD = str(Path(__file__).with_name("children.py"))
 
 SURROUNDINGS = {
@@ -50,4 +53,39 @@ def run_elsewhere(trial: Trial) -> None:
             shutil.rmtree(folder)
 
 
-PROMISES = [Promise("sameness", "the same command gives the same scores elsewhere", run_elsewhere, 7, 2, breaking)]
+def go_back(words: list[str]) -> None:
+    """Runs a verb while the clock goes back, a thousand seconds each second, from a year after now."""
+    from bertvision_tf.cli import main
+
+    first, start = time.time() + YEAR, time.perf_counter()
+    time.time = lambda: first - 1000 * (time.perf_counter() - start)
+    time.time_ns = lambda: int(time.time() * 1e9)
+    sys.argv = ["bertvision", *words]
+    main()
+
+
+def find_negative(content: object) -> list[float]:
+    """Numbers below 0 that are called seconds."""
+    if isinstance(content, dict):
+        own = [one for name, one in content.items() if "seconds" in name and isinstance(one, (int, float)) and one < 0]
+        return own + [one for value in content.values() for one in find_negative(value)]
+    return [one for value in content for one in find_negative(value)] if isinstance(content, list) else []
+
+
+def set_clock_back(trial: Trial) -> None:
+    """Runs each verb in turn on files that were written a year later than now, by a clock that goes back."""
+    for work, folder in take_works(trial):
+        for path in folder.rglob("*"):
+            os.utime(path, (time.time() + YEAR,) * 2)
+        ended = run(folder, go_back, list(work.words))
+        wrong = ended.last if ended.status else ""
+        negative = [one for path in folder.rglob("*.json") for one in find_negative(json.loads(path.read_text()))]
+        wrong = wrong or (f"{negative[0]} seconds" if negative else "") or work.find_fault(folder)
+        trial.check(not wrong, f"{work.verb}: {wrong}")
+        trial.seen[work.verb] += 1
+
+
+PROMISES = [
+    Promise("sameness", "the same command gives the same scores elsewhere", run_elsewhere, 7, 1, breaking),
+    Promise("clock", "a clock that is set back changes nothing", set_clock_back, 14, 2, breaking),
+]

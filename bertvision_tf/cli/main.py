@@ -71,6 +71,9 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         tell(INTERRUPTED)
         return 130
+    except MemoryError:
+        tell("error: the memory is too small for this: take shorter texts, fewer tokens of each, or a smaller encoder.")
+        return 1
     except Exception as error:
         reason = _find_failure(error)
         if reason is None:

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import EncoderError
+from ..errors import EncoderError, find_reason
 from .architecture import Architecture
 from .backbone import ACTIVATIONS, get_blocks, read_backbone
 from .encoder import Encoder
@@ -68,7 +68,7 @@ def load_preset(name: str, source: str, dtype: str) -> Encoder:
     except EncoderError:
         raise
     except Exception as error:  # KerasHub, kagglehub, h5py and the network each have their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = find_reason(error)
         raise EncoderError(
             f"the preset {name} cannot be had ({reason}); offline, copy its folder here and name that."
         ) from None

@@ -5,6 +5,7 @@ Over 300 lines, since texts, pairs and windows share their checks, their parts a
 
 import dataclasses
 import functools
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import EncoderError
+from ..errors import EncoderError, find_reason
 from ..packed import ArrayWriter
 from ..tasks.files import list_texts
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.spm")  # any of which holds a vocabulary
 LEAST_SHARE = 0.9  # of an embedding's rows that have a token: checkpoints round their number up
+MOST_GROWTH = 100  # letters that the normalizer may make of one
 TEXTS_AT_ONCE = 2048  # tokenized: their encodings take a hundred times the memory of their tokens
 QUESTIONS_AT_ONCE = 256  # fewer, since each has many windows
 CHARACTERS_AT_ONCE = 2**19  # of texts with their pairs; a longer text goes alone
@@ -121,11 +123,12 @@ class Tokenizer:
         try:
             fast: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # transformers and tokenizers raise whatever their JSON leads them to
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = find_reason(error)
             raise EncoderError(f"{folder} has no tokenizer that can be read: {reason}") from None
         if not fast.is_fast:
             raise EncoderError(f"{folder} has no fast tokenizer (tokenizer.json or vocab.txt).")
         _check_special_tokens(folder, fast)
+        _check_growth(folder, fast)
         if len(fast) < LEAST_SHARE * rows:
             raise EncoderError(
                 f"the tokenizer of {folder} has only {len(fast)} tokens for an embedding of {rows} rows: its "
@@ -172,7 +175,7 @@ class Tokenizer:
         writers, cut = [ArrayWriter(np.int32), ArrayWriter(np.uint8), ArrayWriter(np.int64)], 0
         for rows in _split_rows(texts, pairs, TEXTS_AT_ONCE):
             read = list(texts[rows]) if pairs is None else list(zip(texts[rows], pairs[rows], strict=True))
-            encodings = backend.encode_batch(read)
+            encodings = self._encode(read)
             cut += sum(len(e) > max_length for e in encodings)
             found = [_cut_longest(e, max_length, pairs is not None) for e in encodings]
             lengths = np.fromiter((len(token_ids) for token_ids, _ in found), np.int64, len(found))
@@ -215,7 +218,7 @@ class Tokenizer:
             backend.enable_truncation(max_length, stride=stride, strategy="only_second")
             windows = [
                 (question, window)
-                for question, first in enumerate(backend.encode_batch(list(zip(asked, read, strict=True))), rows.start)
+                for question, first in enumerate(self._encode(list(zip(asked, read, strict=True))), rows.start)
                 for window in (first, *first.overflowing)
             ]
             parts.append(
@@ -234,6 +237,19 @@ class Tokenizer:
         )
         return Windows(token_ids, segment_ids, np.cumsum([0, *lengths]), cut, whose, char_offsets)
 
+    def _encode(self, texts: Sequence[str] | Sequence[tuple[str, str]], **options: Any) -> list[Any]:
+        """The encodings of texts, or of pairs.
+
+        Raises:
+            EncoderError: the tokenizer fails, as where a regular expression of its file takes too long for a text.
+        """
+        try:
+            return self._fast.backend_tokenizer.encode_batch(texts, **options)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # a panic of Rust is none of Exception
+            raise EncoderError(f"the tokenizer of {self._fast.name_or_path} cannot read these texts: {error}") from None
+
     def _shorten(self, texts: Sequence[str], length: int) -> tuple[list[str], int]:
         """Texts of at most so many tokens, and how many of them were cut. A part of a text may have more tokens than it
         had in the whole, so that one is cut until it fits."""
@@ -241,7 +257,7 @@ class Tokenizer:
         shortened, longer, cut, attempt = list(texts), list(range(len(texts))), 0, 0
         while longer:
             parts = [shortened[place] for place in longer]
-            encodings = self._fast.backend_tokenizer.encode_batch(parts, add_special_tokens=False)
+            encodings = self._encode(parts, add_special_tokens=False)
             found = [(place, one) for place, one in zip(longer, encodings, strict=True) if len(one.ids) > length]
             for place, one in found:
                 end = one.offsets[length - 1][1]
@@ -269,6 +285,17 @@ def _check_special_tokens(folder: Path, fast: Any) -> None:
     ]
     if missing:
         raise EncoderError(f"{folder / 'vocab.txt'} lacks the special token {missing[0]!r}; copy the whole file.")
+
+
+def _check_growth(folder: Path, fast: Any) -> None:
+    """Raises EncoderError where the normalizer makes a long text of each letter, and so fills the memory."""
+    growth, parts = 1, [json.loads(fast.backend_tokenizer.to_str()).get("normalizer")]
+    while parts:
+        part = parts.pop() or {}
+        parts += part.get("normalizers", [])
+        growth *= max(len(part.get("content") or part.get("prepend") or ""), 1)
+    if growth > MOST_GROWTH:
+        raise EncoderError(f"the tokenizer of {folder} makes {growth} letters of one, {MOST_GROWTH} at most are read.")
 
 
 def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str] | None]:

@@ -7,7 +7,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..errors import EncoderError
+from ..errors import EncoderError, find_reason
 from .architecture import Architecture, Weight
 from .checkpoint import find_weight_files, read_first_position
 from .families import FAMILIES
@@ -135,5 +135,4 @@ class _Source:
         return value
 
     def _damaged(self, error: Exception) -> EncoderError:
-        reason = str(error).strip().splitlines()[0]
-        return EncoderError(f"the weights of {self.folder} cannot be read: {reason}")
+        return EncoderError(f"the weights of {self.folder} cannot be read: {find_reason(error)}")

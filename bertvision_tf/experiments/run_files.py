@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RunError
+from ..errors import RunError, find_reason
 from ..kinds import Gold
 from ..reports.plots import draw_layer_losses, draw_layer_path, draw_layer_weights, write_png
 from ..runs.folder import CONFIG, CURVES, MEAN_FILE, RESULTS, write_csv, write_json
@@ -85,4 +85,4 @@ def _export(head: keras.Model, folder: Path) -> None:
     try:
         head.export(folder, verbose=False)
     except OpError as error:
-        raise RunError(f"the SavedModel cannot be written: {str(error).splitlines()[0]}") from None
+        raise RunError(f"the SavedModel cannot be written: {find_reason(error)}") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from ..checksums import check_file
-from ..errors import RunError
+from ..errors import RunError, find_reason
 from ..random_states import keeps_random_states
 from . import build, mean  # noqa: F401  # which register their classes with Keras
 from .archive import check_archive
@@ -25,5 +25,5 @@ def load_head(file: Path) -> keras.Model:
         check_archive(file)
         return keras.models.load_model(file, compile=False)
     except Exception as error:  # Keras raises of many kinds where a file is not what it wrote
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = find_reason(error)
         raise RunError(f"{file} cannot be read: {reason.rstrip('.')}.") from None

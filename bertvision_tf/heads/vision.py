@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from ..errors import HeadError
+from ..errors import HeadError, find_reason
 from .bodies import MOMENTUM
 
 Tensor = Any  # a keras.KerasTensor; Keras has no types of its own to check by
@@ -37,7 +37,7 @@ def build_vision(picture: Tensor, network: str, weights: str | None) -> Tensor:
     except HeadError:
         raise
     except Exception as error:  # each network, the hub and the file have their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = find_reason(error)
         raise HeadError(f"the vision network {network} cannot be built: {reason}") from None
 
 

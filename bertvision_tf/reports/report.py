@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,11 +137,24 @@ def write_report(
         progress("report", 0, len(groups))
         parts = []
         for done, group in enumerate(groups, start=1):
-            parts.append(_describe_task(folder / PICTURES, f"task-{done}", group, examples))
+            with _reading(group):
+                parts.append(_describe_task(folder / PICTURES, f"task-{done}", group, examples))
             progress("report", done, len(groups))
         (folder / PAGE).write_text(_render(parts), encoding="utf-8")
         write_json(folder / DATA, {"tasks": [_describe_data(part) for part in parts]})
     return output / PAGE
+
+
+@contextlib.contextmanager
+def _reading(runs: Mapping[str, Run]) -> Iterator[None]:
+    """One line for what is not as runs have it: a file may be damaged, or forged, in more ways than can be listed."""
+    try:
+        yield
+    except (BertvisionError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        where = ", ".join(str(run.path) for run in runs.values())
+        raise RunError(f"{where} cannot be shown, and may be damaged: {type(error).__name__}: {error}") from error
 
 
 def _rank_runs(runs: Mapping[str, Run]) -> tuple[dict[str, Run], bool]:

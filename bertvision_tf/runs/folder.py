@@ -155,6 +155,10 @@ def read_csv(file: Path) -> list[dict[str, str]]:
     csv.field_size_limit(sys.maxsize)  # a context may be longer than the usual limit
     try:
         with open(file, newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
+            rows = list(csv.DictReader(stream))
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{file} cannot be read: {error}.") from None
+    uneven = next((number for number, row in enumerate(rows, 1) if None in row or None in row.values()), None)
+    if uneven is not None:
+        raise RunError(f"{file} cannot be read: row {uneven} has more or fewer cells than the header.")
+    return rows

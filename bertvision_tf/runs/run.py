@@ -153,9 +153,17 @@ class Run:
         return find_kind(self.config["kind"])
 
     def read_dev_predictions(self) -> np.ndarray:
-        """Class indices of the dev rows of a classification, by what predicts: see `load_head`."""
-        names = [row["prediction"] for row in read_csv(self.path / "predictions.csv")]
-        return np.array([self.config["label_names"].index(name) for name in names])
+        """Class indices of the dev rows of a classification, by what predicts: see `load_head`.
+
+        Raises:
+            RunError: predictions.csv is damaged.
+        """
+        file, places = self.path / "predictions.csv", {str(n): i for i, n in enumerate(self.config["label_names"])}
+        found = [str(row.get("prediction")) for row in read_csv(file)]
+        unknown = [name for name in found if name not in places]
+        if unknown:
+            raise RunError(f"{file} is damaged: {unknown[0]!r} is none of the classes {', '.join(places)}.")
+        return np.array([places[name] for name in found])
 
     def find_confidence(self, coverage: float) -> float:
         """The least probability of a prediction among the surest rows of the selection rows; 0 of all.

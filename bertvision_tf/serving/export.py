@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
+from ..errors import RunError, find_reason
 from ..paths import read_path
 from ..runs import Run, name_runs, open_runs, write_folder, writing_to
 from ..settings import DTYPES
@@ -96,7 +96,7 @@ def export_runs(
             with _keeping_quiet():
                 tf.saved_model.save(servable, str(folder), signatures=signatures)
         except tf.errors.OpError as error:  # as of a full disk
-            raise RunError(f"{output} cannot be written: {str(error).splitlines()[0]}") from None
+            raise RunError(f"{output} cannot be written: {find_reason(error)}") from None
         check_ops(folder)
     return output
 

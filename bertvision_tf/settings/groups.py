@@ -230,6 +230,8 @@ class HeadSettings:
     def __post_init__(self):
         if isinstance(self.seeds, str) or not (is_count(self.seeds) or are_indices(self.seeds)):
             raise RunError(f"`seeds` needs one seed or more, each once; got {self.seeds!r}.")
+        if isinstance(self.seeds, int) and self.seeds > MOST_SEEDS:
+            raise RunError(f"`seeds` needs at most {MOST_SEEDS}, got {self.seeds}.")
         check_count("folds", self.folds, least=2)
         if self.folds and self._list_seeds() != list(range(type(self).seeds)):
             raise RunError(f"`folds` trains one head a fold, {self.folds} in all: leave `seeds` out.")

@@ -140,7 +140,7 @@ def read_settings(file: Path) -> dict[str, Any]:
         content = yaml.load(text, OnceLoader) if is_yaml else json.loads(text, object_pairs_hook=read_object)
     except OSError as error:
         raise RunError(f"{file} cannot be read: {error.strerror}.") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:  # a list as a name is a TypeError
         reason = " ".join(str(error).split()).rstrip(".")
         raise RunError(f"{file} is no {'YAML' if is_yaml else 'JSON'}: {reason}.") from None
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):

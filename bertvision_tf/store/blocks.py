@@ -12,6 +12,7 @@ versions, is compared with its SHA-256 alone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -181,7 +182,8 @@ def write_sums(shard: Place, content: bytes) -> None:
     staging = stage(file)
     try:
         staging.write_bytes(content)
-        os.replace(staging, file)
+        with contextlib.suppress(FileNotFoundError):  # another process took it for one that was left
+            os.replace(staging, file)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise

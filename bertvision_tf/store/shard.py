@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-from ..errors import StoreError
+from ..errors import StoreError, find_reason
 from ..hdf5 import find_dataset
 from .blocks import Blocks
 from .cloud import Place
@@ -66,6 +66,6 @@ def read_shard(shard: Place, file: Path, entry: ShardEntry, spec: StoreSpec) -> 
         for name in found["ids"]:
             name.decode("utf-8")
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = find_reason(error)
         raise StoreError(f"{shard} is damaged ({reason}): `bertvision repair {shard.parent}` makes it again.") from None
     return found

@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import BusyError, StoreError
+from ..errors import BusyError, StoreError, find_reason
 from .blocks import Blocks, BlockSums, add_sums, find_summed, name_sums, write_sums
 from .cloud import Place, as_file
 from .codecs import Calibration, get_codec
@@ -82,8 +82,9 @@ class StoreWriter:
         try:
             with disk_errors(path):
                 self.manifest = begin_store(path, spec, **plan)
-                for partial in path.glob(".*.partial"):
-                    partial.unlink(missing_ok=True)
+                for pattern in (".*.partial", f".*.sums.*{UNFINISHED}"):
+                    for left in path.glob(pattern):
+                        left.unlink(missing_ok=True)
         except BaseException:
             self.close()
             raise
@@ -401,7 +402,7 @@ def disk_errors(path: Place):
             raise StoreError(
                 f"the disk of {path} is full; what is finished is kept: make room and run the same command again."
             ) from None
-        reason = error.strerror or str(error).splitlines()[0]
+        reason = error.strerror or find_reason(error)
         raise StoreError(f"{path} cannot be written: {reason}.") from None
 
 

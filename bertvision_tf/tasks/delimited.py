@@ -3,7 +3,6 @@
 import csv
 import itertools
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ..errors import TaskError
 from ..kinds.cells import read_number
 from ..notes import note
 from .equal_rows import Hashes
-from .files import TextFile
+from .files import LONGEST, TextFile
 from .table import Table, TableWriter
 
 NAMED = re.compile(r'"?sep=(?P<delimiter>[^"\r\n])"?[\r\n]', re.IGNORECASE)
@@ -35,7 +34,7 @@ def read_delimited(path: Path, usual: str) -> Table:
             left open, or the file is empty.
     """
     file = TextFile(path)
-    limit = csv.field_size_limit(sys.maxsize)  # the usual one is 131,072 characters
+    limit = csv.field_size_limit(LONGEST)  # the usual one is 131,072 characters
     try:
         named = NAMED.match(next(file.walk(), ""))  # Excel's own first line
         delimiter = named["delimiter"] if named else _guess_delimiter(file, usual)

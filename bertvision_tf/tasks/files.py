@@ -22,6 +22,7 @@ MARKS = {  # by which other encodings begin; UTF-32's first, which begin as UTF-
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+LONGEST = 2**24  # bytes of a line or a cell; reading one may take a hundred times its memory
 HALF = "has half a character, a surrogate without its partner"
 
 
@@ -102,20 +103,29 @@ class TextFile:
         """The lines from the first one on, each with a line feed at its end but the last one, which may have none.
 
         Raises:
-            TaskError: it is not UTF-8; the line is named.
+            TaskError: it is not UTF-8, or too long; the line is named.
         """
         self._stream.seek(self._first)
-        number = 0
-        for raw in self._stream:
-            parts = [raw] if not self._old else raw.replace(b"\r", b"\n").splitlines(keepends=True)
-            for line in parts:
-                number += 1
-                try:
-                    yield line.decode()
-                except UnicodeDecodeError as error:
-                    raise TaskError(
-                        f"{self._path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8."
-                    ) from None
+        lines = self._split_at_returns() if self._old else iter(lambda: self._stream.readline(LONGEST + 1), b"")
+        for number, line in enumerate(lines, start=1):
+            if len(line) > LONGEST:
+                raise TaskError(f"{self._path}, line {number}: it is longer than {LONGEST} bytes.")
+            try:
+                yield line.decode()
+            except UnicodeDecodeError as error:
+                raise TaskError(
+                    f"{self._path}, line {number}: not UTF-8 ({error.reason}); save the file as UTF-8."
+                ) from None
+
+    def _split_at_returns(self) -> Iterator[bytes]:
+        left = b""
+        while piece := self._stream.read(2**20):
+            *lines, left = (left + piece).split(b"\r")
+            yield from (line + b"\n" for line in lines)
+            if len(left) > LONGEST:
+                break
+        if left:
+            yield left
 
     def close(self) -> None:
         self._stream.close()

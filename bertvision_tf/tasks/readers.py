@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import TaskError
+from ..errors import TaskError, find_reason
 from .downloads import failing_at_once
 from .examples import Examples
 from .files import read_text
@@ -104,7 +104,7 @@ def load_tfds_rows(name: str, split: str, files: str) -> list[dict[str, Any]]:
         with failing_at_once():
             return list(tfds.as_numpy(tfds.load(name, split=split, shuffle_files=False)))
     except Exception as error:  # tfds raises whatever its downloader, its file system or its cache raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = find_reason(error)
         raise TaskError(
             f"tensorflow_datasets cannot give {name} ({reason[:200]}); offline, name the folder of {files} with "
             "--data-dir."

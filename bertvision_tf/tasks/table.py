@@ -12,6 +12,8 @@ from ..packed import Numbers, TextWriter
 from .files import HALF, is_whole
 from .values import LIST, OddFinder, read_value
 
+MOST_COLUMNS = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -74,7 +76,7 @@ class TableWriter:
         header: the names of its columns.
 
     Raises:
-        TaskError: a name has half a character; so do `append` and `append_texts` of a cell.
+        TaskError: a name has half a character, so do `append` and `append_texts` of a cell; or there are too many.
     """
 
     def __init__(self, name: str, header: Iterable[str] = ()):
@@ -90,6 +92,8 @@ class TableWriter:
 
     def add_column(self, name: str) -> None:
         """A further column, empty in the rows that are there."""
+        if len(self.header) == MOST_COLUMNS:
+            raise TaskError(f"{self.name} has more than {MOST_COLUMNS} columns: leave out those that are not used.")
         if not is_whole(name):
             raise TaskError(f"{self.name}: a column's name {HALF} ({name[:40]!r}).")
         self.header.append(name)

@@ -5,14 +5,14 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import TaskError
+from ..errors import TaskError, find_reason
 from ..paths import read_object, read_path
 from .delimited import read_delimited
-from .files import TextFile
+from .files import LONGEST, TextFile
 from .frames import ROWS, read_frame
 from .table import Table, TableWriter
 from .values import show_json, show_value
@@ -134,6 +134,7 @@ def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
                     raise TaskError(f"{part.path} has a column {missing[0]!r} that the first file of {path} lacks.")
         else:
             file = parquet.ParquetFile(path)
+            _check_sizes(path, file.metadata)
             names, batches = file.schema_arrow.names, file.iter_batches(ROWS)
     except TaskError:
         raise
@@ -143,6 +144,7 @@ def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
     if twice is not None:
         raise TaskError(f"{path} cannot be read: Multiple matches for the column {twice!r}.")
     table = TableWriter(str(path), names)
+    batches = _split_batches(path, batches)
     while True:
         place, columns = "", []  # the column that is being read
         try:
@@ -152,14 +154,51 @@ def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
             for name, cells in zip(names, batch.columns, strict=True):
                 place = f", column {name!r},"
                 columns.append(cells.to_pylist())
+        except TaskError:
+            raise
         except Exception as error:  # and those of each encoding
             raise TaskError(_tell_unread(path, place, error)) from None
         _append(table, columns, show)
 
 
+def _check_sizes(path: Path, metadata: Any) -> None:
+    """Raises TaskError where the rows of a part are so long on average that pyarrow would fill the memory with them."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if group.total_byte_size > LONGEST * max(group.num_rows, 1):
+            raise TaskError(
+                f"{path}: the {group.num_rows} rows of part {number} take {group.total_byte_size} bytes; at most "
+                f"{LONGEST} a row are read."
+            )
+
+
+def _split_batches(path: Path, batches: Iterator[Any]) -> Iterator[Any]:
+    """pyarrow's batches, in parts that take little memory as Python's values.
+
+    Raises:
+        TaskError: a single row takes too much.
+    """
+    row, parts = 0, list[Any]()
+    while (part := parts.pop() if parts else next(batches, None)) is not None:
+        size = sum(_count_bytes(cells) for cells in part.columns)
+        if size <= LONGEST or part.num_rows == 0:
+            yield part
+            row += part.num_rows
+        elif part.num_rows == 1:
+            raise TaskError(f"{path}, row {row + 1}: it takes {size} bytes, at most {LONGEST} are read.")
+        else:
+            half = part.num_rows // 2
+            parts += [part.slice(half), part.slice(0, half)]
+
+
+def _count_bytes(cells: Any) -> int:
+    """Bytes of a column at most, once values that stand there once are repeated in each row."""
+    dictionary = getattr(cells, "dictionary", None)
+    return cells.nbytes if dictionary is None else dictionary.nbytes * len(cells)
+
+
 def _tell_unread(path: Path, place: str, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{path}{place} cannot be read: {reason}"
+    return f"{path}{place} cannot be read: {find_reason(error)}"
 
 
 def _read_frame(name: str, source: Any, show: Callable[[Any], str]) -> Table:
