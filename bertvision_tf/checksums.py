@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def write_checksums(folder: Path, *only: str) -> None:
     files = [folder / one for one in only] or [file for file in sorted(folder.rglob("*")) if file.is_file()]
     found = {file.relative_to(folder).as_posix(): _describe(file) for file in files if file.name != SUMS}
     text = json.dumps({"files": found, "sha256": _sum(found)}, indent=1) + "\n"
-    staging = folder / f".{SUMS}.{uuid.uuid4().hex}"
+    staging = folder / f".{SUMS}.partial"
     staging.write_text(text, encoding="utf-8")
     os.replace(staging, folder / SUMS)
 

@@ -36,7 +36,7 @@ SHOWN = 5  # broken tries of a promise
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less often, in five minutes")
+    parser.add_argument("--quick", action="store_true", help="less often, in some minutes")
     parser.add_argument("--only", nargs="+", choices=[one.name for one in PROMISES], metavar="NAME")
     parser.add_argument("--prove", action="store_true", help="take each check out, and see the promise broken")
     parser.add_argument("--seed", type=int, default=0)

@@ -226,25 +226,35 @@ def exchange_piecewise(staging: Path, path: Path, old: Path) -> None:
 
 def breaking(name: str | None = None) -> contextlib.AbstractContextManager:
     """Takes the check of a promise out of the library: of the one that is named, by default by the environment."""
+    from bertvision_tf.encoders import tokenizer
     from bertvision_tf.runs import folder
+    from bertvision_tf.runs import open as runs
     from bertvision_tf.store import cloud, schema, writer
-    from bertvision_tf.tasks import files, selection
+    from bertvision_tf.tasks import delimited, files, selection, table, tables
 
+    patch = mock.patch.object
+    exchange = patch(folder, "_exchange", exchange_piecewise)
+    without_fields = patch(runs, "NEEDED", {name: {} for name in runs.NEEDED})
+    bounds = [patch(module, "LONGEST", 2**40) for module in (delimited, files, tables)]
+    bounds += [patch(table, "MOST_COLUMNS", 10**9), patch(tokenizer, "MOST_GROWTH", 10**12)]
     ways = {
-        "kills": lambda: mock.patch.object(schema, "write_whole", write_in_place),
-        "kills-verbs": lambda: mock.patch.object(folder, "_exchange", exchange_piecewise),
-        "memory-ends": lambda: mock.patch.object(folder, "_exchange", exchange_piecewise),
-        "disk-full": lambda: mock.patch.object(schema, "write_flushed", write_what_fits),
-        "places": lambda: mock.patch.object(cloud, "read_path", read_ascii),
-        "together": lambda: mock.patch.object(writer, "lock_folder", return_value=None),
-        "fuzz-values": lambda: mock.patch.object(schema, "_check_fields", return_value=None),
-        "fuzz-bytes": lambda: mock.patch.object(schema, "_check_fields", return_value=None),
-        "permissions": lambda: mock.patch.object(folder, "writing_to", contextlib.nullcontext),
-        "clock": lambda: mock.patch.object(time, "monotonic", lambda: time.time()),  # noqa: PT008 (the clock is patched too)
-        "bombs": lambda: mock.patch.object(files, "LONGEST", 2**40),
-        "sameness": lambda: mock.patch.object(selection, "SPLIT_SEED", hash("a seed") % 2**31),
+        "bombs": bounds,
+        "clock": [patch(time, "monotonic", lambda: time.time())],
+        "disk-full": [patch(schema, "write_flushed", write_what_fits)],
+        "fuzz-bytes": [without_fields],
+        "fuzz-values": [without_fields],
+        "kills": [patch(schema, "write_whole", write_in_place)],
+        "kills-verbs": [exchange],
+        "memory-ends": [exchange],
+        "permissions": [patch(folder, "writing_to", contextlib.nullcontext)],
+        "places": [patch(cloud, "read_path", read_ascii)],
+        "sameness": [patch(selection, "SPLIT_SEED", hash("a seed") % 2**31)],
+        "together": [patch(writer, "lock_folder", return_value=None)],
     }
-    return ways.get(os.environ.get(BREAK, "") if name is None else name, contextlib.nullcontext)()
+    taken = contextlib.ExitStack()
+    for one in ways.get(os.environ.get(BREAK, "") if name is None else name, ()):
+        taken.enter_context(one)
+    return taken
 
 
 if __name__ == "__main__":

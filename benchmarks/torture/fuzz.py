@@ -487,6 +487,16 @@ def read_head(folder: Path, content: bytes) -> None:
     load_head(folder / "changed.keras")
 
 
+def read_head_options(folder: Path, content: bytes) -> None:
+    from bertvision_tf.heads.presets import read_head as read
+    from bertvision_tf.settings.checks import build
+    from bertvision_tf.settings.fit import FitConfig
+
+    (folder / "head.json").write_bytes(content)
+    _, fit = read(folder / "head.json")
+    build(FitConfig, fit)
+
+
 def write_settings(suffix: str, folder: Path) -> list[bytes]:
     import yaml
 
@@ -560,6 +570,11 @@ TARGETS = {
         for name in RUN_FILES
     },
     "checksums": Target(functools.partial(write_run, "checksums.json"), read_sums_of_run, RUNS),
+    "head.json": Target(
+        lambda _: [json.dumps({"head": {"pooling": "learned"}, "fit": {"epochs": 2}}).encode(), b'{"front": "parts"}'],
+        read_head_options,
+        ("bertvision_tf.heads.presets", "bertvision_tf.heads.config"),
+    ),
     "head": Target(write_head, read_head, ("bertvision_tf.heads.archive", "bertvision_tf.heads.load")),
     **{
         f"options{suffix}": Target(
@@ -593,6 +608,6 @@ def cover_all(trial: Trial) -> None:
 
 LINE = "a file or an answer that is changed is read, or refused in one line"
 PROMISES = [
-    Promise("fuzz-values", f"{LINE} (hypothesis; seconds a target)", change_all, 300, 1, breaking),
+    Promise("fuzz-values", f"{LINE} (hypothesis; seconds a target)", change_all, 300, 2, breaking),
     Promise("fuzz-bytes", f"{LINE} (atheris; seconds a target)", cover_all, 300, 1, breaking),
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ..checksums import check_file
 from ..errors import HeadError
 from ..paths import read_object, read_path
 from .config import Body, Convolution, HeadConfig, Pooling, Solver, TokenPoolingMode, VisionView
@@ -259,12 +260,15 @@ def read_head(file: str | Path) -> tuple[HeadConfig, dict[str, Any]]:
     """A head of a JSON file, and how it is trained, where a search wrote the file.
 
     Raises:
-        HeadError: it cannot be read, or holds no HeadConfig.
+        HeadError: it cannot be read, is damaged, or holds no HeadConfig.
     """
     try:
+        check_file(read_path(file), HeadError)
         text = read_path(file).read_text(encoding="utf-8")
         content = json.loads(text, object_pairs_hook=read_object)
-    except (OSError, ValueError) as error:
+    except HeadError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise HeadError(f"{file} cannot be read as a HeadConfig: {error}.") from None
     if isinstance(content, dict) and isinstance(content.get("head"), dict) and isinstance(content.get("fit"), dict):
         return HeadConfig.from_dict(content["head"]), content["fit"]

@@ -3,6 +3,7 @@
 search.json    what was asked; a search goes on where it was only if the same is asked
 trials.csv     one line a trial: score, seconds, why it failed, and the values that were chosen
 best.json      {"head": HeadConfig, "fit": FitConfig, "selection_score", "trial"}, for `train --head`
+checksums.json of these
 tuner/         Keras Tuner's own files
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checksums import SUMS, check_file, write_checksums
 from ..errors import RunError
 from ..runs import writing_to
 from ..store.schema import write_whole
@@ -78,7 +80,9 @@ def _check_setting(path: Path, setting: Mapping[str, Any]) -> None:
     file = path / SETTING
     if not (path / TABLE).is_file():  # no trial has ended there
         shutil.rmtree(path / PROJECT, ignore_errors=True)
+        (path / SUMS).unlink(missing_ok=True)
         replace_json(file, setting)
+    check_file(file, RunError)
     try:
         there = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
@@ -114,6 +118,7 @@ def write_trials(path: Path, trials: Sequence[TrialScore], best: Mapping[str, An
     """
     names = list(dict.fromkeys(name for one in trials for name in one.values))
     with writing_to(path):
+        (path / SUMS).unlink(missing_ok=True)  # of what is replaced now
         table = io.StringIO(newline="")
         writer = csv.writer(table)
         writer.writerow(["trial", "score", "seconds", "reason", *names])
@@ -123,3 +128,4 @@ def write_trials(path: Path, trials: Sequence[TrialScore], best: Mapping[str, An
         write_whole(path / TABLE, [table.getvalue().encode()])
         if best is not None:
             replace_json(path / BEST, best)
+        write_checksums(path, *(name for name in (SETTING, TABLE, BEST) if (path / name).is_file()))

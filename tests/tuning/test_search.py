@@ -17,7 +17,7 @@ import pytest
 
 import bertvision_tf as bv
 from bertvision_tf import kinds
-from bertvision_tf.errors import BertvisionError, RunError
+from bertvision_tf.errors import BertvisionError, HeadError, RunError
 from bertvision_tf.heads import HeadConfig, build_head
 from bertvision_tf.tasks.selection import split_folds
 from bertvision_tf.training import FitConfig, trial
@@ -397,3 +397,28 @@ def test_a_chief_and_two_workers_share_one_store(command, tmp_path):
     assert len(trials) == 4 and all(row["score"] for row in trials)
     assert "4 trials, 0 of them failed" in printed[0][0] and "the chief has what was found" in printed[1][0]
     assert len(list((tmp_path / "states").rglob("manifest.json"))) == 1
+
+
+def test_a_search_folder_has_checksums(tmp_path):
+    from bertvision_tf.checksums import SUMS, check_files
+    from bertvision_tf.heads.presets import read_head
+    from bertvision_tf.tuning.trials import BEST, SETTING, TrialScore, open_folder, write_trials
+
+    best = {"head": {"pooling": "learned"}, "fit": {"epochs": 2}, "selection_score": 0.5, "trial": "0"}
+    with open_folder(tmp_path / "search", {"task": "starter"}):
+        write_trials(tmp_path / "search", [TrialScore("0", 0.5, 1.0, "", {"dropout": 0.1})], best)
+    assert check_files(tmp_path / "search", RunError) == 3
+    assert read_head(tmp_path / "search" / BEST)[1] == {"epochs": 2}
+    file = tmp_path / "search" / BEST
+    file.write_bytes(file.read_bytes().replace(b'"epochs": 2', b'"epochs": 6'))
+    with pytest.raises(HeadError, match=r"best\.json is damaged: .* delete .*checksums\.json, if you have changed"):
+        read_head(file)
+    setting = tmp_path / "search" / SETTING
+    setting.write_bytes(setting.read_bytes().replace(b"starter", b"starteR"))
+    with (
+        pytest.raises(RunError, match=r"search\.json is damaged"),
+        open_folder(tmp_path / "search", {"task": "starter"}),
+    ):
+        pass
+    (tmp_path / "search" / SUMS).unlink()
+    assert read_head(file)[1] == {"epochs": 6}
