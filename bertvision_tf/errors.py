@@ -1,12 +1,25 @@
 """The errors a caller may want to catch. Each message is one line: what was expected, what came, what to do."""
 
+import unicodedata
+
 LONGEST = 4000  # letters of a message
 
 
+UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # kinds of letters that end lines, steer terminals, or cannot be written
+TURNING = range(0x202A, 0x202F), range(0x2066, 0x206A)  # which turn the direction of what follows
+
+
 def write_line(message: str) -> str:
-    """A message as one line, of which a terminal prints each letter: what it quotes may hold line ends and worse."""
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
-    return line if len(line) <= LONGEST else f"{line[: LONGEST * 3 // 4]} … {line[-LONGEST // 5 :]}"
+    """A message as one line that a terminal shows as it is: what it quotes may hold line ends and worse."""
+    if not message.isprintable():
+        message = "".join(repr(letter)[1:-1] if _is_unseen(letter) else letter for letter in message)
+    if len(message) <= LONGEST:
+        return message
+    return f"{message[: LONGEST * 3 // 4]} … {message[-LONGEST // 5 :]}"
+
+
+def _is_unseen(letter: str) -> bool:
+    return unicodedata.category(letter) in UNSEEN or any(ord(letter) in turning for turning in TURNING)
 
 
 def find_reason(error: BaseException) -> str:

@@ -210,7 +210,7 @@ class TextWriter:
         self._buffer += data
         self._size += len(data)
         self._own_ends.append(self._size)
-        if len(self._buffer) > AT_ONCE:
+        if len(self._buffer) + 8 * len(self._own_ends) > AT_ONCE:
             self._flush()
 
     def finish(self) -> Texts:

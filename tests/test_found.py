@@ -1,9 +1,12 @@
 """Inputs that a fuzzer found and that once ended in a traceback or in several lines; see benchmarks/torture/fuzz.py."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from bertvision_tf.errors import TaskError
 
 FOLDER = Path(__file__).parent / "found"
 sys.path.insert(0, str(FOLDER.parents[1] / "benchmarks" / "torture"))
@@ -35,7 +38,18 @@ def test_targets_read_what_they_begin_with(name, small, tmp_path):
         assert fuzz.judge(target, tmp_path, content[: len(content) // 2]) == ""
 
 
-def test_an_error_of_several_lines_is_told():
+def test_an_error_of_another_kind_is_told():
     target = fuzz.Target(lambda folder: [b""], lambda folder, content: content.decode("ascii"), ())
     assert fuzz.judge(target, Path(), b"a") == ""
     assert fuzz.judge(target, Path(), b"\xff").startswith("UnicodeDecodeError at elsewhere: ")
+
+
+def test_an_input_that_takes_too_long_is_told(monkeypatch):
+    def wait(folder, content):
+        try:
+            time.sleep(10)
+        except OSError:  # which TimeoutError is
+            raise TaskError("it cannot be read") from None
+
+    monkeypatch.setattr(fuzz, "SLOWEST", 1)
+    assert fuzz.judge(fuzz.Target(lambda folder: [b""], wait, ()), Path(), b"a") == "longer than 1 seconds"

@@ -7,7 +7,6 @@ imports. What has to be set before Python starts needs a whole process: `python 
 import contextlib
 import ctypes
 import dataclasses
-import hashlib
 import multiprocessing
 import os
 import resource
@@ -197,17 +196,6 @@ def write_in_place(file: Path, parts: Iterable[bytes]) -> str:
     return ""
 
 
-def write_what_fits(file: Path, parts: Iterable[bytes]) -> str:
-    """Instead of an error where the disk is full."""
-    digest = hashlib.sha256()
-    with open(file, "wb", buffering=0) as stream:
-        for part in parts:
-            digest.update(part)
-            with contextlib.suppress(OSError):
-                stream.write(part)
-    return digest.hexdigest()
-
-
 def read_ascii(path: object) -> Path:
     """Instead of a path in any letters."""
     return Path(str(path).encode("ascii", "ignore").decode())
@@ -224,8 +212,18 @@ def exchange_piecewise(staging: Path, path: Path, old: Path) -> None:
             time.sleep(0.5)
 
 
+def exchange_hungrily(staging: Path, path: Path, old: Path) -> None:
+    """Instead of a folder that gets its name when it is whole, and in memory that ends."""
+    exchange_piecewise(staging, path, old)
+    (path / "checksums.json").unlink(missing_ok=True)
+    held = bytearray(2**31)
+    time.sleep(0.5)
+    del held
+
+
 def breaking(name: str | None = None) -> contextlib.AbstractContextManager:
     """Takes the check of a promise out of the library: of the one that is named, by default by the environment."""
+    from bertvision_tf import errors
     from bertvision_tf.encoders import tokenizer
     from bertvision_tf.runs import folder
     from bertvision_tf.runs import open as runs
@@ -233,23 +231,25 @@ def breaking(name: str | None = None) -> contextlib.AbstractContextManager:
     from bertvision_tf.tasks import delimited, files, selection, table, tables
 
     patch = mock.patch.object
+    unsaid = patch(folder, "writing_to", contextlib.nullcontext)
     exchange = patch(folder, "_exchange", exchange_piecewise)
-    without_fields = patch(runs, "NEEDED", {name: {} for name in runs.NEEDED})
+    unread = [patch(runs, "NEEDED", {name: {} for name in runs.NEEDED}), patch(errors, "write_line", str)]
+    unread += [patch(schema, "_check_fields", return_value=None)]
     bounds = [patch(module, "LONGEST", 2**40) for module in (delimited, files, tables)]
     bounds += [patch(table, "MOST_COLUMNS", 10**9), patch(tokenizer, "MOST_GROWTH", 10**12)]
     ways = {
         "bombs": bounds,
         "clock": [patch(time, "monotonic", lambda: time.time())],
-        "disk-full": [patch(schema, "write_flushed", write_what_fits)],
-        "fuzz-bytes": [without_fields],
-        "fuzz-values": [without_fields],
+        "disk-full": [unsaid],
+        "fuzz-bytes": unread,
+        "fuzz-values": unread,
         "kills": [patch(schema, "write_whole", write_in_place)],
         "kills-verbs": [exchange],
-        "memory-ends": [exchange],
-        "permissions": [patch(folder, "writing_to", contextlib.nullcontext)],
+        "memory-ends": [patch(folder, "_exchange", exchange_hungrily)],
+        "permissions": [unsaid],
         "places": [patch(cloud, "read_path", read_ascii)],
         "sameness": [patch(selection, "SPLIT_SEED", hash("a seed") % 2**31)],
-        "together": [patch(writer, "lock_folder", return_value=None)],
+        "together": [patch(writer, "lock_store", return_value=None), exchange],
     }
     taken = contextlib.ExitStack()
     for one in ways.get(os.environ.get(BREAK, "") if name is None else name, ()):

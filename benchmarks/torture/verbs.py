@@ -82,13 +82,20 @@ def have_near_scores(one: Path, other: Path) -> bool:
 
 
 def have_same_trials(one: Path, other: Path) -> bool:
-    """Of searches: the same choices and scores, whatever the seconds."""
+    """Of searches: the same choices, scores and best head, whatever the seconds."""
 
     def read(path: Path) -> list[dict[str, str]]:
         with open(path / "search" / "trials.csv", newline="") as file:
             return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
-    return read(one) == read(other)
+    best = [(path / "search" / "best.json").read_bytes() for path in (one, other)]
+    return read(one) == read(other) and best[0] == best[1]
+
+
+def have_same_files(name: str, one: Path, other: Path) -> bool:
+    """The same names of files, none of them empty."""
+    first, second = ({path.relative_to(at / name) for path in (at / name).rglob("*")} for at in (one, other))
+    return first == second and all(path.stat().st_size for path in (one / name).rglob("*") if path.is_file())
 
 
 def have_same_bytes(name: str, one: Path, other: Path) -> bool:
@@ -105,9 +112,11 @@ def find_half(path: Path) -> str:
     if path.name == "page":
         names = {file.name for file in path.iterdir()}
         return "" if names == {"index.html", "report.json", "pictures"} else f"the page holds {sorted(names)} alone"
-    if path.name in ("store", "search") or not any(path.iterdir()):
+    if path.name == "store" or not any(path.iterdir()):
         return ""
     try:
+        if path.name == "search" and not (path / SUMS).is_file():  # while its files are replaced
+            return ""
         if not (path / SUMS).is_file():
             return f"{path.name} has its name and is not whole"
         check_files(path, RunError)
@@ -142,11 +151,12 @@ def make_works() -> list[Work]:
 
     copy_run, copy_states = functools.partial(copy, "run", "run"), functools.partial(copy, "states", "states")
     parts, same_store = functools.partial(copy, "parts", "store"), functools.partial(have_same_bytes, "store")
+    same_export, same_page = (functools.partial(have_same_files, name) for name in ("export", "page"))
     output = ("--store", "states", "--output", "run")
     return [
         Work("train", (*TRAIN, *output), "run", lambda _: None, have_same_scores),
-        Work("export", ("export", "run", "--output", "export"), "export", copy_run, lambda *_: True),
-        Work("report", ("report", "run", "--output", "page"), "page", copy_run, lambda *_: True),
+        Work("export", ("export", "run", "--output", "export"), "export", copy_run, same_export),
+        Work("report", ("report", "run", "--output", "page"), "page", copy_run, same_page),
         Work("repair", ("repair", "store"), "store", damage, same_store),
         Work("merge", ("merge", "store"), "store", parts, same_store),
         Work("search", (*SEARCH, "--store", "states", "--output", "search"), "search", copy_states, have_same_trials),

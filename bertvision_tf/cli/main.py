@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from cyclopts import CycloptsError
 
-from ..errors import BertvisionError
+from ..errors import BertvisionError, write_line
 from ..keras_settings import pin_environment
 from ..notes import Note
 from . import (  # noqa: F401  # each adds its verbs
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         tell(INTERRUPTED)
         return 130
     except MemoryError:
-        tell("error: the memory is too small for this: take shorter texts, fewer tokens of each, or a smaller encoder.")
+        tell("error: the memory is too small for this.")
         return 1
     except Exception as error:
         reason = _find_failure(error)
@@ -90,7 +90,7 @@ def _find_failure(error: Exception) -> BertvisionError | None:
 
 def tell(line: str) -> None:
     """Prints a line on standard error."""
-    print(line, file=sys.stderr)
+    print(write_line(line), file=sys.stderr)
 
 
 @contextmanager

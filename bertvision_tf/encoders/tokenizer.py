@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.spm")  # any of which holds a vocabulary
 LEAST_SHARE = 0.9  # of an embedding's rows that have a token: checkpoints round their number up
-MOST_GROWTH = 100  # letters that the normalizer may make of one
+MOST_GROWTH = 1000  # letters that the normalizer may make of one
 TEXTS_AT_ONCE = 2048  # tokenized: their encodings take a hundred times the memory of their tokens
 QUESTIONS_AT_ONCE = 256  # fewer, since each has many windows
 CHARACTERS_AT_ONCE = 2**19  # of texts with their pairs; a longer text goes alone
@@ -289,13 +289,20 @@ def _check_special_tokens(folder: Path, fast: Any) -> None:
 
 def _check_growth(folder: Path, fast: Any) -> None:
     """Raises EncoderError where the normalizer makes a long text of each letter, and so fills the memory."""
-    growth, parts = 1, [json.loads(fast.backend_tokenizer.to_str()).get("normalizer")]
+    growth, parts = 1, [_read_normalizer(fast)]
     while parts:
         part = parts.pop() or {}
         parts += part.get("normalizers", [])
-        growth *= max(len(part.get("content") or part.get("prepend") or ""), 1)
+        pattern = part.get("pattern") or {}
+        anywhere = "Regex" in pattern or pattern.get("String") == ""  # which may stand between any two letters
+        growth *= max(len(part.get("content") or part.get("prepend") or "") + anywhere, 1)
     if growth > MOST_GROWTH:
         raise EncoderError(f"the tokenizer of {folder} makes {growth} letters of one, {MOST_GROWTH} at most are read.")
+
+
+def _read_normalizer(fast: Any) -> dict[str, Any] | None:
+    normalizer = fast.backend_tokenizer.normalizer
+    return None if normalizer is None else json.loads(normalizer.__getstate__())
 
 
 def _check_texts(texts: Sequence[str], text_pairs: Sequence[str] | None) -> tuple[Sequence[str], Sequence[str] | None]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import reports
+from ..checksums import SUMS
 from ..errors import BertvisionError, RunError
 from ..paths import read_path
 from ..progress import Progress, ignore
@@ -147,12 +148,14 @@ def write_report(
 
 @contextlib.contextmanager
 def _reading(runs: Mapping[str, Run]) -> Iterator[None]:
-    """One line for what is not as runs have it: a file may be damaged, or forged, in more ways than can be listed."""
+    """One line for files without checksums that are not as runs have them: they may be damaged in many ways."""
     try:
         yield
-    except (BertvisionError, OSError, MemoryError):
+    except (BertvisionError, OSError):
         raise
-    except Exception as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if all((run.path / SUMS).is_file() for run in runs.values()):
+            raise
         where = ", ".join(str(run.path) for run in runs.values())
         raise RunError(f"{where} cannot be shown, and may be damaged: {type(error).__name__}: {error}") from error
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..heads import HeadConfig
     from ..tasks import TaskSpec
 
+MOST_HEADS = 10_000  # of a run
 MOST_SEEDS = 2**32  # that numpy and TensorFlow take
 CHECKS = ("always", "once", "never")  # of the bytes of stores
 BEST, MEAN = PREDICTORS = ("best", "mean")  # of all heads
@@ -230,8 +231,8 @@ class HeadSettings:
     def __post_init__(self):
         if isinstance(self.seeds, str) or not (is_count(self.seeds) or are_indices(self.seeds)):
             raise RunError(f"`seeds` needs one seed or more, each once; got {self.seeds!r}.")
-        if isinstance(self.seeds, int) and self.seeds > MOST_SEEDS:
-            raise RunError(f"`seeds` needs at most {MOST_SEEDS}, got {self.seeds}.")
+        if (self.seeds if isinstance(self.seeds, int) else len(self.seeds)) > MOST_HEADS:
+            raise RunError(f"`seeds` needs at most {MOST_HEADS} of them, got {str(self.seeds)[:40]}.")
         check_count("folds", self.folds, least=2)
         if self.folds and self._list_seeds() != list(range(type(self).seeds)):
             raise RunError(f"`folds` trains one head a fold, {self.folds} in all: leave `seeds` out.")

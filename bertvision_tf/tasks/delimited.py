@@ -71,11 +71,14 @@ def read_delimited(path: Path, usual: str) -> Table:
 
 def _read_records(path: Path, file: TextFile, delimiter: str) -> Iterator[tuple[int, int, list[str], str]]:
     """The first and the last line of each record, from 1; its cells, none of an empty line; its last line as it is."""
-    line, plain = "", not next(file.walk(), "").endswith("\r\n")
+    line, letters, plain = "", 0, not next(file.walk(), "").endswith("\r\n")
 
     def walk() -> Iterator[str]:
-        nonlocal line
-        for line in file.walk():  # noqa: UP028
+        nonlocal line, letters
+        for line in file.walk():
+            letters += len(line)
+            if letters > LONGEST:
+                raise csv.Error(f"the row is longer than {LONGEST} letters")
             yield line
 
     reader, last = csv.reader(walk(), delimiter=delimiter, strict=True), 0
@@ -84,7 +87,7 @@ def _read_records(path: Path, file: TextFile, delimiter: str) -> Iterator[tuple[
             if plain and line.endswith("\r\n") and not line.endswith('"\r\n'):
                 raise csv.Error("the line ends in a carriage return and the first does not: it may be part of a cell")
             yield last + 1, reader.line_num, cells, line
-            last = reader.line_num
+            last, letters = reader.line_num, 0
     except csv.Error as error:
         reason = f"{error}; is a quote left open?"
         if "carriage return" in str(error):

@@ -5,9 +5,12 @@ import csv
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import TaskError, find_reason
 from ..paths import read_object, read_path
@@ -19,6 +22,7 @@ from .values import show_json, show_value
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path keeps one stroke
+MOST_AT_ONCE, LEAST_ROWS = 2**29, 64  # bytes and rows of a Parquet file that are unpacked at once
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -121,26 +125,27 @@ def _read_object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
     try:
-        from pyarrow import parquet
+        from pyarrow import dataset, parquet
     except ImportError:
         raise TaskError(f"{path} needs pyarrow to be read: pip install pyarrow.") from None
     try:
         if path.is_dir():  # of several files, whose columns the names of folders may add to
-            whole = parquet.read_table(path)
-            names, batches = whole.column_names, iter(whole.to_batches(ROWS))
-            for part in parquet.ParquetDataset(path).fragments:
+            whole = dataset.dataset(path, format="parquet", partitioning="hive")
+            names, parts = whole.schema.names, list(whole.get_fragments())
+            rows = min((_choose_rows(Path(part.path), part.metadata) for part in parts), default=ROWS)
+            batches = whole.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1)
+            for part in parts:
                 missing = [name for name in part.physical_schema.names if name not in names]
                 if missing:
                     raise TaskError(f"{part.path} has a column {missing[0]!r} that the first file of {path} lacks.")
         else:
             file = parquet.ParquetFile(path)
-            _check_sizes(path, file.metadata)
-            names, batches = file.schema_arrow.names, file.iter_batches(ROWS)
+            names, batches = file.schema_arrow.names, file.iter_batches(_choose_rows(path, file.metadata))
     except TaskError:
         raise
     except Exception as error:  # pyarrow has its own
         raise TaskError(_tell_unread(path, "", error)) from None
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise TaskError(f"{path} cannot be read: Multiple matches for the column {twice!r}.")
     table = TableWriter(str(path), names)
@@ -161,8 +166,13 @@ def _read_parquet(path: Path, show: Callable[[Any], str]) -> Table:
         _append(table, columns, show)
 
 
-def _check_sizes(path: Path, metadata: Any) -> None:
-    """Raises TaskError where the rows of a part are so long on average that pyarrow would fill the memory with them."""
+def _choose_rows(path: Path, metadata: Any) -> int:
+    """Rows that pyarrow unpacks at once; fewer where a cell may be long, and stand there once for many rows.
+
+    Raises:
+        TaskError: the rows of a part are too long on average.
+    """
+    longest = 1
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         if group.total_byte_size > LONGEST * max(group.num_rows, 1):
@@ -170,6 +180,9 @@ def _check_sizes(path: Path, metadata: Any) -> None:
                 f"{path}: the {group.num_rows} rows of part {number} take {group.total_byte_size} bytes; at most "
                 f"{LONGEST} a row are read."
             )
+        columns = map(group.column, range(group.num_columns))
+        longest = max(longest, *(one.total_uncompressed_size for one in columns if one.has_dictionary_page), 1)
+    return int(min(max(MOST_AT_ONCE // longest, LEAST_ROWS), ROWS))
 
 
 def _split_batches(path: Path, batches: Iterator[Any]) -> Iterator[Any]:
@@ -185,16 +198,33 @@ def _split_batches(path: Path, batches: Iterator[Any]) -> Iterator[Any]:
             yield part
             row += part.num_rows
         elif part.num_rows == 1:
-            raise TaskError(f"{path}, row {row + 1}: it takes {size} bytes, at most {LONGEST} are read.")
+            sizes = {_count_bytes(cells): name for name, cells in zip(part.schema.names, part.columns, strict=True)}
+            raise TaskError(
+                f"{path}, row {row + 1}: {sizes[max(sizes)]!r} takes {max(sizes)} bytes, at most {LONGEST} are read."
+            )
         else:
             half = part.num_rows // 2
             parts += [part.slice(half), part.slice(0, half)]
 
 
 def _count_bytes(cells: Any) -> int:
-    """Bytes of a column at most, once values that stand there once are repeated in each row."""
-    dictionary = getattr(cells, "dictionary", None)
-    return cells.nbytes if dictionary is None else dictionary.nbytes * len(cells)
+    """Bytes of a column about, once values that stand there once are repeated in each row."""
+    import pyarrow
+    from pyarrow import compute
+
+    least, kind = 8 * len(cells), cells.type
+    if pyarrow.types.is_dictionary(kind):
+        places, counts = np.unique(cells.indices.drop_null().to_numpy(), return_counts=True)
+        try:
+            lengths = compute.binary_length(cells.dictionary.take(pyarrow.array(places)))
+        except pyarrow.ArrowNotImplementedError:  # of numbers
+            return least
+        return least + int(lengths.fill_null(0).to_numpy() @ counts)
+    if pyarrow.types.is_struct(kind):
+        return least + sum(map(_count_bytes, cells.flatten()))
+    if pyarrow.types.is_nested(kind):
+        return least + _count_bytes(cells.flatten())
+    return max(least, cells.nbytes)
 
 
 def _tell_unread(path: Path, place: str, error: Exception) -> str:
