@@ -13,6 +13,7 @@ from ..errors import BertvisionError, write_line
 from ..keras_settings import pin_environment
 from ..notes import Note
 from . import (  # noqa: F401  # each adds its verbs
+    doctor,
     encoders,
     ensemble,
     heads,
