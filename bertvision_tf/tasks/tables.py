@@ -180,8 +180,7 @@ def _choose_rows(path: Path, metadata: Any) -> int:
                 f"{path}: the {group.num_rows} rows of part {number} take {group.total_byte_size} bytes; at most "
                 f"{LONGEST} a row are read."
             )
-        columns = map(group.column, range(group.num_columns))
-        longest = max(longest, *(one.total_uncompressed_size for one in columns if one.has_dictionary_page), 1)
+        longest = max(longest, group.total_byte_size)  # of its columns pyarrow may say nothing, and end Python
     return int(min(max(MOST_AT_ONCE // longest, LEAST_ROWS), ROWS))
 
 
