@@ -40,7 +40,7 @@ def end_memory(trial: Trial) -> None:
     Where it takes more, it is refused the memory, or is killed, as systems without swap do.
     """
     for number, (work, folder) in enumerate(take_works(trial)):
-        memory, kind = trial.chance.randrange(2**25, 2**29), ("resident", "address_space")[number // 2 % 2]
+        memory, kind = trial.chance.randrange(2**25, 2**30), ("resident", "address_space")[number // 2 % 2]
         ended = run(folder, work.words, seconds=30, **{kind: memory})  # the tokenizers may wait for ever
         wrong = find_half(folder / work.result)
         if ended.status == 1 and "PanicException" not in ended.last:  # of Rust, which no one can catch

@@ -179,7 +179,7 @@ def take_works(trial: Trial) -> Iterator[tuple[Work, Path]]:
 def kill_verbs(trial: Trial) -> None:
     """Kills each verb in turn at a random moment, looks at what it has left, and runs it to its end."""
     for work, folder in take_works(trial):
-        moment = trial.chance.uniform(0.1, 1) * work.alone[1]
+        moment = trial.chance.uniform(0.3, 1.4) * work.alone[1]
         killed = run(folder, work.words, seconds=moment).status == -signal.SIGKILL
         wrong = find_half(folder / work.result) or work.find_fault(folder)
         trial.check(not wrong, f"{work.verb}, killed after {moment:.1f} s: {wrong}")
