@@ -22,6 +22,7 @@ from .files import fold_texts
 from .known import TASKS
 from .label_columns import count_switches, find_classes, guess_kind, read_labels
 from .labels import encode_labels
+from .row_streams import hold_rows
 from .selection import SPLIT_SEED, join_repeats, split_groups
 from .spec import TaskSpec
 from .spellings import check_spelling, say_guesses, say_odd_labels
@@ -57,7 +58,8 @@ def task_from_table(
 
     Args:
         train: a .csv, .tsv, .jsonl or .parquet file; a data frame of pandas or polars, a pyarrow Table or a
-            `datasets.Dataset`; or a mapping of columns.
+            `datasets.Dataset`, streamed or not; a mapping of columns; a `tf.data.Dataset` of texts and labels; or a
+            list or a generator of rows, each a dict, or a tuple of a text, a second text if there is one, and a label.
         dev: the same for the dev rows. With None a fifth of train is set aside as dev, always the same rows.
         name: the task's; by default the file's.
         text: the column of the text; with None one of TEXT_NAMES that is there.
@@ -81,6 +83,7 @@ def task_from_table(
         ('+', '-')
     """
     _check_options(name, text, text_pair, label, max_length)
+    train, dev = (hold_rows(rows, always=kind == SPAN) for rows in (train, dev))
     table = read_table(train)
     known = None if kind is None else SPAN if kind == SPAN else find_kind(kind, LABELLED)
     if known is SPAN and (text or text_pair or label):

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from ..errors import BertvisionError, TaskError
 from ..packed import Texts, disk_errors
+from .row_streams import is_tf_dataset, walk_texts
 
 OTHER_KINDS = {  # by how a file begins
     b"\x1f\x8b": "compressed by gzip: unpack it first",
@@ -143,7 +144,7 @@ def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = T
     """Texts of the user's as a list; those of a table as they are.
 
     Args:
-        texts: a list, a generator, a column of any library.
+        texts: a list, a generator, a column of any library, a `tf.data.Dataset` of texts.
         name: of the argument, for errors.
         error: what is raised.
 
@@ -155,6 +156,11 @@ def list_texts(texts: Iterable[str], name: str, error: type[BertvisionError] = T
         return texts
     if isinstance(texts, (str, bytes)):
         raise error(f"`{name}` needs a list of strings, got one string: put it in a list.")
+    if is_tf_dataset(texts):
+        try:
+            texts = list(walk_texts(texts))
+        except TaskError as reason:
+            raise error(f"`{name}`: {reason}") from None
     if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
         raise error(f"`{name}` needs a list of strings, got a {type(texts).__name__}: name one of its columns.")
     if isinstance(texts, (set, frozenset)):

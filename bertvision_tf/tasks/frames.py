@@ -9,8 +9,8 @@ from ..errors import TaskError
 
 ROWS = 2**10  # that are turned into Python's values at a time
 TAKEN = (
-    "a table is a file, a mapping of columns, a data frame of pandas or polars, a pyarrow Table, or a Dataset of "
-    "Hugging Face"
+    "a table is a file, a mapping of columns, a data frame of pandas or polars, a pyarrow Table, a Dataset of Hugging "
+    "Face, a tf.data.Dataset, or rows as dicts or tuples"
 )
 
 
@@ -42,8 +42,6 @@ def read_frame(source: Any) -> tuple[list[str], Iterator[list[Sequence[Any]]]]:
         }  # of a list's parts
         names = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
         source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
-    elif hasattr(source, "column_names") and not hasattr(source, "__len__"):
-        raise TaskError(f"{TAKEN}; got {_name_kind(source)}, whose rows come one by one.")
     try:
         frame = narwhals.from_native(source, eager_only=True, pass_through=True)
         if isinstance(frame, narwhals.DataFrame):
@@ -55,7 +53,7 @@ def read_frame(source: Any) -> tuple[list[str], Iterator[list[Sequence[Any]]]]:
             return [str(name) for name in source], iter([[list(source[name]) for name in source]])
     except Exception:  # each kind of object has its own
         pass
-    raise TaskError(f"{TAKEN}; got {_name_kind(source)}.")
+    raise TaskError(f"{TAKEN}; got {type(source).__name__}.")
 
 
 def _walk_frame(frame: narwhals.DataFrame, kind: str, names: Mapping[str, Sequence[str]]) -> Iterator[list[Any]]:
@@ -107,9 +105,3 @@ def _read_column(name: str, cells: Any) -> list[Any]:
     ):
         raise TaskError(f"column {name!r} of the table needs a list of cells, got {type(cells).__name__}.")
     return list(cells)
-
-
-def _name_kind(source: Any) -> str:
-    if isinstance(source, Sequence) and len(source) and isinstance(source[0], Mapping):
-        return f"a {type(source).__name__} of rows: turn it into a mapping of columns"
-    return type(source).__name__

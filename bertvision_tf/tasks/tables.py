@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from ..paths import read_object, read_path
 from .delimited import read_delimited
 from .files import LONGEST, TextFile
 from .frames import ROWS, read_frame
+from .row_streams import RowStream, is_row_stream
 from .table import Table, TableWriter
 from .values import show_json, show_value
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path keeps one stroke
 MOST_AT_ONCE, LEAST_ROWS = 2**29, 64  # bytes and rows of a Parquet file that are unpacked at once
+WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
 READ = (*DELIMITERS, ".jsonl", ".parquet")
 
 
@@ -31,13 +33,16 @@ def read_table(source: Any, lists_as_json: bool = False) -> Table:
 
     Args:
         source: a .csv or .tsv file whose first line names the columns; .jsonl with an object a line; .parquet; or
-            what `read_frame` reads: a mapping of columns, or a data frame.
+            what `read_frame` reads: a mapping of columns, or a data frame; or rows one by one, as `RowStream` takes.
         lists_as_json: whether lists and objects in a cell become JSON, instead of texts with ";" between.
 
     Raises:
         TaskError: it cannot be read, is empty, or a row has more or fewer cells than the header.
     """
     show = show_json if lists_as_json else show_value
+    if isinstance(source, RowStream) or is_row_stream(source):
+        rows = source if isinstance(source, RowStream) else RowStream(source)
+        return _read_rows("the table", enumerate(rows, start=1), show, "expected a row or more")
     if not isinstance(source, (str, os.PathLike)):
         return _read_frame("the table", source, show)
     if ADDRESS.match(str(source)):
@@ -95,19 +100,25 @@ def check_writable(path: Path) -> None:
 
 
 def _read_json_lines(path: Path, show: Callable[[Any], str]) -> Table:
-    table, known = TableWriter(str(path)), dict[str, None]()
     with contextlib.closing(TextFile(path, carriage_returns=False)) as file:
-        for number, line in enumerate(file.walk(), start=1):
-            if not line.strip():
-                continue
-            content = _read_object(path, number, line)
-            for name in content:
-                if name not in known:
-                    known[name] = None
-                    table.add_column(name)
-            table.append(number, map(content.get, known), show)
+        lines = ((number, line) for number, line in enumerate(file.walk(), start=1) if line.strip())
+        rows = ((number, _read_object(path, number, line)) for number, line in lines)
+        return _read_rows(str(path), rows, show, "expected an object on each line")
+
+
+def _read_rows(
+    name: str, rows: Iterable[tuple[int, Mapping[str, Any]]], show: Callable[[Any], str], expected: str
+) -> Table:
+    """A table of rows and their numbers; one that lacks a name of another has an empty cell there."""
+    table, known = TableWriter(name), dict[str, None]()
+    for number, content in rows:
+        for column in content:
+            if column not in known:
+                known[column] = None
+                table.add_column(column)
+        table.append(number, map(content.get, known), show)
     if not len(table):
-        raise TaskError(f"{path} is empty: expected an object on each line.")
+        raise TaskError(f"{name} is empty: {expected}.")
     return table.finish()
 
 
@@ -247,6 +258,10 @@ def _append(table: TableWriter, columns: Sequence[Sequence[Any]], show: Callable
 
 
 def _find_delimiter(path: Path, known: Sequence[str] = tuple(DELIMITERS)) -> str:
-    if path.suffix.lower() not in DELIMITERS:
-        raise TaskError(f"{path} needs a name that ends in {', '.join(known[:-1])} or {known[-1]}.")
-    return DELIMITERS[path.suffix.lower()]
+    suffix = path.suffix.lower()
+    if suffix not in DELIMITERS:
+        workbook = (
+            "; save the sheet as CSV in UTF-8, or pass what pandas.read_excel returns" if suffix in WORKBOOKS else ""
+        )
+        raise TaskError(f"{path} needs a name that ends in {', '.join(known[:-1])} or {known[-1]}{workbook}.")
+    return DELIMITERS[suffix]
