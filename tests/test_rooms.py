@@ -7,7 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "bertvision_tf"
 ROOMS = [  # from the top down
-    *("__main__", "cli", "experiments", "reports", "tuning", "serving", "runs", "training", "heads", "extraction"),
+    *(
+        "__main__",
+        "cli",
+        "sklearn",
+        "experiments",
+        "reports",
+        "tuning",
+        "serving",
+        "runs",
+        "training",
+        "heads",
+        "extraction",
+    ),
     *("images", "layers", "store", "encoders", "tasks", "kinds", "metrics", "spans", "settings", "checksums", "notes"),
     *("progress", "random_states", "keras_settings", "forks", "packed", "paths", "hdf5", "errors"),
 ]
