@@ -1,6 +1,7 @@
 """`bertvision doctor`: what is there, what is missing, and a trial of the whole way."""
 
 import importlib.util
+import sys
 
 import pytest
 
@@ -51,6 +52,16 @@ def test_the_whole_way_is_tried():
     assert [line.split()[0] for line in steps] == ["extract", "read", "train", "predict"]
     assert "100 texts in 7 hidden states" in steps[0]
     assert lines[-1] == "the library works here"
+
+
+def test_a_tensorflow_that_cannot_be_imported_is_told(monkeypatch):
+    def fail():
+        raise ImportError("libcuda is missing\nand more")
+
+    monkeypatch.setattr(sys.modules["bertvision_tf.cli.doctor"], "start_tensorflow", fail)
+    done = run_here("doctor")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: TensorFlow cannot be imported: libcuda is missing; install the library anew.\n"
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,11 @@ import signal
 import time
 from pathlib import Path
 
-from children import Child, breaking, run
+from children import PATIENCE, Child, breaking, run
 from promises import Promise, Trial
 
 CODECS = ("int8", "int4", "float32", "bfloat16")  # a store of each
 BATCH_TOKENS, SHARD_ROWS = 256, 512  # some 40 shards of the starter task's training rows
-PATIENCE = 180.0  # seconds to wait for a shard
 
 
 @dataclasses.dataclass

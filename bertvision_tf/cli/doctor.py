@@ -1,8 +1,6 @@
 """`bertvision doctor`: what this machine has, and what is missing."""
 
-import sys
-
-from ..errors import find_reason
+from ..errors import BertvisionError, find_reason
 from .app import app
 from .process import start_tensorflow
 
@@ -19,8 +17,9 @@ def doctor(*, trial: bool = True) -> int:
     try:
         start_tensorflow()
     except ImportError as error:
-        print(f"error: TensorFlow cannot be imported: {find_reason(error)}; install the library anew.", file=sys.stderr)
-        return 1
+        raise BertvisionError(
+            f"TensorFlow cannot be imported: {find_reason(error)}; install the library anew."
+        ) from None
     from ..experiments.doctor import examine
 
     topic, broken = "", 0

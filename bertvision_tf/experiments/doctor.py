@@ -24,6 +24,7 @@ from ..errors import BertvisionError, find_reason
 from ..extraction import extract
 from ..extraction.devices import count_workers, list_gpus
 from ..paths import find_cache
+from ..reports.table import show_bytes
 from ..runs.open import describe_versions
 from ..store import open_store
 from ..tasks import get_task
@@ -100,7 +101,7 @@ def _examine_machine() -> Iterator[Finding]:
     yield Finding(
         "machine",
         "memory",
-        f"{_show(memory.available)} free of {_show(memory.total)}",
+        f"{show_bytes(memory.available)} free of {show_bytes(memory.total)}",
         "close other programs, or take a smaller encoder" if few else "",
     )
 
@@ -133,7 +134,7 @@ def _examine_places() -> Iterator[Finding]:
         yield Finding(
             "places",
             name,
-            f"{path.absolute()}, {_show(free)} free{'' if writable else ', cannot be written'}",
+            f"{path.absolute()}, {show_bytes(free)} free{'' if writable else ', cannot be written'}",
             other if free < LEAST_FREE or not writable else "",
             broken=not writable,
         )
@@ -182,7 +183,7 @@ class _Way:
     def read(self) -> str:
         path = self._folder / "states"
         open_store(path, check="always").gather(range(ROWS))
-        return f"{_show(sum(file.stat().st_size for file in path.iterdir()))}, as they were written"
+        return f"{show_bytes(sum(file.stat().st_size for file in path.iterdir()))}, as they were written"
 
     def train(self) -> str:
         self._run = train(
@@ -200,8 +201,3 @@ class _Way:
 
     def predict(self) -> str:
         return ", ".join(map(str, self._run.predict(["She has eaten.", "She have eat."]).labels))
-
-
-def _show(size: int) -> str:
-    """Bytes for people."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

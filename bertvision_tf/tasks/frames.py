@@ -37,10 +37,7 @@ def read_frame(source: Any) -> tuple[list[str], Iterator[list[Sequence[Any]]]]:
     if hasattr(source, "column_names") and hasattr(source, "with_format") and hasattr(source, "__len__"):
         if source.format.get("type") == "custom":
             raise TaskError("the Dataset has a transform, which would be left out: apply it with `map` first.")
-        kinds = {
-            column: getattr(kind, "feature", kind) for column, kind in source.features.items()
-        }  # of a list's parts
-        names = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
+        names = find_class_names(source.features)
         source = source.with_format("arrow")[:]  # a Dataset: its rows in the order in which it has them
     try:
         frame = narwhals.from_native(source, eager_only=True, pass_through=True)
@@ -64,7 +61,7 @@ def _walk_frame(frame: narwhals.DataFrame, kind: str, names: Mapping[str, Sequen
             for column in frame[start : start + ROWS].iter_columns():
                 name, place = str(column.name), f", column {column.name!r}"
                 cells = column.to_list()
-                columns.append([_name_class(cell, names[name]) for cell in cells] if name in names else cells)
+                columns.append([name_class(cell, names[name]) for cell in cells] if name in names else cells)
         except Exception as error:  # each library has its own
             raise TaskError(_tell_unread(kind, place, error)) from None
         yield columns
@@ -88,10 +85,16 @@ def _check_indexes(source: Mapping) -> None:
             )
 
 
-def _name_class(cell: Any, names: Sequence[str]) -> Any:
+def find_class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of the classes of a Dataset's columns, by column; those of other columns are left out."""
+    kinds = {column: getattr(kind, "feature", kind) for column, kind in features.items()}  # of a list's parts
+    return {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
+
+
+def name_class(cell: Any, names: Sequence[str]) -> Any:
     """A class of a Dataset by its name, or a list of them; a number below 0 stands for none."""
     if isinstance(cell, list):
-        return [_name_class(part, names) for part in cell]
+        return [name_class(part, names) for part in cell]
     return None if cell is None or cell < 0 else names[cell]
 
 

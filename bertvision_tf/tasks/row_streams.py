@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import TaskError
+from .frames import find_class_names, name_class
 
 NAMES = {2: ("text", "label"), 3: ("text", "text_pair", "label")}  # of the parts of a row that has none
 
@@ -119,17 +120,9 @@ def _name_parts(row: Any, number: int) -> Mapping[str, Any]:
 
 def _walk_streamed(source: Any) -> Iterator[Mapping[str, Any]]:
     """The rows of a streamed Dataset, its classes by their names."""
-    kinds = source.features or {}
-    names = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "int2str")}
+    names = find_class_names(source.features or {})
     for row in source.with_format(None):
-        yield {column: _name_class(value, names.get(column)) for column, value in row.items()}
-
-
-def _name_class(value: Any, names: Sequence[str] | None) -> Any:
-    """A number below 0 stands for no class."""
-    if names is None or value is None:
-        return value
-    return names[value] if value >= 0 else None
+        yield {column: name_class(value, names[column]) if column in names else value for column, value in row.items()}
 
 
 def _walk_tf_dataset(dataset: Any) -> Iterator[Mapping[str, Any]]:

@@ -54,6 +54,16 @@ def test_rows_of_every_source_are_those_of_a_mapping(kind):
         assert found.fingerprint == expected.load(split).fingerprint
 
 
+def test_lists_of_classes_of_a_streamed_dataset_have_their_names():
+    datasets = pytest.importorskip("datasets")
+    kinds = {"text": datasets.Value("string"), "label": datasets.List(datasets.ClassLabel(names=["neg", "pos"]))}
+    rows = {"text": TEXTS, "label": [[0, 1], [1]] * 6}
+    stream = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).to_iterable_dataset()
+    task = task_from_table(stream, stream)
+    assert (task.kind, task.label_names) == ("multilabel", ("neg", "pos"))
+    assert task.load("dev").labels[:2].tolist() == [[1, 1], [0, 1]]
+
+
 def test_pairs_come_as_three_parts_or_as_a_pair():
     for rows in (
         list(zip(TEXTS, PAIRS, LABELS, strict=True)),
